@@ -1,0 +1,172 @@
+//! The table of every key of the config language: name, sections, whether this version carries it out, and its help.
+//!
+//! The grammar, `--help`, the manual and the options of `inn run` all read this one table.
+
+/// Where a key may stand: a set of section kinds.
+pub mod section {
+    /// `[host]`
+    pub const HOST: u8 = 1;
+    /// `[link NAME]`
+    pub const LINK: u8 = 2;
+    /// `[bridge NAME]`
+    pub const BRIDGE: u8 = 4;
+    /// `[profile NAME]`
+    pub const PROFILE: u8 = 8;
+    /// `[service NAME]`
+    pub const SERVICE: u8 = 16;
+    /// `[guest NAME]`
+    pub const GUEST: u8 = 32;
+}
+use section::{BRIDGE, GUEST, HOST, LINK, PROFILE, SERVICE};
+
+/// Guest keys that a profile may hold and a service has no use for.
+const G: u8 = GUEST | PROFILE;
+/// Guest keys that a service may have too.
+const GS: u8 = GUEST | PROFILE | SERVICE;
+
+macro_rules! keys {
+    ($($variant:ident $name:literal $sections:expr, $ready:ident, $help:literal;)+) => {
+        /// A key of the config language.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Key { $(#[doc = $help] $variant,)+ }
+
+        impl Key {
+            /// Every key, in the order of the manual.
+            pub const ALL: &'static [Key] = &[$(Key::$variant,)+];
+
+            const FACTS: &'static [Facts] = &[$(Facts { name: $name, sections: $sections, built: built::$ready, help: $help },)+];
+        }
+    };
+}
+
+struct Facts {
+    name: &'static str,
+    sections: u8,
+    built: bool,
+    help: &'static str,
+}
+
+#[allow(non_upper_case_globals, reason = "these are the words of the table below")]
+mod built {
+    /// Carried out by this version.
+    pub const now: bool = true;
+    /// Known, and refused: its mechanism has not been built yet.
+    pub const later: bool = false;
+}
+
+keys! {
+    Hostname "hostname" HOST | G, now, "host name; of a guest: its name where not given";
+    Modules "modules" HOST, now, "kernel modules to load, with their dependencies";
+    Sysctl "sysctl" HOST | G, now, "kernel setting: name value";
+    Mount "mount" HOST, later, "source target type [options]";
+    Swap "swap" HOST, later, "swap device or file";
+    HostConsole "console" HOST, later, "console device and speed";
+    Watchdog "watchdog" HOST, later, "device and time-out";
+    LogSize "log-size" HOST, now, "bytes of output kept per guest, where the guest does not say";
+    Reserve "reserve" HOST, later, "memory kept for the host";
+    Hardening "hardening" HOST, later, "host hardening, on by default";
+    ShutdownTimeout "shutdown-timeout" HOST, now, "bound on the whole power-off";
+    Emergency "emergency" HOST, now, "command of the emergency shell";
+    Healthy "healthy" HOST, later, "command to run once every critical guest is ready";
+    Include "include" HOST, now, "more config files, in name order";
+
+    Address "address" LINK | BRIDGE, later, "address/prefix, IPv4 or IPv6";
+    LinkGateway "gateway" LINK | BRIDGE, later, "default route";
+    Mtu "mtu" LINK | BRIDGE, later, "largest packet, bytes";
+    LinkMac "mac" LINK | BRIDGE, later, "hardware address";
+    MemberOf "member-of" LINK, later, "the bridge it is a port of";
+    Vlan "vlan" LINK, later, "VLAN number";
+    Uplink "uplink" BRIDGE, later, "translate the guests' traffic out of this link";
+
+    Kind "kind" G, now, "os: an init of its own; app: one program, tighter";
+    Profile "profile" GUEST | SERVICE, now, "take the keys of this profile, then override";
+    Template "template" G, later, "read-only template with a private layer";
+    Root "root" G, now, "directory that is its root";
+    Image "image" G, later, "squashfs, erofs or ext4 file that is its root";
+    Ephemeral "ephemeral" G, now, "private layer in memory, gone when it stops";
+    Readonly "readonly" G, now, "root is read-only";
+    Disk "disk" G, later, "bytes its private layer may hold";
+    Inodes "inodes" G, later, "files its private layer may hold";
+    Bind "bind" G, later, "source target [ro,nosuid,...]";
+    Tmpfs "tmpfs" G, later, "target size";
+    Device "device" G, later, "path [rwm]";
+    Command "command" GS, now, "program and arguments";
+    Env "env" GS, now, "NAME=VALUE";
+    User "user" GS, now, "uid[:gid] it runs as";
+    Groups "groups" GS, now, "supplementary gids";
+    Directory "directory" GS, now, "working directory";
+    MachineId "machine-id" G, later, "32 hex digits";
+    Console "console" G, later, "pty or none";
+    Tty "tty" SERVICE, now, "terminal that is its standard input, output and error";
+    Memory "memory" GS, now, "hard limit of memory";
+    MemoryHigh "memory-high" GS, now, "memory above which it is throttled";
+    MemoryLow "memory-low" GS, now, "memory that is kept for it";
+    GuestSwap "swap" GS, now, "hard limit of swap";
+    Cpus "cpus" GS, now, "cap, in CPUs: 0.5 is half of one";
+    CpuWeight "cpu-weight" GS, now, "share when CPUs are short, 1 to 10000, default 100";
+    Cpuset "cpuset" GS, now, "CPUs it may use: 0-3,7";
+    Processes "processes" GS, now, "processes and threads it may have";
+    IoWeight "io-weight" GS, later, "share when a disk is busy";
+    IoMax "io-max" GS, later, "device rbps= wbps= riops= wiops=";
+    Rlimit "rlimit" GS, now, "per-process limit: name soft[:hard]";
+    OomScore "oom-score" GS, now, "who dies first when the host is out of memory, -1000 to 1000";
+    OomGroup "oom-group" GS, now, "out of memory ends all of it or one process";
+    Network "network" G, now, "none (loopback only), host";
+    Gateway "gateway" G, later, "default route";
+    Nameserver "nameserver" G, later, "DNS server";
+    Search "search" G, later, "DNS search domain";
+    Publish "publish" G, later, "hostport:guestport/tcp";
+    Bandwidth "bandwidth" G, later, "rate limit";
+    Mac "mac" G, later, "hardware address";
+    Userns "userns" G, now, "auto (own range), BASE:COUNT, none";
+    Caps "caps" G, later, "+cap -cap";
+    Seccomp "seccomp" G, later, "default, none, +call";
+    Features "features" G, later, "tun fuse time nfs";
+    Nesting "nesting" G, later, "guests inside this guest";
+    After "after" GS, now, "start when these are ready";
+    Before "before" GS, now, "these start when this is ready";
+    Wants "wants" GS, now, "start these too, and start when they are ready";
+    Autostart "autostart" GS, now, "start with the host, yes where not given";
+    Restart "restart" GS, now, "never, on-failure, always";
+    RestartDelay "restart-delay" GS, now, "back-off between restarts: from to";
+    Critical "critical" GS, later, "while it is down the host is ill";
+    Ready "ready" GS, now, "exec, fd N";
+    Health "health" GS, later, "command every TIME timeout TIME failures N";
+    Stop "stop" GS, now, "signals and time-outs: SIGTERM 10s SIGKILL";
+    HookCreate "hook-create" G, later, "host program run when it is created";
+    HookStart "hook-start" G, later, "host program run before it starts";
+    HookStop "hook-stop" G, later, "host program run after it stopped";
+    HookDestroy "hook-destroy" G, later, "host program run before it is destroyed";
+    Log "log" GS, now, "off, or bytes of output kept in memory";
+    Description "description" GS, now, "free text, shown by list";
+}
+
+impl Key {
+    /// The number of keys.
+    pub const COUNT: usize = Key::ALL.len();
+
+    /// As it is written in a config.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Key::FACTS[self as usize].name
+    }
+
+    /// The sections it may stand in, as bits of [`section`].
+    #[must_use]
+    pub fn sections(self) -> u8 {
+        Key::FACTS[self as usize].sections
+    }
+
+    /// Whether this version carries it out.
+    #[must_use]
+    pub fn is_built(self) -> bool {
+        Key::FACTS[self as usize].built
+    }
+
+    /// One line for people.
+    #[must_use]
+    pub fn help(self) -> &'static str {
+        Key::FACTS[self as usize].help
+    }
+}

@@ -1,0 +1,3 @@
+//! Text → [`Config`]: lexer, grammar, diagnostics. Pure.
+
+pub mod key;

@@ -1,0 +1,80 @@
+//! Every capacity and every time-out, with its unit and its reason.
+//!
+//! A table that is full is an answer to the user, never a crash: config over a bound is an error that names the bound.
+
+/// Guests and services together. A VPS host runs "tens to a thousand".
+pub const GUESTS: usize = 1024;
+/// Config files read by one config, includes counted.
+pub const CONFIG_FILES: usize = 256;
+/// Bytes of one config, all included files together: a thousand guests of a dozen lines each take a third of it.
+pub const CONFIG_BYTES: usize = 1 << 20;
+/// Bytes of one line, continuation lines counted.
+pub const LINE_BYTES: usize = 4096;
+/// Words in one value.
+pub const VALUE_WORDS: usize = 64;
+/// Diagnostics kept and printed for one config; more are counted.
+pub const DIAGNOSTICS: usize = 100;
+/// Bytes of all strings of a plan: no more than the config they came from, with a NUL behind each.
+pub const STRINGS_BYTES: usize = CONFIG_BYTES;
+/// Bytes of a guest's name: fits a hostname (RFC 1123 label), a cgroup, a file name.
+pub const NAME_BYTES: usize = 63;
+/// Words of all commands and environments of a plan.
+pub const WORDS: usize = 16 * GUESTS;
+/// Words of one guest's command, or of its environment.
+pub const COMMAND_WORDS: usize = 64;
+/// Dependencies of a plan, both ends counted once.
+pub const DEPENDENCIES: usize = 4 * GUESTS;
+/// Steps of one guest's `stop`.
+pub const STOP_STEPS: usize = 8;
+/// Supplementary groups of one guest.
+pub const GROUPS: usize = 32;
+/// Kernel modules named by `modules`.
+pub const MODULES: usize = 64;
+/// Sysctls of the host.
+pub const SYSCTLS: usize = 64;
+
+/// Control clients at once. One more is told that the server is busy.
+pub const CLIENTS: usize = 72;
+/// Bytes of one control message.
+pub const MESSAGE_BYTES: usize = 4096;
+/// A client that takes no byte for so long is dropped.
+pub const CLIENT_STALL_MS: u64 = 10_000;
+/// Orphans reaped before other events get their turn.
+pub const REAP_BATCH: usize = 64;
+
+/// Bytes of guest output kept, where `log` does not say.
+pub const LOG_BYTES_DEFAULT: u64 = 64 << 10;
+/// Bytes of guest output kept at most.
+pub const LOG_BYTES_MAX: u64 = 64 << 20;
+
+/// Processes of a guest of which the config names no number: enough for a distribution, too few to starve the host.
+pub const PROCESSES_DEFAULT: u32 = 1024;
+/// Cgroups below a guest, and how deep.
+pub const CGROUP_DESCENDANTS: u32 = 1024;
+/// See [`CGROUP_DESCENDANTS`].
+pub const CGROUP_DEPTH: u32 = 16;
+/// A start that has not reached exec after so long has failed: its storage hangs.
+pub const START_TIMEOUT_MS: u64 = 30_000;
+/// How long the kernel may take to empty a killed cgroup before `list` shows it as stuck.
+pub const KILL_TIMEOUT_MS: u64 = 10_000;
+/// Back-off between restarts, where `restart-delay` does not say: from, to.
+pub const RESTART_DELAY_MS: (u64, u64) = (100, 60_000);
+/// A guest that stayed up for so long has its back-off forgotten.
+pub const STABLE_MS: u64 = 60_000;
+/// `stop` where the config does not say: time before the kill, for `app` and for `os`.
+pub const STOP_TIMEOUT_MS: u64 = 10_000;
+/// See [`STOP_TIMEOUT_MS`]: a distribution's init stops its own services first.
+pub const STOP_TIMEOUT_OS_MS: u64 = 30_000;
+/// Everything down, file systems unmounted: after so long PID 1 powers off whatever is left.
+pub const SHUTDOWN_TIMEOUT_MS: u64 = 90_000;
+
+/// Users of a guest's own range: what a distribution uses, `nobody` included.
+pub const USER_RANGE: u32 = 65_536;
+/// Host ids that ranges are handed out from (systemd.io/UIDS-GIDS: the range for containers).
+pub const USER_BASE: core::ops::Range<u32> = 0x0008_0000..0x7000_0000;
+
+// Relations that other code relies on.
+const _: () = assert!(GUESTS <= u16::MAX as usize && CONFIG_FILES <= u8::MAX as usize + 1);
+const _: () = assert!(LINE_BYTES <= MESSAGE_BYTES && NAME_BYTES < LINE_BYTES);
+const _: () = assert!(WORDS <= u16::MAX as usize && DEPENDENCIES <= u16::MAX as usize);
+const _: () = assert!(LOG_BYTES_DEFAULT <= LOG_BYTES_MAX);

@@ -1,0 +1,255 @@
+//! `Config` → [`Plan`]: everything decided, everything checked. Pure.
+
+use crate::config::key::Key;
+use crate::limits;
+use crate::text::{List, Pool, Strings, Text};
+
+/// Where a key stands: file and line, packed; `At::NOWHERE` where no config said it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct At(u32);
+
+impl At {
+    /// A default that nobody wrote.
+    pub const NOWHERE: At = At(0);
+
+    /// Line `line` (from 1) of file number `file`.
+    #[must_use]
+    pub fn new(file: u8, line: u32) -> At {
+        At(u32::from(file) << 24 | line.min(0x00ff_ffff))
+    }
+
+    /// The file's number in [`Plan::files`], and the line; nothing for a default.
+    #[must_use]
+    pub fn place(self) -> Option<(u8, u32)> {
+        (self != At::NOWHERE).then_some(((self.0 >> 24) as u8, self.0 & 0x00ff_ffff))
+    }
+}
+
+/// A guest's (or service's) place in [`Plan::guests`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GuestId(pub u16);
+
+/// All that this host will do. A `Plan` cannot be wrong: only [`crate::plan`] makes one, and it checks everything.
+#[derive(Debug)]
+pub struct Plan {
+    /// Every string.
+    pub strings: Strings<{ limits::STRINGS_BYTES }>,
+    /// The names of the config files; [`At::place`] counts in it.
+    pub files: heapless::Vec<Text, { limits::CONFIG_FILES }>,
+    /// The host itself.
+    pub host: Host,
+    /// Guests and services, in the order of the config.
+    pub guests: heapless::Vec<Guest, { limits::GUESTS }>,
+    /// The pool of commands, environments and other lists of words.
+    pub words: Pool<Text, { limits::WORDS }>,
+    /// The pool of dependencies: a guest starts after these are ready.
+    pub dependencies: Pool<GuestId, { limits::DEPENDENCIES }>,
+    /// The pool of stop steps.
+    pub stop_steps: Pool<StopStep, { 2 * limits::GUESTS }>,
+    /// The pool of supplementary groups.
+    pub groups: Pool<u32, { 2 * limits::GUESTS }>,
+    /// The pool of per-process limits.
+    pub rlimits: Pool<Rlimit, { 2 * limits::GUESTS }>,
+    /// The pool of kernel settings.
+    pub sysctls: Pool<Sysctl, { 2 * limits::GUESTS }>,
+}
+
+/// What `[host]` says.
+#[derive(Clone, Copy, Debug)]
+pub struct Host {
+    /// Host name; empty where it stays as it is.
+    pub hostname: Text,
+    /// Kernel modules to load, in order.
+    pub modules: List<Text>,
+    /// Kernel settings.
+    pub sysctls: List<Sysctl>,
+    /// Bound on the whole power-off, milliseconds.
+    pub shutdown_timeout_ms: u64,
+    /// Program and arguments of the emergency shell; empty: the first shell found.
+    pub emergency: List<Text>,
+    /// Where each key was said.
+    pub asked: Asked,
+}
+
+/// Where each key of a section was said.
+pub type Asked = [At; Key::COUNT];
+
+/// What a guest is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An unmodified distribution with its own init.
+    Os,
+    /// One program, tighter defaults.
+    App,
+    /// A process of the host itself: own cgroup and limits, no namespaces.
+    Service,
+}
+
+/// A guest or service.
+#[derive(Clone, Copy, Debug)]
+pub struct Guest {
+    /// Its name: one to [`limits::NAME_BYTES`] of `a-z A-Z 0-9 - _ .`, first a letter or digit.
+    pub name: Text,
+    /// What it is.
+    pub kind: Kind,
+    /// Free text.
+    pub description: Text,
+    /// The directory that is its root; empty for a service, and for `inn run` without a root (the host's own, read-only).
+    pub root: Text,
+    /// What it may do to its root.
+    pub layer: Layer,
+    /// Program and arguments, at least one word.
+    pub command: List<Text>,
+    /// `NAME=VALUE` words; nothing else is in its environment but what `guest` adds for every guest.
+    pub env: List<Text>,
+    /// Whom it runs as, inside.
+    pub user: User,
+    /// Supplementary groups, inside.
+    pub groups: List<u32>,
+    /// Working directory, inside; `/` where not given.
+    pub directory: Text,
+    /// Host name inside.
+    pub hostname: Text,
+    /// A service's terminal; empty for none.
+    pub tty: Text,
+    /// Resource limits.
+    pub limits: Limits,
+    /// Per-process limits.
+    pub rlimits: List<Rlimit>,
+    /// Kernel settings inside.
+    pub sysctls: List<Sysctl>,
+    /// Its users as the host sees them; nothing: the host's own (`userns = none`, services).
+    pub users: Option<Users>,
+    /// Its network.
+    pub network: Network,
+    /// It starts when these are ready (`after`, `wants`, and `before` turned round).
+    pub after: List<GuestId>,
+    /// Starting it starts these too.
+    pub wants: List<GuestId>,
+    /// Starts with the host.
+    pub autostart: bool,
+    /// What happens when it ends by itself.
+    pub restart: Restart,
+    /// Back-off: first and greatest delay, milliseconds.
+    pub restart_delay_ms: (u64, u64),
+    /// When it counts as ready.
+    pub ready: Ready,
+    /// How it is stopped; what is left after the last step is killed.
+    pub stop: List<StopStep>,
+    /// Bytes of its output kept in memory; 0 for none.
+    pub log_bytes: u64,
+    /// Where each key was said, profiles included.
+    pub asked: Asked,
+}
+
+/// What a guest may do to its root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// Writes go to the directory itself.
+    Shared,
+    /// Nothing can be written.
+    ReadOnly,
+    /// Writes go to memory, and are gone when it stops.
+    Memory,
+}
+
+/// A user and its group, as numbers inside the guest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct User {
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// A range of host users: inside they are `0..count`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Users {
+    /// The host's number of the guest's root.
+    pub base: u32,
+    /// How many.
+    pub count: u32,
+}
+
+/// Resource limits; nothing where the config names none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// memory.max, bytes.
+    pub memory_bytes: Option<u64>,
+    /// memory.high, bytes.
+    pub memory_high_bytes: Option<u64>,
+    /// memory.low, bytes.
+    pub memory_low_bytes: Option<u64>,
+    /// memory.swap.max, bytes.
+    pub swap_bytes: Option<u64>,
+    /// cpu.max, thousandths of a CPU.
+    pub cpus_milli: Option<u32>,
+    /// cpu.weight.
+    pub cpu_weight: Option<u16>,
+    /// cpuset.cpus, in the kernel's list format; empty for all.
+    pub cpuset: Text,
+    /// pids.max; `limits::PROCESSES_DEFAULT` where not asked for (then the key's `asked` is nowhere).
+    pub processes: u32,
+    /// oom_score_adj.
+    pub oom_score: i16,
+    /// memory.oom.group.
+    pub oom_group: bool,
+}
+
+/// A per-process limit (getrlimit(2)); `u64::MAX` is unlimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rlimit {
+    /// RLIMIT_ number.
+    pub resource: u8,
+    /// Soft limit.
+    pub soft: u64,
+    /// Hard limit.
+    pub hard: u64,
+}
+
+/// A kernel setting: path below /proc/sys, and what is written there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sysctl {
+    /// With slashes, without the leading one: `net/ipv4/ip_forward`.
+    pub path: Text,
+    /// Its value.
+    pub value: Text,
+}
+
+/// A guest's network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// Loopback only.
+    None,
+    /// The host's.
+    Host,
+}
+
+/// What happens when a guest ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restart {
+    /// It stays down.
+    Never,
+    /// It is started again unless it exited with 0.
+    OnFailure,
+    /// It is started again.
+    Always,
+}
+
+/// When a guest counts as ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// When its program runs.
+    Exec,
+    /// When it writes a newline to this descriptor (3 or above).
+    Fd(u8),
+}
+
+/// One step of a stop: this signal, then so long for it to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StopStep {
+    /// Signal number; SIGKILL means all of it (`cgroup.kill`).
+    pub signal: u8,
+    /// Milliseconds before the next step.
+    pub timeout_ms: u64,
+}

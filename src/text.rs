@@ -1,0 +1,168 @@
+//! Strings and lists without a heap: an arena of NUL-terminated strings, and ranges into pools.
+
+use core::ffi::CStr;
+use core::marker::PhantomData;
+
+/// A string in a [`Strings`]: where it is and how long. The empty string is `Text::EMPTY` in every arena.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Text {
+    at: u32,
+    len: u32,
+}
+
+impl Text {
+    /// The empty string.
+    pub const EMPTY: Text = Text { at: 0, len: 0 };
+
+    /// Whether this is the empty string.
+    pub fn is_empty(self) -> bool {
+        self.len == 0
+    }
+}
+
+/// The arena is full, or the string has a NUL inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// An arena of `N` bytes of NUL-terminated strings, so that each can be handed to the kernel as it stands.
+#[derive(Debug)]
+pub struct Strings<const N: usize> {
+    bytes: [u8; N],
+    used: usize,
+}
+
+impl<const N: usize> Strings<N> {
+    /// An empty arena; all zero, so that a static one takes no room in the file.
+    #[must_use]
+    pub const fn new() -> Self {
+        Strings { bytes: [0; N], used: 0 }
+    }
+
+    /// Keeps a copy of `bytes`.
+    ///
+    /// # Errors
+    /// [`Full`] where it does not fit, or holds a NUL.
+    pub fn add(&mut self, bytes: &[u8]) -> Result<Text, Full> {
+        // The first byte stays NUL: it is the empty string.
+        let at = self.used.max(1);
+        let end = at.checked_add(bytes.len()).ok_or(Full)?;
+        if bytes.contains(&0) || end >= N {
+            return Err(Full);
+        }
+        if bytes.is_empty() {
+            return Ok(Text::EMPTY);
+        }
+        self.bytes.get_mut(at..end).ok_or(Full)?.copy_from_slice(bytes);
+        self.used = end + 1;
+        Ok(Text { at: at as u32, len: bytes.len() as u32 })
+    }
+
+    /// The bytes of `text`.
+    pub fn bytes(&self, text: Text) -> &[u8] {
+        let at = text.at as usize;
+        self.bytes.get(at..at + text.len as usize).unwrap_or_default()
+    }
+
+    /// `text` as UTF-8; what is not UTF-8 as `"?"`.
+    pub fn str(&self, text: Text) -> &str {
+        core::str::from_utf8(self.bytes(text)).unwrap_or("?")
+    }
+
+    /// `text` with its NUL, for the kernel.
+    pub fn c_str(&self, text: Text) -> &CStr {
+        let at = text.at as usize;
+        self.bytes
+            .get(at..=at + text.len as usize)
+            .and_then(|with_nul| CStr::from_bytes_with_nul(with_nul).ok())
+            .unwrap_or(c"")
+    }
+
+    /// Forgets every string.
+    pub fn clear(&mut self) {
+        self.bytes[..self.used.min(N)].fill(0);
+        self.used = 0;
+    }
+}
+
+impl<const N: usize> Default for Strings<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A run of items in a [`Pool`] of the same type.
+#[derive(Debug)]
+pub struct List<T> {
+    start: u16,
+    len: u16,
+    of: PhantomData<T>,
+}
+
+impl<T> Clone for List<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for List<T> {}
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
+impl<T> List<T> {
+    /// No items.
+    pub const EMPTY: List<T> = List { start: 0, len: 0, of: PhantomData };
+
+    /// How many items.
+    pub fn len(self) -> usize {
+        usize::from(self.len)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(self) -> bool {
+        self.len == 0
+    }
+}
+
+/// At most `N` items, in runs.
+#[derive(Debug)]
+pub struct Pool<T, const N: usize> {
+    items: heapless::Vec<T, N>,
+}
+
+impl<T: Copy, const N: usize> Pool<T, N> {
+    /// An empty pool.
+    #[must_use]
+    pub const fn new() -> Self {
+        Pool { items: heapless::Vec::new() }
+    }
+
+    /// Keeps a copy of `items`.
+    ///
+    /// # Errors
+    /// [`Full`] where they do not all fit; then none is kept.
+    pub fn add(&mut self, items: &[T]) -> Result<List<T>, Full> {
+        const { assert!(N <= u16::MAX as usize) };
+        let start = self.items.len();
+        self.items.extend_from_slice(items).map_err(|_| Full)?;
+        Ok(List { start: start as u16, len: items.len() as u16, of: PhantomData })
+    }
+
+    /// The items of `list`.
+    pub fn get(&self, list: List<T>) -> &[T] {
+        let start = usize::from(list.start);
+        self.items.get(start..start + list.len()).unwrap_or_default()
+    }
+
+    /// Forgets every item.
+    pub fn clear(&mut self) {
+        self.items.clear();
+    }
+}
+
+impl<T: Copy, const N: usize> Default for Pool<T, N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
