@@ -8,6 +8,7 @@ pub mod arch;
 pub mod epitaph;
 pub mod memory;
 pub mod process;
+pub mod socket;
 
 pub use rustix::io::Errno;
 
