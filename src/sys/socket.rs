@@ -4,7 +4,7 @@ use core::ffi::c_int;
 
 use rustix::fd::{AsRawFd, BorrowedFd};
 
-use super::{Errno, arch};
+use super::{Errno, call};
 
 /// The user at the other end of a UNIX socket, as it was at connect(2) (unix(7), SO_PEERCRED).
 ///
@@ -22,9 +22,8 @@ pub fn peer_user(socket: BorrowedFd<'_>) -> Result<u32, Errno> {
         libc::SO_PEERCRED as c_int as usize,
         &raw mut peer as usize,
         &raw mut length as usize,
-        0,
     ];
     // SAFETY: `peer` and `length` outlive the call, and `length` is the size of `peer`.
-    super::result(unsafe { arch::syscall(libc::SYS_getsockopt, arguments) })?;
+    unsafe { call(libc::SYS_getsockopt, arguments) }?;
     Ok(peer.uid)
 }
