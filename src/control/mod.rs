@@ -1,1 +1,4 @@
-//! control
+//! The control socket: bytes ↔ [`wire::Request`] and [`wire::Reply`] (pure), the server's end and the client's.
+
+pub mod server;
+pub mod wire;

@@ -23,6 +23,17 @@ pub struct Starting {
     pub ready: Option<OwnedFd>,
 }
 
+/// Where a guest's standard input, output and error go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stdio {
+    /// To [`Starting::output`] (app and service: a pipe) or [`Report::Console`] (os: a terminal); input from nowhere.
+    Log,
+    /// To the caller's own.
+    Inherit,
+    /// To a terminal inside the guest, whose other side comes as [`Report::Console`].
+    Terminal,
+}
+
 /// What was heard from a start.
 #[derive(Debug)]
 pub enum Report {
@@ -32,8 +43,9 @@ pub enum Report {
     Born {
         /// Its number on the host.
         pid: u32,
-        /// Its pidfd.
-        pidfd: OwnedFd,
+        /// Its pidfd. Where there is none (no descriptor left), the start has failed, and the guest must be killed and
+        /// waited for by number (waitid P_PID, `__WALL`), which is safe: a child's number is not used again before that.
+        pidfd: Result<OwnedFd, Fault>,
     },
     /// The master side of the guest's console (kind `os`): its output comes from here.
     Console(OwnedFd),
@@ -47,7 +59,7 @@ pub enum Report {
 ///
 /// # Errors
 /// The step of this process that failed; nothing is left of the start then.
-pub fn start(_plan: &'static Plan, _id: GuestId, _base: &cgroup::Base) -> Result<Starting, Fault> {
+pub fn start(_plan: &'static Plan, _id: GuestId, _base: &cgroup::Base, _stdio: Stdio) -> Result<Starting, Fault> {
     Err(Fault { step: crate::fault::Step::Fork, errno: libc::ENOSYS as u16, detail: 0 })
 }
 
