@@ -1,6 +1,7 @@
 //! Events → state → actions: what keeps guests running, in order, and takes them down.
 //!
-//! [`state`], [`order`] are pure; [`driver`] carries their actions out; [`events`] is where the outside world becomes
-//! events.
+//! [`state`] and [`order`] are pure.
 
+pub mod order;
+pub mod ring;
 pub mod state;
