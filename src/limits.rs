@@ -41,6 +41,12 @@ pub const MESSAGE_BYTES: usize = 4096;
 pub const CLIENT_STALL_MS: u64 = 10_000;
 /// Orphans reaped before other events get their turn.
 pub const REAP_BATCH: usize = 64;
+/// Guests started before other events get their turn.
+pub const STARTS_PER_TURN: usize = 8;
+/// Helpers at work at once: each costs memory for a moment, and more of them make no start faster.
+pub const STARTS_AT_ONCE: usize = 64;
+/// Guests listed to one client before other events get their turn.
+pub const LIST_BATCH: usize = 32;
 
 /// Bytes of guest output kept, where `log` does not say.
 pub const LOG_BYTES_DEFAULT: u64 = 64 << 10;

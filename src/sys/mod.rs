@@ -5,6 +5,7 @@
 #![allow(unsafe_code, reason = "this is the room for it")]
 
 pub mod arch;
+pub mod clock;
 pub mod clone;
 pub mod descriptor;
 pub mod epitaph;
@@ -16,6 +17,7 @@ pub mod privilege;
 pub mod process;
 pub mod signal;
 pub mod socket;
+pub mod wait;
 
 pub use rustix::io::Errno;
 
