@@ -68,6 +68,9 @@ pub const STOP_TIMEOUT_OS_MS: u64 = 30_000;
 /// Everything down, file systems unmounted: after so long PID 1 powers off whatever is left.
 pub const SHUTDOWN_TIMEOUT_MS: u64 = 90_000;
 
+/// How deep a root that must be copied may be: each level takes a few kilobytes of the helper's stack.
+pub const COPY_DEPTH: usize = 64;
+
 /// Users of a guest's own range: what a distribution uses, `nobody` included.
 pub const USER_RANGE: u32 = 65_536;
 /// Host ids that ranges are handed out from (systemd.io/UIDS-GIDS: the range for containers).
