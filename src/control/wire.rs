@@ -221,7 +221,7 @@ pub struct GuestInfo<'a> {
     pub autostart: bool,
     /// The directory that is its root; empty for none of its own.
     pub root: &'a str,
-    /// Its cgroup's directory, which holds its limits: absolute.
+    /// Its cgroup, which holds its limits, below the root of the cgroup v2 file system: `inn/web`.
     pub cgroup: &'a str,
     /// Free text of the config.
     pub description: &'a str,
@@ -255,18 +255,12 @@ pub struct JoinInfo<'a> {
     pub name: &'a str,
     /// What it is: decides capabilities and filter.
     pub kind: Kind,
-    /// Its first process on the host.
-    pub pid: u32,
     /// Its users; nothing: it has no user namespace of its own.
     pub users: Option<Users>,
-    /// Whom its own program runs as, inside.
+    /// Whom the command is to run as, inside.
     pub user: User,
-    /// Whether it has the host's network.
-    pub host_network: bool,
-    /// Its cgroup's directory, absolute: the command belongs below it, into `exec`.
+    /// Its cgroup, as in [`GuestInfo::cgroup`].
     pub cgroup: &'a str,
-    /// Its working directory, inside.
-    pub directory: &'a str,
 }
 
 /// A line of a config file.
@@ -590,7 +584,7 @@ structs! {
     Place<'a> { file line }
     Failure<'a> { code guest why fault place }
     HostInfo<'a> { version config pid uptime_ms guests running failed going_down }
-    JoinInfo<'a> { name kind pid users user host_network cgroup directory }
+    JoinInfo<'a> { name kind users user cgroup }
     GuestInfo<'a> {
         name kind state pid uptime_ms memory_bytes memory_limit_bytes swap_limit_bytes cpu_us cpus_limit_milli
         processes processes_limit oom_kills processes_refused restarts next_start_ms exit place users autostart

@@ -108,12 +108,9 @@ fn reply(which: u8, parts: &Parts) -> Reply<'_> {
         2 => Reply::Join(JoinInfo {
             name: a,
             kind: info.kind,
-            pid: info.pid,
             users: info.users,
             user: User { uid: info.restarts, gid: info.oom_kills },
-            host_network: info.autostart,
             cgroup: info.cgroup,
-            directory: b,
         }),
         3 => Reply::Logs { guest: a },
         4 => Reply::Progress { guest: a, state: info.state },
