@@ -14,9 +14,11 @@ pub mod link;
 pub mod memory;
 pub mod mount;
 pub mod privilege;
+pub mod probe;
 pub mod process;
 pub mod signal;
 pub mod socket;
+pub mod terminal;
 pub mod wait;
 
 pub use rustix::io::Errno;
