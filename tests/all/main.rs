@@ -1,0 +1,4 @@
+//! Everything that is tested from outside, in one program.
+
+mod config_corpus;
+mod config_properties;
