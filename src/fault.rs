@@ -21,7 +21,113 @@ macro_rules! steps {
 }
 
 steps! {
-    Fork "clone3", None, "start the helper process";
+    // The supervisor's own.
+    FindCgroup "statfs", None, "find the cgroup v2 file system";
+    MakeBase "mkdirat", None, "make the cgroup of all guests";
+    EnableControllers "write", None, "enable the cgroup controllers";
+    ReportSocket "socketpair", None, "make the socket that a start reports on";
+    OutputPipe "pipe2", Some(Key::Log), "make the pipe for its output";
+    ReadyPipe "pipe2", Some(Key::Ready), "make the pipe that says it is ready";
+    Fork "clone3", None, "start the helper that builds it";
+    WatchGuest "pidfd_open", None, "watch its first process";
+    Report "recvmsg", None, "read the report of its start";
+    Helper "waitid", None, "build it: the helper died";
+    StartTimeOut "timerfd", None, "start it in time: its storage hangs";
+
+    // The helper: the host's privileges, in this order.
+    HideHelper "prctl", None, "close the helper to the guest";
+    MakeCgroup "mkdirat", None, "make its cgroup";
+    LimitMemory "write", Some(Key::Memory), "set memory.max";
+    LimitMemoryHigh "write", Some(Key::MemoryHigh), "set memory.high";
+    LimitMemoryLow "write", Some(Key::MemoryLow), "set memory.low";
+    LimitSwap "write", Some(Key::GuestSwap), "set memory.swap.max";
+    LimitOomGroup "write", Some(Key::OomGroup), "set memory.oom.group";
+    LimitCpus "write", Some(Key::Cpus), "set cpu.max";
+    LimitCpuWeight "write", Some(Key::CpuWeight), "set cpu.weight";
+    LimitCpuset "write", Some(Key::Cpuset), "set cpuset.cpus";
+    LimitProcesses "write", Some(Key::Processes), "set pids.max";
+    LimitCgroups "write", None, "limit the cgroups inside it";
+    DelegateCgroup "fchownat", None, "hand its cgroup to its root user";
+    OpenRoot "open_tree", Some(Key::Root), "open its root directory";
+    RootIsDirectory "fstat", Some(Key::Root), "use its root as a directory";
+    TimeNamespace "unshare", None, "make its time namespace";
+    ClockOffset "write", None, "start its clocks";
+    StartSignal "eventfd2", None, "make the signal between helper and guest";
+    Clone "clone3", None, "make its namespaces and first process";
+    ReportBirth "sendto", None, "report its first process";
+    OpenProcess "openat", None, "open its first process in /proc";
+    MapUsers "write", Some(Key::Userns), "map its users";
+    MapGroups "write", Some(Key::Userns), "map its groups";
+    OomScore "write", Some(Key::OomScore), "set oom_score_adj";
+    SetRlimit "prlimit64", Some(Key::Rlimit), "set a per-process limit";
+    OpenUsers "openat", None, "open its user namespace";
+    MapRoot "mount_setattr", Some(Key::Root), "map the owners of its root";
+    PrivateMounts "unshare", None, "make the helper's mount namespace";
+    LayerMemory "fsmount", Some(Key::Root), "make the memory of its private layer";
+    LayerDirectories "mkdirat", Some(Key::Root), "make the directories of its private layer";
+    LayerMount "move_mount", Some(Key::Root), "put its root below its private layer";
+    LayerOverlay "fsmount", Some(Key::Root), "make the overlay of its private layer";
+    CopyJoin "write", None, "charge the copy of its root to it";
+    CopyRoot "copy_file_range", Some(Key::Root), "copy its root to memory";
+    CopyTooDeep "openat", Some(Key::Root), "copy its root to memory: directories too deep";
+    MakeDevices "fsmount", None, "make its /dev";
+    DeviceNode "mknodat", None, "make a file of its /dev";
+    HostSysfs "open_tree", Some(Key::Network), "show it the host's /sys";
+    Release "write", None, "let it go on";
+
+    // The guest's own side, in this order.
+    AwaitRelease "read", None, "wait for the helper";
+    NewSession "setsid", None, "begin its session";
+    OpenOldRoot "openat", None, "remember the host's root";
+    PrivatePropagation "mount", None, "cut its mounts off from the host's";
+    AttachRoot "move_mount", Some(Key::Root), "attach its root";
+    EnterRoot "fchdir", Some(Key::Root), "enter its root";
+    PivotRoot "pivot_root", Some(Key::Root), "make its root the root";
+    MountProc "mount", None, "mount /proc (its root needs that directory)";
+    MountSys "mount", None, "mount /sys (its root needs that directory)";
+    MountCgroup "mount", None, "mount /sys/fs/cgroup";
+    MountDev "move_mount", None, "mount /dev (its root needs that directory)";
+    MountPts "mount", None, "mount /dev/pts";
+    MountShm "mount", None, "mount /dev/shm";
+    MountMqueue "mount", None, "mount /dev/mqueue";
+    MountRun "mount", None, "mount /run (its root needs that directory)";
+    MountTmp "mount", None, "mount /tmp (its root needs that directory)";
+    Mask "mount", None, "hide a path of /proc or /sys";
+    ReadOnlyPath "mount", None, "make a path of /proc read-only";
+    LeaveOldRoot "umount2", None, "leave the host's root";
+    Loopback "ioctl", Some(Key::Network), "bring its loopback up";
+    Hostname "sethostname", Some(Key::Hostname), "set its host name";
+    SetSysctl "write", Some(Key::Sysctl), "set a kernel setting";
+    OpenInput "openat", None, "open /dev/null as its input";
+    OpenTty "openat", Some(Key::Tty), "open its terminal";
+    MakeTerminal "openat", None, "make its terminal";
+    ReportTerminal "sendmsg", None, "report its terminal";
+    ControlTerminal "ioctl", None, "make the terminal its session's";
+    PlaceDescriptors "dup3", None, "place its descriptors";
+    CloseDescriptors "close_range", None, "close every other descriptor";
+    Keyring "keyctl", None, "give it a session keyring";
+    NoNewPrivs "prctl", None, "set no_new_privs";
+    Filter "seccomp", None, "set its system call filter";
+    BoundCapabilities "prctl", None, "drop capabilities for good";
+    Securebits "prctl", None, "take the power of user 0";
+    SetGroups "setgroups", Some(Key::Groups), "set its supplementary groups";
+    SetGroup "setresgid", Some(Key::User), "set its group";
+    SetUser "setresuid", Some(Key::User), "set its user";
+    DropCapabilities "capset", None, "drop capabilities";
+    Directory "chdir", Some(Key::Directory), "enter its working directory";
+    Words "execve", Some(Key::Command), "list its arguments and environment";
+    Execute "execve", Some(Key::Command), "run its command";
+    NoCommand "execve", Some(Key::Command), "find its command";
+    NoInterpreter "execve", Some(Key::Command), "run its command: its interpreter or loader is missing";
+
+    // A command joining a running guest.
+    JoinCgroup "write", None, "join its cgroup";
+    JoinNamespaces "setns", None, "join its namespaces";
+
+    // Its end.
+    CgroupEvents "openat", None, "watch its cgroup";
+    KillCgroup "write", None, "kill all of it";
+    RemoveCgroup "unlinkat", None, "remove its cgroup";
 }
 
 impl Step {
@@ -47,6 +153,36 @@ impl Step {
     #[must_use]
     pub fn words(self) -> &'static str {
         Step::FACTS[self as usize].2
+    }
+}
+
+impl Fault {
+    /// What the user can do about it, where that is known.
+    #[must_use]
+    pub fn advice(self) -> Option<&'static str> {
+        let errno = i32::from(self.errno);
+        Some(match self.step {
+            Step::LimitMemory | Step::LimitMemoryHigh | Step::LimitMemoryLow | Step::LimitOomGroup
+                if errno == libc::ENOENT =>
+            {
+                "this host has no memory controller in cgroup v2"
+            }
+            Step::LimitSwap if errno == libc::ENOENT => "this host does not account for swap in cgroup v2",
+            Step::LimitCpus | Step::LimitCpuWeight if errno == libc::ENOENT => {
+                "this host has no cpu controller in cgroup v2"
+            }
+            Step::LimitCpuset if errno == libc::ENOENT => "this host has no cpuset controller in cgroup v2",
+            Step::LimitProcesses if errno == libc::ENOENT => "this host has no pids controller in cgroup v2",
+            Step::MapRoot => {
+                "this kernel cannot id-map this file system: use ephemeral or readonly, or another file system"
+            }
+            Step::CopyRoot if errno == libc::ENOSPC => {
+                "this kernel cannot id-map this file system, and the root is too large to copy"
+            }
+            Step::SetRlimit if errno == libc::EPERM => "the supervisor may not raise its own hard limits",
+            Step::FindCgroup => "mount cgroup2 on /sys/fs/cgroup",
+            _ => return None,
+        })
     }
 }
 
@@ -139,4 +275,14 @@ pub trait At<T> {
     /// # Errors
     /// The error as a [`Fault`] of `step`.
     fn at_item(self, step: Step, detail: usize) -> Result<T, Fault>;
+}
+
+impl<T> At<T> for Result<T, rustix::io::Errno> {
+    fn at(self, step: Step) -> Result<T, Fault> {
+        self.at_item(step, 0)
+    }
+
+    fn at_item(self, step: Step, detail: usize) -> Result<T, Fault> {
+        self.map_err(|error| Fault { step, errno: error.raw_os_error() as u16, detail: detail as u32 })
+    }
 }

@@ -5,14 +5,28 @@
 #![allow(unsafe_code, reason = "this is the room for it")]
 
 pub mod arch;
+pub mod clone;
+pub mod descriptor;
 pub mod epitaph;
+pub mod exec;
+pub mod link;
 pub mod memory;
+pub mod mount;
+pub mod privilege;
 pub mod process;
+pub mod signal;
 
 pub use rustix::io::Errno;
 
-/// What a raw system call returned, as a result (syscall(2): -4095 to -1 are errors).
-fn result(returned: usize) -> Result<usize, Errno> {
+/// A system call with up to six arguments, as a result (syscall(2): -4095 to -1 are errors).
+///
+/// # Safety
+/// As the call asks of its arguments (its manual page), upheld by the caller.
+unsafe fn call<const N: usize>(number: libc::c_long, arguments: [usize; N]) -> Result<usize, Errno> {
+    let mut all = [0; 6];
+    all[..N].copy_from_slice(&arguments);
+    // SAFETY: upheld by the caller.
+    let returned = unsafe { arch::syscall(number, all) };
     match returned as isize {
         error @ -4095..=-1 => Err(Errno::from_raw_os_error(-error as i32)),
         _ => Ok(returned),

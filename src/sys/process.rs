@@ -41,8 +41,13 @@ impl Arguments {
     /// Argument number `index`.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<&'static CStr> {
-        // SAFETY: below argc each pointer is a C string of the initial stack, upheld by `from_stack`.
-        (index < self.argc).then(|| unsafe { CStr::from_ptr(*self.argv.wrapping_add(index)) })
+        if index >= self.argc {
+            return None;
+        }
+        // SAFETY: argv has `argc` pointers, upheld by `from_stack`.
+        let word = unsafe { *self.argv.wrapping_add(index) };
+        // SAFETY: each is a C string of the initial stack, upheld by `from_stack`.
+        Some(unsafe { CStr::from_ptr(word) })
     }
 
     /// The value of the environment variable `name`.

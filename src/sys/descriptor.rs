@@ -1,0 +1,50 @@
+//! Descriptors by number: what a program about to be executed is to find open.
+
+use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use super::{Errno, call};
+
+/// Makes `number` refer to what `fd` does, to stay open across exec.
+///
+/// # Errors
+/// EBADF over the limit of descriptors, EINTR, EBUSY.
+pub fn place(fd: BorrowedFd<'_>, number: RawFd) -> Result<(), Errno> {
+    if fd.as_raw_fd() == number {
+        return rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty());
+    }
+    // SAFETY: takes no pointer; `number` is chosen by the caller among descriptors that no OwnedFd of it names.
+    unsafe { call(libc::SYS_dup3, [fd.as_raw_fd() as usize, number as usize, 0]) }.map(drop)
+}
+
+/// Closes every descriptor of this process from 3 up but those in `keep`, and stops sharing the table with others.
+/// Only for a process about to execute: values that own a closed descriptor must never be dropped after this.
+///
+/// # Errors
+/// ENOMEM, EMFILE (close_range(2)).
+pub fn close_all_but(keep: &mut [RawFd]) -> Result<(), Errno> {
+    keep.sort_unstable();
+    let mut first = 3u32;
+    let mut flags = libc::CLOSE_RANGE_UNSHARE as usize;
+    for kept in keep.iter().filter_map(|fd| u32::try_from(*fd).ok()).chain([u32::MAX]) {
+        if kept > first {
+            // SAFETY: takes no pointer; the caller gave up the descriptors in the range.
+            unsafe { call(libc::SYS_close_range, [first as usize, kept as usize - 1, flags]) }?;
+            flags = 0;
+        }
+        first = first.max(kept.saturating_add(1));
+    }
+    Ok(())
+}
+
+/// The descriptor that another process sharing this one's table has opened as `number`.
+///
+/// The caller says that the number came from that process.
+#[must_use]
+pub fn adopt(number: RawFd) -> Option<OwnedFd> {
+    if number < 0 {
+        return None;
+    }
+    // SAFETY: the number is open in the shared table, and the other process ends without closing it, upheld by the
+    // caller; a wrong number gives EBADF at its first use.
+    Some(unsafe { OwnedFd::from_raw_fd(number) })
+}

@@ -1,0 +1,99 @@
+//! Giving privilege up: capabilities, securebits, `no_new_privs`, seccomp, session keyring.
+
+use super::{Errno, call};
+
+/// A set of capabilities (capabilities(7)): bit N is capability number N.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities(pub u64);
+
+/// Takes every capability that is not in `keep` out of the bounding set.
+///
+/// # Errors
+/// EPERM without CAP_SETPCAP.
+pub fn bound(keep: Capabilities) -> Result<(), Errno> {
+    for number in 0..u64::BITS {
+        if keep.0 >> number & 1 == 1 {
+            continue;
+        }
+        // SAFETY: takes no pointer.
+        match unsafe { call(libc::SYS_prctl, [libc::PR_CAPBSET_DROP as usize, number as usize, 0, 0, 0]) } {
+            Ok(_) => {}
+            // Past the last capability of this kernel.
+            Err(Errno::INVAL) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Sets the permitted and effective sets to `keep`, and the inheritable and ambient sets to nothing (capset(2)).
+///
+/// # Errors
+/// EPERM where one is not permitted now.
+pub fn set_capabilities(keep: Capabilities) -> Result<(), Errno> {
+    /// `_LINUX_CAPABILITY_VERSION_3`
+    const VERSION: u32 = 0x2008_0522;
+    let header = [VERSION, 0];
+    let (low, high) = (keep.0 as u32, (keep.0 >> 32) as u32);
+    // effective, permitted, inheritable: low words, then high words
+    let data = [low, low, 0, high, high, 0];
+    // SAFETY: version 3 reads two words of header and six of data; both arrays live beyond the call. An ambient set
+    // cannot outlive the inheritable one (capabilities(7)).
+    unsafe { call(libc::SYS_capset, [header.as_ptr() as usize, data.as_ptr() as usize]) }.map(drop)
+}
+
+/// Makes user 0 as powerless as any other, for ever: no capability comes from being root or by changing users.
+///
+/// # Errors
+/// EPERM without CAP_SETPCAP.
+pub fn root_is_nobody() -> Result<(), Errno> {
+    let bits = libc::SECBIT_NOROOT
+        | libc::SECBIT_NOROOT_LOCKED
+        | libc::SECBIT_NO_SETUID_FIXUP
+        | libc::SECBIT_NO_SETUID_FIXUP_LOCKED
+        | libc::SECBIT_KEEP_CAPS_LOCKED
+        | libc::SECBIT_NO_CAP_AMBIENT_RAISE
+        | libc::SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
+    // SAFETY: takes no pointer.
+    unsafe { call(libc::SYS_prctl, [libc::PR_SET_SECUREBITS as usize, bits as usize, 0, 0, 0]) }.map(drop)
+}
+
+/// One instruction of a filter: `struct sock_filter` (linux/filter.h).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Instruction {
+    /// Operation.
+    pub code: u16,
+    /// Instructions to skip if true.
+    pub if_true: u8,
+    /// Instructions to skip if false.
+    pub if_false: u8,
+    /// Operand.
+    pub k: u32,
+}
+
+/// Puts every system call from now on, and of all children, through `filter` (seccomp(2)).
+///
+/// # Errors
+/// EACCES without CAP_SYS_ADMIN or `no_new_privs`, EINVAL for a bad filter, ENOMEM, ENOSYS.
+pub fn filter(filter: &[Instruction]) -> Result<(), Errno> {
+    #[repr(C)]
+    struct Program {
+        len: u16,
+        filter: *const Instruction,
+    }
+    let len = u16::try_from(filter.len()).map_err(|_| Errno::INVAL)?;
+    let program = Program { len, filter: filter.as_ptr() };
+    let list = [libc::SECCOMP_SET_MODE_FILTER as usize, 0, &raw const program as usize];
+    // SAFETY: a sock_fprog of `len` instructions, all alive beyond the call.
+    unsafe { call(libc::SYS_seccomp, list) }.map(drop)
+}
+
+/// Leaves the session keyring of whoever started this process for a new, empty one (keyctl(2)).
+///
+/// # Errors
+/// EDQUOT, ENOMEM; ENOSYS in a kernel without keyrings, where there is nothing to leave.
+pub fn new_session_keyring() -> Result<(), Errno> {
+    // SAFETY: a null name asks for an anonymous keyring; no pointer is passed.
+    unsafe { call(libc::SYS_keyctl, [libc::KEYCTL_JOIN_SESSION_KEYRING as usize, 0]) }.map(drop)
+}

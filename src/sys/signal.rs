@@ -1,0 +1,98 @@
+//! Signals by number: blocking, sending, resetting (signal(7)).
+
+use core::mem::size_of;
+
+use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use rustix::process::Pid;
+
+use super::{Errno, call};
+
+/// A set of signals, as the kernel has it: bit N is signal N + 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Set(u64);
+
+impl Set {
+    /// No signal.
+    pub const NONE: Set = Set(0);
+    /// Every signal.
+    pub const ALL: Set = Set(u64::MAX);
+
+    /// This set with `signal` (1 to 64).
+    #[must_use]
+    pub const fn with(self, signal: u8) -> Set {
+        Set(self.0 | 1 << (signal as u32 - 1))
+    }
+
+    /// This set without `signal` (1 to 64).
+    #[must_use]
+    pub const fn without(self, signal: u8) -> Set {
+        Set(self.0 & !(1 << (signal as u32 - 1)))
+    }
+}
+
+/// Blocks exactly the signals of `set`.
+///
+/// # Errors
+/// None that rt_sigprocmask(2) names for these arguments.
+pub fn block(set: Set) -> Result<(), Errno> {
+    let list = [libc::SIG_SETMASK as usize, &raw const set.0 as usize, 0, size_of::<u64>()];
+    // SAFETY: reads eight bytes of a set that lives beyond the call.
+    unsafe { call(libc::SYS_rt_sigprocmask, list) }.map(drop)
+}
+
+/// A descriptor from which the signals of `set`, which must be blocked, are read (signalfd(2)). Does not block.
+///
+/// # Errors
+/// EMFILE, ENFILE, ENOMEM, ENODEV.
+pub fn descriptor(set: Set) -> Result<OwnedFd, Errno> {
+    let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+    let list = [usize::MAX, &raw const set.0 as usize, size_of::<u64>(), flags as usize];
+    // SAFETY: reads eight bytes of a set that lives beyond the call.
+    let fd = unsafe { call(libc::SYS_signalfd4, list) }?;
+    // SAFETY: a new descriptor, which nobody else has seen.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// The next signal's number from a [`descriptor`]; nothing where none waits.
+///
+/// # Errors
+/// As read(2).
+pub fn next(descriptor: BorrowedFd<'_>) -> Result<Option<u8>, Errno> {
+    let mut record = [0u8; size_of::<libc::signalfd_siginfo>()];
+    match rustix::io::read(descriptor, &mut record) {
+        // ssi_signo stands first, and is at most 64.
+        Ok(_) => Ok(Some(record[0])),
+        Err(Errno::AGAIN) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Sends `signal` to the process that `pidfd` names.
+///
+/// # Errors
+/// ESRCH where it has been waited for, EPERM.
+pub fn send(pidfd: BorrowedFd<'_>, signal: u8) -> Result<(), Errno> {
+    // SAFETY: a null siginfo is filled in by the kernel.
+    unsafe { call(libc::SYS_pidfd_send_signal, [pidfd.as_raw_fd() as usize, usize::from(signal), 0, 0]) }.map(drop)
+}
+
+/// Sends `signal` to process `pid`, which must be a child of this process not yet waited for.
+///
+/// # Errors
+/// ESRCH, EPERM.
+pub fn send_to(pid: Pid, signal: u8) -> Result<(), Errno> {
+    let pid = pid.as_raw_nonzero().get();
+    // SAFETY: takes no pointer.
+    unsafe { call(libc::SYS_kill, [pid as usize, usize::from(signal)]) }.map(drop)
+}
+
+/// Gives every signal its default action, those that whoever started this process had ignored too.
+pub fn reset_all() {
+    // struct kernel_sigaction: handler SIG_DFL, no flags, no restorer, empty mask
+    let default = [0usize; 4];
+    for signal in 1..=64usize {
+        // SAFETY: reads a sigaction, all zero, at most four words long, that lives beyond the call. SIGKILL and SIGSTOP
+        // give EINVAL, which is right: they cannot be anything but default.
+        let _ = unsafe { call(libc::SYS_rt_sigaction, [signal, default.as_ptr() as usize, 0, size_of::<u64>()]) };
+    }
+}
