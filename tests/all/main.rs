@@ -3,7 +3,16 @@
 //!
 //! What needs root or QEMU says so and passes where it has neither, unless `INN_MUST_RUN=1` makes that a failure.
 
+mod boot;
 mod config_corpus;
 mod config_properties;
+mod control;
+mod elf;
+mod guests;
+mod host;
+mod limits;
+mod machine;
+mod must;
 mod server;
+mod supervision;
 mod wire;
