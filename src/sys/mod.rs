@@ -17,6 +17,7 @@ pub mod privilege;
 pub mod probe;
 pub mod process;
 pub mod signal;
+pub mod socket;
 pub mod terminal;
 pub mod wait;
 
