@@ -6,10 +6,14 @@
 pub const GUESTS: usize = 1024;
 /// Config files read by one config, includes counted.
 pub const CONFIG_FILES: usize = 256;
-/// Bytes of one config, all included files together: a thousand guests of a dozen lines each take a third of it.
+/// Bytes of one config, all included files and their names together: a thousand guests of a dozen lines each take a third of it.
 pub const CONFIG_BYTES: usize = 1 << 20;
 /// Bytes of one line, continuation lines counted.
 pub const LINE_BYTES: usize = 4096;
+/// Sections of one config: guests and services, and as many profiles, links and bridges.
+pub const SECTIONS: usize = 2 * GUESTS;
+/// Profiles.
+pub const PROFILES: usize = 64;
 /// Words in one value.
 pub const VALUE_WORDS: usize = 64;
 /// Diagnostics kept and printed for one config; more are counted.
