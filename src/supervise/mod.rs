@@ -2,6 +2,9 @@
 //!
 //! [`state`] and [`order`] are pure.
 
+pub mod driver;
+pub mod journal;
 pub mod order;
+pub mod poll;
 pub mod ring;
 pub mod state;

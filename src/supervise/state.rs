@@ -15,7 +15,7 @@
 
 use heapless::Vec;
 
-use crate::fault::Fault;
+use crate::fault::{Fault, Step};
 use crate::limits;
 use crate::plan::{Ready, Restart, StopStep};
 
@@ -95,8 +95,6 @@ pub enum Exit {
     OutOfMemory,
     /// A step of its start failed.
     Failed(Fault),
-    /// Exec was not reached within [`limits::START_TIMEOUT_MS`].
-    TimedOut,
     /// Powered off from inside.
     PowerOff,
     /// Rebooted from inside.
@@ -111,9 +109,7 @@ impl Exit {
     pub fn is_failure(self) -> bool {
         match self {
             Exit::Code(0) | Exit::PowerOff | Exit::Reboot => false,
-            Exit::Code(_) | Exit::Signal(_) | Exit::OutOfMemory | Exit::Failed(_) | Exit::TimedOut | Exit::Unknown => {
-                true
-            }
+            Exit::Code(_) | Exit::Signal(_) | Exit::OutOfMemory | Exit::Failed(_) | Exit::Unknown => true,
         }
     }
 }
@@ -210,6 +206,8 @@ pub struct Machine {
     deadline_ms: Option<u64>,
 }
 
+/// Exec was not reached within [`limits::START_TIMEOUT_MS`].
+const TIMED_OUT: Fault = Fault { step: Step::StartTimeOut, errno: libc::ETIMEDOUT as u16, detail: 0 };
 /// A kill or a removal that the kernel refused is tried again after so long, until it counts as stuck; from then on
 /// every [`limits::KILL_TIMEOUT_MS`].
 const RETRY_MS: u64 = 100;
@@ -388,7 +386,7 @@ impl Machine {
             }
             Event::StartFailed(fault) => self.end(Exit::Failed(fault), now),
             Event::Exited(exit) => self.end(exit, now),
-            Event::TimeOut => self.end(Exit::TimedOut, now),
+            Event::TimeOut => self.end(Exit::Failed(TIMED_OUT), now),
             Event::Executed => {
                 self.up_ms = now.max(1);
                 let state = if policy.ready == Ready::Exec { State::Ready } else { State::Running };

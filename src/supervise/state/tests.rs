@@ -1,7 +1,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::fault::Step;
 
 const FAULT: Fault = Fault { step: Step::Fork, errno: libc::ENOENT as u16, detail: 0 };
 const TERM: StopStep = StopStep { signal: 15, timeout_ms: 5_000 };
@@ -139,7 +138,7 @@ fn a_start_that_hangs_is_killed() {
     assert_eq!(bench.machine.deadline_ms(), Some(bench.now + limits::START_TIMEOUT_MS));
     assert!(bench.time_out().contains(&Action::KillAll));
     bench.walk(&[(Event::Emptied, State::Clearing), (Event::Cleared, State::Failed)]);
-    assert_eq!(bench.machine.exit(), Some(Exit::TimedOut));
+    assert_eq!(bench.machine.exit(), Some(Exit::Failed(TIMED_OUT)));
 }
 
 #[test]
