@@ -16,6 +16,11 @@ impl<'w, W: Write> Json<'w, W> {
         Json { to, comma: false }
     }
 
+    /// Goes on with a text that `to` has already: an object, or a list, with a member.
+    pub fn go_on(to: &'w mut W) -> Self {
+        Json { to, comma: true }
+    }
+
     /// `{`
     pub fn begin_object(&mut self) {
         self.begin("{");

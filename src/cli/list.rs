@@ -140,7 +140,10 @@ pub struct Known<T>(pub Option<T>);
 
 impl<T: fmt::Display> fmt::Display for Known<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.as_ref().map_or_else(|| f.write_char('-'), |value| value.fmt(f))
+        match &self.0 {
+            Some(value) => value.fmt(f),
+            None => f.write_char('-'),
+        }
     }
 }
 
