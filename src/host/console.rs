@@ -44,8 +44,9 @@ impl Console {
             let _ = rustix::stdio::dup2_stdout(fd);
             let _ = rustix::stdio::dup2_stderr(fd);
         }
-        // Of itself the kernel drops what a program logs beyond ten lines in five seconds: too few for a boot.
-        let all = files::write_setting(CWD, c"/proc/sys/kernel/printk_devkmsg", b"on").is_ok();
+        // Of itself the kernel drops what a program logs beyond ten lines in five seconds: too few for a boot. This
+        // setting is taken only with its newline, and not at all where printk.devkmsg= was said at boot.
+        let all = files::write_setting(CWD, c"/proc/sys/kernel/printk_devkmsg", b"on\n").is_ok();
         let kernel_shows = if all { console_level() } else { 0 };
         Console { terminal, log: open(c"/dev/kmsg", OFlags::WRONLY), kernel_shows }
     }

@@ -6,7 +6,6 @@ use core::fmt;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, StatxAttributes, StatxFlags};
 use rustix::mount::MountFlags;
 
-use super::mountinfo;
 use crate::fault::ErrnoWords;
 use crate::sys::Errno;
 
@@ -66,6 +65,11 @@ const LINKS: [(&CStr, &CStr); 4] = [
     (c"/proc/self/fd/2", c"/dev/stderr"),
 ];
 
+/// What statfs(2) calls the two kinds of memory file system (linux/magic.h).
+const RAMFS: u32 = 0x8584_58f6;
+/// See [`RAMFS`].
+const TMPFS: u32 = 0x0102_1994;
+
 /// Something that could not be mounted or made.
 #[derive(Clone, Copy, Debug)]
 pub struct Failure {
@@ -87,14 +91,10 @@ pub type Failures = heapless::Vec<Failure, { EARLY.len() + NODES.len() + 1 }>;
 /// Mounts what is not mounted yet, after leaving the initramfs's own root for a root that is a mount. Goes on past every
 /// failure.
 pub fn early(failures: &mut Failures) {
-    let [proc, others @ ..] = &EARLY;
-    mount(proc, failures);
     if let Err(errno) = enter_mounted_root() {
         fail(failures, "move to a mounted root", c"/", errno);
     }
-    // Once more: where the root was entered just now, its /proc came along, and this finds it there.
-    mount(proc, failures);
-    for early in others {
+    for early in &EARLY {
         mount(early, failures);
     }
     for (to, link) in LINKS {
@@ -111,10 +111,11 @@ pub fn early(failures: &mut Failures) {
 /// one small kernel structure, and is a root like any other; `/..` is what is mounted on top of `/`. What lies below is
 /// the same tree, and no path leads there; a guest cannot take its own root off it: `pivot_root` hands the lock that the
 /// old root has in a less privileged user namespace on to the new one.
+///
+/// The kernel's own root is always one of these two file systems. Asking `/proc/self/mountinfo` whether the root is on
+/// nothing would be exact, and cost more than all of this function; once too often harms nothing.
 fn enter_mounted_root() -> Result<(), Errno> {
-    let mut is_on_nothing = false;
-    mountinfo::each(|mount| is_on_nothing |= mount.target == b"/" && mount.id == mount.parent)?;
-    if is_on_nothing {
+    if [RAMFS, TMPFS].contains(&(rustix::fs::statfs(c"/")?.f_type as u32)) {
         // With all that is mounted below: whoever ran before this program may have mounted something there.
         rustix::mount::mount_bind_recursive(c"/", c"/")?;
         rustix::process::chdir(c"/..")?;
