@@ -3,16 +3,24 @@
 use core::ffi::CStr;
 use core::fmt::Write;
 
+use crate::cli::output::Errors;
+use crate::config::Report;
+use crate::control::server;
 use crate::host::boot::{self, Host};
 use crate::host::cmdline::Word;
 use crate::host::console::Level;
+use crate::host::files;
 use crate::host::power::{self, Wanted};
 use crate::limits;
-use crate::load::Loader;
+use crate::load::{CONFIG, Files, Loader};
 use crate::plan::Plan;
 use crate::supervise::serve;
+use crate::sys::Errno;
 use crate::sys::memory::Static;
 use crate::sys::process::Arguments;
+
+/// Exit code where the config cannot be used.
+const BAD_CONFIG: u8 = 2;
 
 /// Runs `inn` and returns its exit code.
 pub fn run(arguments: &Arguments) -> u8 {
@@ -21,7 +29,18 @@ pub fn run(arguments: &Arguments) -> u8 {
     if is_init && arguments.get(1) != Some(c"init") {
         run_host();
     }
-    crate::cli::run(arguments)
+    crate::cli::main(arguments, supervise)
+}
+
+/// `inn supervise` with this config and this socket.
+fn supervise(config: Option<&'static CStr>, socket: Option<&'static CStr>) -> u8 {
+    let config = config.unwrap_or(CONFIG);
+    let Some(loader) = Loader::take() else { return BAD_CONFIG };
+    if !loader.load(config) {
+        let _ = write!(Errors::new(), "{}", Report(&loader.config, &loader.diagnostics));
+        return BAD_CONFIG;
+    }
+    serve::foreground(&loader.plan, config, socket.unwrap_or(server::PATH))
 }
 
 /// The plan of a host whose config cannot be used: no guests, and the defaults.
@@ -49,7 +68,7 @@ fn config<'p>(host: &Host, path: &'p mut heapless::Vec<u8, { limits::LINE_BYTES 
     let fits = path.extend_from_slice(host.config()).and_then(|()| path.push(0).map_err(|_| Default::default()));
     match CStr::from_bytes_with_nul(path) {
         Ok(path) if fits.is_ok() => path,
-        Ok(_) | Err(_) => boot::CONFIG,
+        Ok(_) | Err(_) => CONFIG,
     }
 }
 
@@ -59,7 +78,11 @@ fn load(host: &Host, config: &CStr) -> Option<&'static Plan> {
         return None;
     }
     let loader = Loader::take()?;
-    loader.config.read(config.to_bytes(), &mut crate::load::Files, &mut loader.diagnostics);
+    let has_guests = host.words().any(|word| matches!(word, Word::Guest(_)));
+    // A host may have all its guests on the kernel's command line.
+    if !(has_guests && config == CONFIG && files::open(config).err() == Some(Errno::NOENT)) {
+        loader.config.read(config.to_bytes(), &mut Files, &mut loader.diagnostics);
+    }
     for word in host.words() {
         if let Word::Guest(value) = word {
             loader.config.add_kernel_guest(value, &mut loader.diagnostics);
@@ -68,8 +91,7 @@ fn load(host: &Host, config: &CStr) -> Option<&'static Plan> {
     if loader.build() {
         return Some(&loader.plan);
     }
-    let mut lines = host.console.lines(Level::Error);
-    let _ = loader.diagnostics.write(&loader.config, &mut lines);
-    let _ = writeln!(lines, "nothing is started");
+    let report = Report(&loader.config, &loader.diagnostics);
+    host.console.say(Level::Error, format_args!("{report}\nnothing is started"));
     None
 }
