@@ -317,7 +317,8 @@ impl Config {
         while let Some(at) = self.nth_include(host, skip) {
             skip += 1;
             let mut pattern = heapless::Vec::<u8, { limits::LINE_BYTES }>::new();
-            let _ = pattern.extend(unquote(at.of(&self.text)));
+            // No word is longer than a line may be.
+            unquote(at.of(&self.text)).for_each(|byte| drop(pattern.push(byte)));
             self.include_pattern(&pattern, at, source, diagnostics);
         }
     }

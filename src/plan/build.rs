@@ -87,7 +87,8 @@ impl Builder<'_> {
     fn host_key(&mut self, section: &Section, key: Key) {
         match key {
             Key::Hostname => {
-                if self.checked(0, value::hostname(self.value.word(0))).is_some() && self.is_one_word() {
+                let hostname = value::hostname(self.value.word(0));
+                if self.one_word(hostname).is_some() {
                     self.plan.host.hostname = self.keep(0);
                 }
             }

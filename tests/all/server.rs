@@ -88,7 +88,7 @@ fn is_refused(socket: &OwnedFd, expected: Code) {
     };
     let packet = next();
     assert!(matches!(Reply::decode(&packet), Ok(Reply::Error(Failure { code, .. })) if code == expected), "{packet:?}");
-    assert_eq!(next(), []);
+    assert_eq!(next(), Vec::<u8>::new());
 }
 
 #[test]
