@@ -10,6 +10,7 @@ use rustix::process::{DumpableBehavior, Pid, Resource, Rlimit};
 
 use super::{Build, child, devices, report, root};
 use crate::fault::{At, Fault, Step};
+use crate::limits;
 use crate::plan::{Kind, Network, Users};
 use crate::sys::clone::{Flags, Side, clone, unshare_time};
 use crate::sys::{Errno, clock, process, signal};
