@@ -1,8 +1,75 @@
 //! The composition root: argv → a verb, PID 1, or a helper of the kernel.
 
+use core::ffi::CStr;
+use core::fmt::Write;
+
+use crate::host::boot::{self, Host};
+use crate::host::cmdline::Word;
+use crate::host::console::Level;
+use crate::host::power::{self, Wanted};
+use crate::limits;
+use crate::load::Loader;
+use crate::plan::Plan;
+use crate::supervise::serve;
+use crate::sys::memory::Static;
 use crate::sys::process::Arguments;
 
 /// Runs `inn` and returns its exit code.
-pub fn run(_arguments: &Arguments) -> u8 {
-    0
+pub fn run(arguments: &Arguments) -> u8 {
+    let is_init = rustix::process::getpid() == rustix::process::Pid::INIT;
+    // `inn init -- COMMAND` is PID 1 of somebody else's container.
+    if is_init && arguments.get(1) != Some(c"init") {
+        run_host();
+    }
+    crate::cli::run(arguments)
+}
+
+/// The plan of a host whose config cannot be used: no guests, and the defaults.
+static NO_PLAN: Static<Plan> = Static::new(Plan::new());
+
+/// PID 1, from the kernel's hand-over to the end of the machine.
+fn run_host() -> ! {
+    let host = boot::early();
+    let mut path = heapless::Vec::new();
+    let config = config(&host, &mut path);
+    let plan = load(&host, config);
+    if let Some(plan) = plan {
+        boot::configure(&host.console, plan);
+    }
+    let (plan, needs_shell) = match plan.or_else(|| NO_PLAN.take().map(|plan| &*plan)) {
+        Some(plan) => (plan, plan.guests.is_empty()),
+        None => power::finish(&host.console, Wanted::Halt, 0),
+    };
+    let outcome = serve::init(&host.console, plan, config, needs_shell);
+    power::finish(&host.console, outcome.wanted.unwrap_or(Wanted::PowerOff), outcome.deadline_ms)
+}
+
+/// The config's path, with its NUL.
+fn config<'p>(host: &Host, path: &'p mut heapless::Vec<u8, { limits::LINE_BYTES }>) -> &'p CStr {
+    let fits = path.extend_from_slice(host.config()).and_then(|()| path.push(0).map_err(|_| Default::default()));
+    match CStr::from_bytes_with_nul(path) {
+        Ok(path) if fits.is_ok() => path,
+        Ok(_) | Err(_) => boot::CONFIG,
+    }
+}
+
+/// The plan of the config and of the kernel's command line; nothing where something is wrong with them, which is said.
+fn load(host: &Host, config: &CStr) -> Option<&'static Plan> {
+    if host.wants_emergency() {
+        return None;
+    }
+    let loader = Loader::take()?;
+    loader.config.read(config.to_bytes(), &mut crate::load::Files, &mut loader.diagnostics);
+    for word in host.words() {
+        if let Word::Guest(value) = word {
+            loader.config.add_kernel_guest(value, &mut loader.diagnostics);
+        }
+    }
+    if loader.build() {
+        return Some(&loader.plan);
+    }
+    let mut lines = host.console.lines(Level::Error);
+    let _ = loader.diagnostics.write(&loader.config, &mut lines);
+    let _ = writeln!(lines, "nothing is started");
+    None
 }

@@ -42,6 +42,10 @@ pub fn list(options: &Options, out: &mut Output) -> u8 {
     } else {
         table(options, timeout_ms, out)
     };
+    if result.is_err() {
+        // A heading without a table, half a JSON text.
+        out.discard();
+    }
     out.finish(result.err().unwrap_or(0))
 }
 

@@ -123,7 +123,13 @@ impl Printer {
     ///
     /// # Errors
     /// As pread(2).
-    pub fn print(&self, logs: &mut Logs, index: usize, last: &mut Option<usize>, out: &mut Output) -> Result<(), Errno> {
+    pub fn print(
+        &self,
+        logs: &mut Logs,
+        index: usize,
+        last: &mut Option<usize>,
+        out: &mut Output,
+    ) -> Result<(), Errno> {
         let mut buffer = [0; 4096];
         while let Some(log) = logs.get_mut(index) {
             let chunk = log.reader.read(&mut buffer)?;

@@ -45,6 +45,11 @@ impl Output {
         self.buffer.clear();
     }
 
+    /// Forgets what is in the buffer.
+    pub fn discard(&mut self) {
+        self.buffer.clear();
+    }
+
     /// Whether standard output took everything so far.
     #[must_use]
     pub fn works(&self) -> bool {

@@ -5,7 +5,7 @@ use core::fmt;
 
 use super::output::Plain;
 use super::units;
-use super::verb::{Act, OPTIONS, Operands, Opt, OptFacts, Verb, VERBS};
+use super::verb::{Act, OPTIONS, Operands, Opt, OptFacts, VERBS, Verb};
 use crate::config::key::{Key, section};
 use crate::config::nearest;
 use crate::limits;
@@ -194,6 +194,13 @@ pub fn parse(words: &(impl Words + ?Sized)) -> Result<Invocation, Wrong> {
     Ok(Invocation { verb, options: parser.options, operands, command: parser.next, dashes, keys: parser.keys })
 }
 
+/// There is no verb `word`; the nearest one.
+#[must_use]
+pub fn unknown_verb(word: &'static CStr) -> Wrong {
+    let names = VERBS.iter().map(|verb| (verb.name, verb.name.as_bytes()));
+    Wrong::UnknownVerb(word, nearest(word.to_bytes(), names))
+}
+
 struct Parser<'w, W: ?Sized> {
     words: &'w W,
     next: usize,
@@ -212,8 +219,7 @@ impl<W: Words + ?Sized> Parser<'_, W> {
                 bytes if bytes.starts_with(b"-") => self.any_option()?,
                 bytes => {
                     self.next += 1;
-                    let names = VERBS.iter().map(|verb| (verb.name, verb.name.as_bytes()));
-                    return Verb::named(bytes).ok_or_else(|| Wrong::UnknownVerb(word, nearest(bytes, names)));
+                    return Verb::named(bytes).ok_or_else(|| unknown_verb(word));
                 }
             }
         }
@@ -227,7 +233,10 @@ impl<W: Words + ?Sized> Parser<'_, W> {
 
     /// An option before the verb: one that any verb takes.
     fn any_option(&mut self) -> Result<(), Wrong> {
-        self.option_of(|option| matches!(option, Opt::Json | Opt::Plain | Opt::Config | Opt::Socket | Opt::Quiet), false)
+        self.option_of(
+            |option| matches!(option, Opt::Json | Opt::Plain | Opt::Config | Opt::Socket | Opt::Quiet),
+            false,
+        )
     }
 
     /// An option of `verb`.
@@ -306,7 +315,11 @@ impl<W: Words + ?Sized> Parser<'_, W> {
         if !key.is_built() {
             return Err(Wrong::KeyNotSupported(key.name()));
         }
-        let value = self.value(key.name(), attached)?;
+        let value = match key {
+            // A flag's value is its presence.
+            Key::Ephemeral | Key::Readonly => attached.unwrap_or(c"yes"),
+            _ => self.value(key.name(), attached)?,
+        };
         self.keys.push((key, value)).map_err(|_| Wrong::BadValue(key.name(), value))
     }
 
@@ -322,7 +335,10 @@ impl<W: Words + ?Sized> Parser<'_, W> {
 
 /// The keys that `run` takes as options.
 pub fn guest_keys() -> impl Iterator<Item = Key> {
-    Key::ALL.iter().copied().filter(|key| key.sections() & section::GUEST != 0 && !matches!(key, Key::Profile | Key::Command))
+    Key::ALL
+        .iter()
+        .copied()
+        .filter(|key| key.sections() & section::GUEST != 0 && !matches!(key, Key::Profile | Key::Command))
 }
 
 fn guest_key(name: &[u8]) -> Option<Key> {

@@ -162,14 +162,16 @@ fn fit(widths: &mut Widths, columns: &[Column], total: usize) {
     /// A column that is cut still shows so many characters.
     const LEAST: usize = 12;
     loop {
-        let used = |widths: &Widths| widths.iter().flatten().map(|width| width + GAP).sum::<usize>().saturating_sub(GAP);
+        let used =
+            |widths: &Widths| widths.iter().flatten().map(|width| width + GAP).sum::<usize>().saturating_sub(GAP);
         let over = used(widths).saturating_sub(total);
         if over == 0 {
             return;
         }
-        let candidates = columns.iter().enumerate().filter(|(column, facts)| {
-            facts.drop > 0 && widths.get(*column).is_some_and(Option::is_some)
-        });
+        let candidates = columns
+            .iter()
+            .enumerate()
+            .filter(|(column, facts)| facts.drop > 0 && widths.get(*column).is_some_and(Option::is_some));
         let Some((first, facts)) = candidates.max_by_key(|(_, facts)| facts.drop) else { return };
         let Some(width) = widths.get_mut(first) else { return };
         *width = match *width {

@@ -90,8 +90,20 @@ impl<'a> Supervisor<'a> {
         socket: &'a core::ffi::CStr,
     ) -> Result<Supervisor<'a>, Errno> {
         let signals = signal::descriptor(signal::Set::ALL)?;
-        poll.watch(signals.as_fd(), Source::Signals, Interest::Readable)?;
-        Ok(Supervisor {
+        watch_signals(poll, &signals)?;
+        Ok(Supervisor::with_signals(poll, signals, role, driver, facts, socket))
+    }
+
+    /// The same, with a signal descriptor that is watched already.
+    pub fn with_signals(
+        poll: &'a Poll,
+        signals: OwnedFd,
+        role: Role<'a>,
+        driver: Driver<'a>,
+        facts: Facts<'a>,
+        socket: &'a core::ffi::CStr,
+    ) -> Supervisor<'a> {
+        Supervisor {
             poll,
             signals,
             role,
@@ -104,7 +116,12 @@ impl<'a> Supervisor<'a> {
             ending: None,
             // What ended before the signals were heard.
             reap_more: true,
-        })
+        }
+    }
+
+    /// Kills and removes what an earlier supervisor left of these guests.
+    pub fn clear_leftovers(&mut self) {
+        self.driver.clear_leftovers();
     }
 
     /// Makes the control socket.
@@ -267,6 +284,7 @@ impl<'a> Supervisor<'a> {
                         driver: &mut self.driver,
                         server,
                         facts: &self.facts,
+                        is_init: matches!(self.role, Role::Init { .. }),
                         going_down: self.ending.is_some(),
                         now_ms,
                     };
@@ -291,8 +309,14 @@ impl<'a> Supervisor<'a> {
 
     fn answer(&mut self, now_ms: u64) -> bool {
         let Some(server) = &mut self.server else { return false };
-        let going_down = self.ending.is_some();
-        let mut desk = Desk { driver: &mut self.driver, server, facts: &self.facts, going_down, now_ms };
+        let mut desk = Desk {
+            driver: &mut self.driver,
+            server,
+            facts: &self.facts,
+            is_init: matches!(self.role, Role::Init { .. }),
+            going_down: self.ending.is_some(),
+            now_ms,
+        };
         self.requests.advance(&mut desk, |server, client| rewatch(self.poll, server, client))
     }
 
@@ -371,6 +395,14 @@ impl<'a> Supervisor<'a> {
             emergency.ended(console);
         }
     }
+}
+
+/// Watches the signal descriptor.
+///
+/// # Errors
+/// Of epoll_ctl(2).
+pub fn watch_signals(poll: &Poll, signals: &OwnedFd) -> Result<(), Errno> {
+    poll.watch(signals.as_fd(), Source::Signals, Interest::Readable)
 }
 
 /// Watches a client for what it is now expected to do.

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`state`] | the life of one guest. Pure |
 //! | [`order`] | who starts and stops when. Pure |
+//! | [`serve`] | a supervisor from its plan to its end |
 //! | [`driver`] | the table of guests; carries the actions of `state` out |
 //! | [`events`] | the event loop |
 //! | [`poll`] | what the loop waits for |
@@ -19,5 +20,6 @@ pub mod order;
 pub mod poll;
 pub mod requests;
 pub mod ring;
+pub mod serve;
 pub mod snapshot;
 pub mod state;

@@ -62,6 +62,8 @@ pub struct Desk<'r, 'a> {
     pub server: &'r mut Server,
     /// About this supervisor.
     pub facts: &'r Facts<'r>,
+    /// Whether this is the host's init.
+    pub is_init: bool,
     /// Whether the host is going down.
     pub going_down: bool,
     /// The time.
@@ -105,6 +107,10 @@ fn begin(request: &Request, desk: &mut Desk<'_, '_>) -> (Job, Option<Power>) {
         Request::HostStatus => return all(What::Host, 1),
         Request::Version => return all(What::Version, 1),
         Request::Logs { guest } if guest.is_all() => return all(What::Logs, count),
+        Request::Power { .. } if !desk.is_init => {
+            let why = "the host has another init; this supervisor ends with SIGTERM";
+            return (Job::Fail { code: Code::WrongState, id: None, why }, None);
+        }
         Request::Power { how } => return (Job::Each { what: What::Host, next: 0, end: 0 }, Some(how)),
         Request::Status { .. }
         | Request::Start { .. }
@@ -200,7 +206,7 @@ fn each(client: ClientId, job: &mut Job, desk: &mut Desk<'_, '_>, what: What, ne
 
 fn tell(client: ClientId, desk: &mut Desk<'_, '_>, what: What, id: GuestId) -> Sent {
     let mut cgroup = Cgroup::new();
-    let Desk { driver, server, facts, going_down, now_ms } = desk;
+    let Desk { driver, server, facts, going_down, now_ms, is_init: _ } = desk;
     let now_ms = *now_ms;
     match what {
         What::Guest => match snapshot::guest(driver, facts, id, now_ms, &mut cgroup) {

@@ -6,25 +6,19 @@ use rustix::fd::BorrowedFd;
 #[must_use]
 pub fn input() -> BorrowedFd<'static> {
     // SAFETY: nothing in this program closes descriptor 0 and goes on.
-    unsafe {
-        rustix::stdio::stdin()
-    }
+    unsafe { rustix::stdio::stdin() }
 }
 
 /// Standard output. See [`input`].
 #[must_use]
 pub fn output() -> BorrowedFd<'static> {
     // SAFETY: nothing in this program closes descriptor 1 and goes on.
-    unsafe {
-        rustix::stdio::stdout()
-    }
+    unsafe { rustix::stdio::stdout() }
 }
 
 /// Standard error. See [`input`].
 #[must_use]
 pub fn error() -> BorrowedFd<'static> {
     // SAFETY: nothing in this program closes descriptor 2 and goes on.
-    unsafe {
-        rustix::stdio::stderr()
-    }
+    unsafe { rustix::stdio::stderr() }
 }
