@@ -4,7 +4,6 @@ use core::ffi::CStr;
 use core::fmt::Write;
 
 use crate::host::boot::{self, Host};
-use crate::host::cmdline::Word;
 use crate::host::console::Level;
 use crate::host::power::{self, Wanted};
 use crate::limits;
@@ -32,7 +31,7 @@ fn run_host() -> ! {
     let host = boot::early();
     let mut path = heapless::Vec::new();
     let config = config(&host, &mut path);
-    let plan = load(&host, config);
+    let plan = load(&host);
     if let Some(plan) = plan {
         boot::configure(&host.console, plan);
     }
@@ -49,22 +48,17 @@ fn config<'p>(host: &Host, path: &'p mut heapless::Vec<u8, { limits::LINE_BYTES 
     let fits = path.extend_from_slice(host.config()).and_then(|()| path.push(0).map_err(|_| Default::default()));
     match CStr::from_bytes_with_nul(path) {
         Ok(path) if fits.is_ok() => path,
-        Ok(_) | Err(_) => boot::CONFIG,
+        Ok(_) | Err(_) => crate::load::CONFIG,
     }
 }
 
 /// The plan of the config and of the kernel's command line; nothing where something is wrong with them, which is said.
-fn load(host: &Host, config: &CStr) -> Option<&'static Plan> {
+fn load(host: &Host) -> Option<&'static Plan> {
     if host.wants_emergency() {
         return None;
     }
     let loader = Loader::take()?;
-    loader.config.read(config.to_bytes(), &mut crate::load::Files, &mut loader.diagnostics);
-    for word in host.words() {
-        if let Word::Guest(value) = word {
-            loader.config.add_kernel_guest(value, &mut loader.diagnostics);
-        }
-    }
+    boot::read_config(host, &mut loader.config, &mut loader.diagnostics);
     if loader.build() {
         return Some(&loader.plan);
     }

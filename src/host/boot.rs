@@ -1,8 +1,6 @@
 //! What PID 1 does between its entry and the event loop, in this order: [`early`], [`read_config`], and with the plan
 //! made of it [`configure`]. Nothing here stops a boot: what fails is said, and the rest is done.
 
-use core::ffi::CStr;
-
 use rustix::fs::{CWD, Mode};
 use rustix::process::{Resource, Rlimit};
 use rustix::system::RebootCommand;
@@ -15,11 +13,9 @@ use super::{files, modules, mounts, sysctl};
 use crate::config::{Config, Diagnostics};
 use crate::fault::ErrnoWords;
 use crate::limits;
+use crate::load::CONFIG;
 use crate::plan::Plan;
 use crate::sys::{Errno, clock, link, signal};
-
-/// The config, where the kernel's command line names none.
-pub const CONFIG: &CStr = c"/etc/inn.conf";
 
 /// A host that has come up as far as it can without a config.
 #[derive(Debug)]
