@@ -3,15 +3,21 @@
 use core::ffi::CStr;
 use core::fmt::Write;
 
+use crate::cli::output::Errors;
+use crate::config::Report;
+use crate::control::server;
 use crate::host::boot::{self, Host};
 use crate::host::console::Level;
 use crate::host::power::{self, Wanted};
 use crate::limits;
-use crate::load::Loader;
+use crate::load::{CONFIG, Loader};
 use crate::plan::Plan;
 use crate::supervise::serve;
 use crate::sys::memory::Static;
 use crate::sys::process::Arguments;
+
+/// Exit code where the config cannot be used.
+const BAD_CONFIG: u8 = 2;
 
 /// Runs `inn` and returns its exit code.
 pub fn run(arguments: &Arguments) -> u8 {
@@ -20,7 +26,18 @@ pub fn run(arguments: &Arguments) -> u8 {
     if is_init && arguments.get(1) != Some(c"init") {
         run_host();
     }
-    crate::cli::run(arguments)
+    crate::cli::main(arguments, supervise)
+}
+
+/// `inn supervise` with this config and this socket.
+fn supervise(config: Option<&'static CStr>, socket: Option<&'static CStr>) -> u8 {
+    let config = config.unwrap_or(CONFIG);
+    let Some(loader) = Loader::take() else { return BAD_CONFIG };
+    if !loader.load(config) {
+        let _ = write!(Errors::new(), "{}", Report(&loader.config, &loader.diagnostics));
+        return BAD_CONFIG;
+    }
+    serve::foreground(&loader.plan, config, socket.unwrap_or(server::PATH))
 }
 
 /// The plan of a host whose config cannot be used: no guests, and the defaults.
@@ -48,7 +65,7 @@ fn config<'p>(host: &Host, path: &'p mut heapless::Vec<u8, { limits::LINE_BYTES 
     let fits = path.extend_from_slice(host.config()).and_then(|()| path.push(0).map_err(|_| Default::default()));
     match CStr::from_bytes_with_nul(path) {
         Ok(path) if fits.is_ok() => path,
-        Ok(_) | Err(_) => crate::load::CONFIG,
+        Ok(_) | Err(_) => CONFIG,
     }
 }
 
@@ -62,8 +79,7 @@ fn load(host: &Host) -> Option<&'static Plan> {
     if loader.build() {
         return Some(&loader.plan);
     }
-    let mut lines = host.console.lines(Level::Error);
-    let _ = loader.diagnostics.write(&loader.config, &mut lines);
-    let _ = writeln!(lines, "nothing is started");
+    let report = Report(&loader.config, &loader.diagnostics);
+    host.console.say(Level::Error, format_args!("{report}\nnothing is started"));
     None
 }

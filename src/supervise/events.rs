@@ -417,4 +417,3 @@ fn rewatch(poll: &Poll, server: &Server, client: ClientId) {
         let _ = poll.change(socket, Source::Client(client), interest);
     }
 }
-

@@ -186,7 +186,8 @@ mod tests {
     fn a_source_survives_the_kernel() {
         let parts = [Part::Helper, Part::Reports, Part::Process, Part::Cgroup, Part::Output, Part::Ready];
         let guests = parts.map(|part| Source::Guest(part, GuestId(1023)));
-        let others = [Source::Signals, Source::Listener, Source::Shell, Source::Client(ClientId::from_number(u32::MAX))];
+        let others =
+            [Source::Signals, Source::Listener, Source::Shell, Source::Client(ClientId::from_number(u32::MAX))];
         for source in guests.into_iter().chain(others) {
             assert_eq!(Source::decode(source.encode()), Some(source));
         }

@@ -3,8 +3,6 @@
 use core::ffi::CStr;
 use core::fmt;
 
-use rustix::fd::AsFd;
-
 use super::driver::{Driver, Table};
 use super::events::{Outcome, Role, Supervisor};
 use super::journal::{Journal, To};
@@ -85,13 +83,7 @@ fn try_foreground(plan: &'static Plan, config: &CStr, socket: &CStr) -> Result<O
     outcome
 }
 
-fn try_in_base(
-    plan: &'static Plan,
-    config: &CStr,
-    socket: &CStr,
-    base: Base,
-    name: &CStr,
-) -> Result<Outcome, Refused> {
+fn try_in_base(plan: &'static Plan, config: &CStr, socket: &CStr, base: Base, name: &CStr) -> Result<Outcome, Refused> {
     if !base.claim().map_err(|errno| Refused::Call("flock", errno))? {
         return Err(Refused::CgroupTaken);
     }
@@ -131,8 +123,7 @@ pub fn init(console: &Console, plan: &'static Plan, config: &CStr, needs_shell: 
     let emergency = needs_shell.then(|| Emergency::start(console, Some(plan)));
     let role = Role::Init { console, emergency };
     let driver = Driver::new(plan, base, table, &poll, journal);
-    let mut supervisor =
-        Supervisor::with_signals(&poll, signals, role, driver, facts(config, name), server::PATH);
+    let mut supervisor = Supervisor::with_signals(&poll, signals, role, driver, facts(config, name), server::PATH);
     supervisor.run()
 }
 
