@@ -221,11 +221,12 @@ impl Config {
         let word = kind_at.of(&self.text);
         let kind = section::ALL.iter().find(|(_, name)| name.as_bytes() == word).map_or(0, |(bit, _)| *bit);
         let named = kind & section::HOST == 0;
+        let unnamed = named && name.is_empty();
         if kind == 0 {
             let near = nearest(word, section::ALL.iter().map(|(_, name)| (*name, name.as_bytes())));
             let near = near.map_or(Near::Nothing, Near::Word);
             diagnostics.add(Diagnostic { code: Code::UnknownSection, at: kind_at, detail: Detail::None, near });
-        } else if named && name.is_empty() {
+        } else if unnamed {
             diagnostics.detail(Code::SectionUnnamed, kind_at, Detail::Section(kind));
         } else if !named && !name.is_empty() {
             diagnostics.error(Code::HostNamed, name);
@@ -233,7 +234,8 @@ impl Config {
             self.check_name(name, diagnostics);
         }
         let name = if named { name } else { kind_at };
-        self.push_section(kind, name, body, diagnostics);
+        // What has no name cannot be looked at further.
+        self.push_section(if unnamed { 0 } else { kind }, name, body, diagnostics);
     }
 
     /// Adds a section, unless there is one of its name.

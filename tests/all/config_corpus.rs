@@ -63,8 +63,12 @@ pub struct Read {
 
 impl Read {
     pub fn new() -> Read {
-        // These are too large for a test's stack: they are made where they stay.
-        Read { config: zeroed_config(), plan: zeroed_plan(), diagnostics: Diagnostics::new(), good: false }
+        Read {
+            config: boxed(|| Box::new(Config::new())),
+            plan: boxed(|| Box::new(Plan::new())),
+            diagnostics: Diagnostics::new(),
+            good: false,
+        }
     }
 
     pub fn files(mut files: Files) -> Read {
@@ -99,18 +103,8 @@ impl Read {
     }
 }
 
-fn zeroed_config() -> Box<Config> {
-    static NEW: Config = Config::new();
-    boxed(&NEW, || Box::new(Config::new()))
-}
-
-fn zeroed_plan() -> Box<Plan> {
-    static NEW: Plan = Plan::new();
-    boxed(&NEW, || Box::new(Plan::new()))
-}
-
 /// Makes a large value on a thread that has the stack for it.
-fn boxed<T: Send + 'static>(_: &'static T, make: fn() -> Box<T>) -> Box<T> {
+fn boxed<T: Send + 'static>(make: fn() -> Box<T>) -> Box<T> {
     std::thread::Builder::new().stack_size(64 << 20).spawn(make).unwrap().join().unwrap()
 }
 
