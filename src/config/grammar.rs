@@ -156,6 +156,10 @@ impl Config {
     /// Adds a file without text.
     pub(super) fn add_name(&mut self, name: &[u8], diagnostics: &mut Diagnostics) -> Option<Span> {
         let last = self.files.last().map_or(Span::default(), |file| file.name);
+        if !self.files.is_empty() {
+            // So that the end of one file is not the beginning of the next.
+            self.add_text(b"\n", last, diagnostics)?;
+        }
         let span = self.add_text(name, last, diagnostics)?;
         let empty = Span { start: span.end, end: span.end };
         if self.files.push(File { name: span, text: empty }).is_err() {
@@ -360,9 +364,10 @@ impl Config {
             let mut path = heapless::Vec::<u8, { limits::LINE_BYTES + 256 }>::new();
             let _ = path.extend_from_slice(directory);
             let _ = path.extend_from_slice(&name);
+            let full = self.files.is_full();
             self.read_file(&path, source, diagnostics);
-            if self.files.is_full() {
-                // The message was given with the first that is too many.
+            if full {
+                // That was the first that is too many; one message is enough.
                 return;
             }
         }
