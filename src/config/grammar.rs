@@ -307,6 +307,9 @@ impl Config {
 
     fn unknown_key(&self, section: &Section, name: Span, diagnostics: &mut Diagnostics) {
         let word = name.of(&self.text);
+        if word.is_empty() {
+            return diagnostics.error(Code::KeyExpected, name);
+        }
         if Key::find(word, u8::MAX).is_some() {
             return diagnostics.detail(Code::WrongSection, name, Detail::Section(section.kind));
         }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use innkeep::config::source::{FileName, Source, Unreadable, is_next};
 use innkeep::config::{Config, Diagnostics, Report};
 use innkeep::limits;
-use innkeep::plan::{Kind, Layer, Network, Plan, Ready, Restart, StopStep, Users};
+use innkeep::plan::Plan;
 
 /// Files in memory; a path with an error number cannot be read.
 #[derive(Default)]
@@ -220,7 +220,11 @@ fn every_bound_is_reached_and_named() {
         "more than 1024 guests and services (limits::GUESTS)",
     );
     let profiles = |count: usize| (0..count).map(|n| format!("[profile p{n}]\nswap = 0\n")).collect::<String>();
-    assert_bound(profiles(limits::PROFILES), profiles(limits::PROFILES + 1), "more than 64 profiles (limits::PROFILES)");
+    assert_bound(
+        profiles(limits::PROFILES),
+        profiles(limits::PROFILES + 1),
+        "more than 64 profiles (limits::PROFILES)",
+    );
     let line = |bytes: usize| app("a", &format!("description = {}\n", "d".repeat(bytes - "description = ".len())));
     assert_bound(
         line(limits::LINE_BYTES),
@@ -282,7 +286,9 @@ fn every_bound_is_reached_and_named() {
 
 #[test]
 fn a_pool_that_is_full_is_an_answer() {
-    let guest = |n: usize| app(&format!("g{n}"), &format!("env = {}\n", (0..60).map(|v| format!("V{v}=1 ")).collect::<String>()));
+    let guest = |n: usize| {
+        app(&format!("g{n}"), &format!("env = {}\n", (0..60).map(|v| format!("V{v}=1 ")).collect::<String>()))
+    };
     let read = Read::text((0..300).map(guest).collect::<String>());
     assert!(read.report().contains("more than 16384 words in all commands and environments (limits::WORDS)"));
 
