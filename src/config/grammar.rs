@@ -326,8 +326,10 @@ impl Config {
         while let Some(at) = self.nth_include(host, skip) {
             skip += 1;
             let mut pattern = heapless::Vec::<u8, { limits::LINE_BYTES }>::new();
-            // No word is longer than a line may be.
-            unquote(at.of(&self.text)).for_each(|byte| drop(pattern.push(byte)));
+            for byte in unquote(at.of(&self.text)) {
+                // No word is longer than a line may be, so there is room.
+                let _ = pattern.push(byte);
+            }
             self.include_pattern(&pattern, at, source, diagnostics);
         }
     }

@@ -2,7 +2,8 @@
 
 use innkeep::config::key::Key;
 use innkeep::limits;
-use innkeep::plan::{At, Guest, Kind, Layer, Network, Plan, Ready, Restart, Rlimit, StopStep, User, Users};
+use innkeep::plan::{At, Guest, GuestId, Kind, Layer, Network, Plan, Ready, Restart, Rlimit, StopStep, User, Users};
+use innkeep::text::{List, Text};
 
 use crate::config_corpus::{Files, Read};
 
@@ -16,11 +17,11 @@ fn guest<'p>(plan: &'p Plan, name: &str) -> &'p Guest {
     plan.guest(plan.find(name.as_bytes()).unwrap()).unwrap()
 }
 
-fn words<'p>(plan: &'p Plan, list: innkeep::text::List<innkeep::text::Text>) -> Vec<&'p str> {
+fn words(plan: &Plan, list: List<Text>) -> Vec<&str> {
     plan.words.get(list).iter().map(|text| plan.strings.str(*text)).collect()
 }
 
-fn names<'p>(plan: &'p Plan, list: innkeep::text::List<innkeep::plan::GuestId>) -> Vec<&'p str> {
+fn names(plan: &Plan, list: List<GuestId>) -> Vec<&str> {
     let ids = plan.dependencies.get(list).iter();
     ids.map(|id| plan.strings.str(plan.guest(*id).unwrap().name)).collect()
 }
