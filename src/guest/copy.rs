@@ -20,10 +20,12 @@ const OVERFLOW: u32 = 65_534;
 /// # Errors
 /// [`Step::CopyRoot`], [`Step::CopyTooDeep`].
 pub fn tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>, users: Users) -> Result<(), Fault> {
+    // A mount's own descriptor only names it; to read and to give away it must be opened.
     let from = open_directory(from, c".").at(Step::CopyRoot)?;
+    let to = open_directory(to, c".").at(Step::CopyRoot)?;
     let stat = rustix::fs::fstat(&from).at(Step::CopyRoot)?;
-    directory(from, to, users, limits::COPY_DEPTH)?;
-    give(to, &stat, users).at(Step::CopyRoot)
+    directory(from, to.as_fd(), users, limits::COPY_DEPTH)?;
+    give(to.as_fd(), &stat, users).at(Step::CopyRoot)
 }
 
 fn directory(from: OwnedFd, to: BorrowedFd<'_>, users: Users, depth: usize) -> Result<(), Fault> {
