@@ -1,0 +1,68 @@
+# `make run` boots a demo host, `make test` runs everything, `make try` starts a guest on this machine.
+# Each target installs the Debian packages that it needs, and says so.
+
+KERNEL ?= 6.12
+INN = target/release/inn
+DEMO = target/images/demo-$(KERNEL).cpio.gz
+PACKAGES = images/packages.sh
+
+.PHONY: all help run test try bench check image aarch64 kernels clean deps-build deps-image deps-run deps-test deps-aarch64
+
+## all      build target/release/inn
+all: deps-build
+	cargo build --release
+
+## run      boot the demo image under QEMU and give its console; without a terminal: play a script, power off
+##          (KERNEL=5.10, 6.1 or 6.12)
+run: image deps-run
+	python3 images/run.py $(KERNEL) $(DEMO)
+
+## try      a shell in a throwaway guest on this machine, as root
+try: all
+	$(INN) run -- /bin/sh
+
+## test     everything: unit, property, whole-binary tests as root, whole machines under QEMU, the aarch64 build
+test: all deps-test kernels aarch64
+	INN_MUST_RUN=1 cargo test
+
+## check    formatting and clippy, with warnings denied
+check: deps-build
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+
+## image    the demo image: target/images/demo-KERNEL.cpio.gz
+image: all deps-image
+	python3 images/image.py $(DEMO) --kernel $(KERNEL) --module overlay --template / \
+	    --template /var/lib/inn/busybox --tree images/demo
+
+## kernels  the Debian kernels that the tests boot: target/kernels
+kernels: deps-image
+	for version in 5.10 6.1 6.12; do python3 images/debian.py kernel $$version || exit 1; done
+
+## aarch64  build for aarch64, with rustup's target where it is there, else with Debian's compiler
+aarch64: deps-aarch64
+	images/aarch64.sh
+
+## clean    remove target/
+clean:
+	cargo clean
+
+## help     this list
+help:
+	@sed -n 's/^## //p' Makefile
+
+deps-build:
+	@command -v cargo >/dev/null || { echo 'no cargo: install a Rust toolchain, 1.95 or newer (rustup.rs)' >&2; exit 1; }
+	@$(PACKAGES) gcc libc6-dev
+
+deps-image:
+	@$(PACKAGES) python3 apt dpkg debian-archive-keyring
+
+deps-run: deps-image
+	@$(PACKAGES) qemu-system-x86 seabios
+
+deps-test: deps-run
+	@$(PACKAGES) procps util-linux
+
+deps-aarch64: deps-image
+	@$(PACKAGES) gcc-aarch64-linux-gnu
