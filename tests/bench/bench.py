@@ -74,6 +74,14 @@ def tools(inn, work, cgroup):
             lambda n: ["crun", "--cgroup-manager=disabled", *state, *oci, f"c{n}"],
         ),
         Tool("runc", "no id-mapped root, time namespace", lambda n: ["runc", *state, *oci, f"r{n}"]),
+        Tool(
+            "nspawn",
+            "no time namespace",
+            lambda n: ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--pipe", "--timezone=off",
+                       "--directory", str(root), "--read-only", "--private-network", f"--machine=bench{n}",
+                       f"--private-users={USERS['hostID']}:{USERS['size']}", "--private-users-ownership=map",
+                       "--no-new-privileges=yes", "--drop-capability=all", "/tell"],
+        ),
     ]
 
 
@@ -127,10 +135,16 @@ def bundle(cgroup_path):
 # Measuring ------------------------------------------------------------------------------------------------------------
 
 
-def once(work, command):
+# nspawn divides the cgroup that it is called in, so everything is called in one of ours.
+IN_CGROUP = ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"']
+
+
+def once(work, cgroup, command):
     """(nanoseconds to the first byte, to the end), or why there are none."""
+    caller = cgroup / "caller"
+    caller.mkdir(exist_ok=True)
     try:
-        done = subprocess.run([work / "stopwatch", *command], capture_output=True, text=True, timeout=TIMEOUT_S,
+        done = subprocess.run([*IN_CGROUP, caller, work / "stopwatch", *command], capture_output=True, text=True, timeout=TIMEOUT_S,
                               stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:
         return None, f"not started after {TIMEOUT_S} s"
@@ -142,7 +156,7 @@ def once(work, command):
     return (told, gone), None
 
 
-def choose(work, tool):
+def choose(work, cgroup, tool):
     """Finds the variant of `tool` that works here."""
     first_variant_failed = None
     for variant in tool.variants:
@@ -152,7 +166,7 @@ def choose(work, tool):
             tool.missing = f"{command[0]} is not installed"
             return
         tool.command = lambda n, v=variant, p=program: [p, *v(n)[1:]]
-        _, failed = once(work, tool.command("probe"))
+        _, failed = once(work, cgroup, tool.command("probe"))
         if failed is None:
             if first_variant_failed:
                 tool.without = f"{' '.join(command[1:2])}, for: {first_variant_failed}; {tool.without}"
@@ -161,7 +175,7 @@ def choose(work, tool):
     tool.command, tool.missing = None, first_variant_failed
 
 
-def measure(work, present, runs, settle_s):
+def measure(work, cgroup, present, runs, settle_s):
     order = random.Random(0)
     for number in range(-3, runs):
         # Not always behind the same neighbour, whose remains the kernel may still be clearing away.
@@ -169,7 +183,7 @@ def measure(work, present, runs, settle_s):
             if tool.missing:
                 continue
             time.sleep(settle_s)
-            result, failed = once(work, tool.command(number + 3))
+            result, failed = once(work, cgroup, tool.command(number + 3))
             if failed:
                 tool.missing = f"run {number}: {failed}"
             elif number >= 0:
@@ -182,11 +196,12 @@ def measure(work, present, runs, settle_s):
 NAMESPACES = re.compile(r"\d+ +(clone3?|unshare)\(.*CLONE_NEWPID")
 
 
-def count_calls(work, tool):
+def count_calls(work, cgroup, tool):
     """How many system calls all its processes make until the program's exec: in all, and from the one that makes the
     guest's process namespace."""
     trace = work / "trace"
-    subprocess.run(["strace", "-f", "-qq", "-o", trace, *tool.command("trace")], capture_output=True, timeout=TIMEOUT_S)
+    subprocess.run([*IN_CGROUP, cgroup / "caller", "strace", "-f", "-qq", "-o", trace, *tool.command("trace")],
+                   capture_output=True, timeout=TIMEOUT_S)
     total = cloned_at = 0
     for line in trace.read_text(errors="replace").splitlines():
         if re.match(r"\d+ +(<\.\.\.|---|\+\+\+)", line):
@@ -320,6 +335,8 @@ def own_mounts():
         if Path(path, "cgroup.procs").exists() and Path(path, "cgroup.subtree_control").exists():
             if path != "/sys/fs/cgroup":
                 subprocess.run(["mount", "--bind", path, "/sys/fs/cgroup"], check=True)
+            # nspawn leaves directories there.
+            subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
             return Path("/sys/fs/cgroup")
     sys.exit("no cgroup v2 is mounted at /sys/fs/cgroup or /sys/fs/cgroup/unified")
 
@@ -343,8 +360,11 @@ def remove_cgroups(cgroup):
                 time.sleep(0.02)
 
 
-def cgroups(root):
-    return {below for below, _, _ in os.walk(root)}
+def left_behind(cgroup, mounts_before):
+    """What the programs did not clear away themselves."""
+    processes = [f"process {Path(f'/proc/{pid}/comm').read_text().strip()}" for pid in children(os.getpid())]
+    below = [path for path, _, _ in os.walk(cgroup) if Path(path) not in (cgroup, cgroup / "caller")]
+    return processes + below + [line for line in mounts() if line not in mounts_before]
 
 
 def mounts():
@@ -357,7 +377,7 @@ def build(work):
     for name, more in (("floor", alone), ("tell", alone), ("stopwatch", [])):
         subprocess.run(["gcc", *flags, *more, "-o", work / name, HERE / f"{name}.c"], check=True)
     root = work / "bundle/rootfs"
-    for name in ("proc", "sys", "dev", "run", "tmp"):
+    for name in ("proc", "sys", "dev", "run", "tmp", "etc", "usr"):
         (root / name).mkdir(parents=True)
     shutil.copy(work / "tell", root / "tell")
     for path in (work, work / "bundle", root):
@@ -371,15 +391,15 @@ def run(options, work, cgroup):
     (work / "bundle/config.json").write_text(json.dumps(bundle(f"/{cgroup.name}/oci")))
     all_tools = tools(inn, work, cgroup)
     for tool in all_tools:
-        choose(work, tool)
+        choose(work, cgroup, tool)
         say(f"{tool.name}: {'cannot be run: ' + tool.missing if tool.missing else 'works'}")
     present = [tool for tool in all_tools if not tool.missing]
     say(f"{options.runs} starts each")
-    measure(work, present, options.runs, options.settle / 1000)
+    measure(work, cgroup, present, options.runs, options.settle / 1000)
     if shutil.which("strace"):
         for tool in present:
             if not tool.missing:
-                count_calls(work, tool)
+                count_calls(work, cgroup, tool)
     report = summary(all_tools, options.runs, options.settle)
     report["memory"] = {}
     for guests in (0, GUESTS):
@@ -408,24 +428,24 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # PR_SET_CHILD_SUBREAPER: what a killed program leaves behind comes to this process, which ends it.
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
-    before = cgroups(cgroup_root), mounts()
+    mounts_before = mounts()
     # Not /tmp: where that is memory, older kernels cannot map its owners.
     work = Path(tempfile.mkdtemp(prefix="inn-bench.", dir="/var/tmp"))
     cgroup = cgroup_root / f"inn-bench.{os.getpid()}"
     try:
         cgroup.mkdir()
         report = run(options, work, cgroup)
+        report["left_behind"] = left_behind(cgroup, mounts_before)
     except KeyboardInterrupt:
         sys.exit(130)
     finally:
         end_children()
         remove_cgroups(cgroup)
         shutil.rmtree(work, ignore_errors=True)
-    report["left_behind"] = sorted(cgroups(cgroup_root) - before[0]) + [m for m in mounts() if m not in before[1]]
     options.json.write_text(json.dumps(report, indent=2) + "\n")
     show(report)
     for left in report["left_behind"]:
-        print(f"LEFT BEHIND: {left}")
+        print(f"Left behind: {left}")
     sys.exit(0 if "inn" in report["start"] else 1)
 
 
