@@ -362,7 +362,8 @@ def remove_cgroups(cgroup):
 
 def left_behind(cgroup, mounts_before):
     """What the programs did not clear away themselves."""
-    processes = [f"process {Path(f'/proc/{pid}/comm').read_text().strip()}" for pid in children(os.getpid())]
+    processes = [stat.split(" (")[1].split(")")[0] for stat in
+                 (Path(f"/proc/{pid}/stat").read_text() for pid in children(os.getpid())) if ") Z " not in stat]
     below = [path for path, _, _ in os.walk(cgroup) if Path(path) not in (cgroup, cgroup / "caller")]
     return processes + below + [line for line in mounts() if line not in mounts_before]
 
