@@ -16,6 +16,22 @@ pub mod section {
     pub const SERVICE: u8 = 16;
     /// `[guest NAME]`
     pub const GUEST: u8 = 32;
+
+    /// Every kind: its bit and its word.
+    pub const ALL: &[(u8, &str)] = &[
+        (HOST, "host"),
+        (LINK, "link"),
+        (BRIDGE, "bridge"),
+        (PROFILE, "profile"),
+        (SERVICE, "service"),
+        (GUEST, "guest"),
+    ];
+
+    /// The word for a kind.
+    #[must_use]
+    pub fn name(kind: u8) -> &'static str {
+        ALL.iter().find(|(bit, _)| *bit & kind != 0).map_or("", |(_, name)| name)
+    }
 }
 use section::{BRIDGE, GUEST, HOST, LINK, PROFILE, SERVICE};
 
@@ -162,6 +178,51 @@ impl Key {
     #[must_use]
     pub fn is_built(self) -> bool {
         Key::FACTS[self as usize].built
+    }
+
+    /// Whether it takes a list, and so may be repeated in a section.
+    #[must_use]
+    pub fn is_list(self) -> bool {
+        use Key::{
+            Address, After, Before, Bind, Caps, Device, Env, Features, Groups, HookCreate, HookDestroy, HookStart,
+            HookStop, Include, IoMax, Modules, Mount, Nameserver, Network, Publish, Rlimit, Search, Swap, Sysctl,
+            Tmpfs, Wants,
+        };
+        matches!(
+            self,
+            Address
+                | After
+                | Before
+                | Bind
+                | Caps
+                | Device
+                | Env
+                | Features
+                | Groups
+                | HookCreate
+                | HookDestroy
+                | HookStart
+                | HookStop
+                | Include
+                | IoMax
+                | Modules
+                | Mount
+                | Nameserver
+                | Network
+                | Publish
+                | Rlimit
+                | Search
+                | Swap
+                | Sysctl
+                | Tmpfs
+                | Wants
+        )
+    }
+
+    /// The key called `name` in sections of the kinds `kinds` (bits of [`section`]).
+    #[must_use]
+    pub fn find(name: &[u8], kinds: u8) -> Option<Key> {
+        Key::ALL.iter().copied().find(|key| key.sections() & kinds != 0 && key.name().as_bytes() == name)
     }
 
     /// One line for people.

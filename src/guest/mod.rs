@@ -1,5 +1,111 @@
-//! [`crate::plan::Plan`] → a running guest, and its end.
+//! [`Plan`] → a running guest, and its end.
+//!
+//! PID 1 starts a short-lived [`helper`]; the helper does all that can hang or needs the host's privileges, makes the guest
+//! a child of PID 1 (CLONE_PARENT), and ends. The guest's own side is [`child`]. Both [`report`] over one socket.
 
+pub mod capability;
 pub mod cgroup;
+mod child;
+mod command;
+mod confine;
+mod copy;
+mod devices;
+mod helper;
+mod join;
 pub mod report;
+mod root;
 pub mod seccomp;
+mod stdio;
+mod view;
+
+use core::ffi::CStr;
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::OFlags;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::pipe::PipeFlags;
+
+pub use join::{Command, Facts, join};
+pub use report::{Report, receive};
+
+use crate::fault::{At, Fault, Step};
+use crate::plan::{Guest, GuestId, Kind, Plan, Ready};
+use crate::sys::Errno;
+use crate::sys::clone::{Flags, Side, clone};
+
+/// A guest that is being started.
+#[derive(Debug)]
+pub struct Starting {
+    /// Pidfd of the helper; readable when it has ended, then it must be waited for (waitid P_PIDFD, `__WALL`).
+    pub helper: OwnedFd,
+    /// Where helper and guest report: see [`receive`].
+    pub reports: OwnedFd,
+    /// Read end of the guest's output; does not block. None where `log = off`, or a terminal comes instead.
+    pub output: Option<OwnedFd>,
+    /// Read end of the descriptor of `ready = fd N`; does not block.
+    pub ready: Option<OwnedFd>,
+}
+
+/// Where a guest's standard input, output and error go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stdio {
+    /// To [`Starting::output`] (app and service: a pipe) or [`Report::Console`] (os: a terminal); input from nowhere.
+    Log,
+    /// To the caller's own.
+    Inherit,
+    /// To a terminal inside the guest, whose other side comes as [`Report::Console`].
+    Terminal,
+}
+
+/// Everything that helper and guest work from.
+struct Build<'a> {
+    plan: &'static Plan,
+    guest: &'static Guest,
+    name: &'static CStr,
+    base: &'a cgroup::Base,
+    stdio: Stdio,
+    reports: OwnedFd,
+    output: Option<OwnedFd>,
+    ready: Option<OwnedFd>,
+}
+
+/// Starts guest `id`. Never blocks: what can hang runs in the helper.
+///
+/// # Errors
+/// The step of this process that failed; nothing is left of the start then.
+pub fn start(plan: &'static Plan, id: GuestId, base: &cgroup::Base, stdio: Stdio) -> Result<Starting, Fault> {
+    let guest = plan.guests.get(usize::from(id.0)).ok_or(Errno::NOENT).at(Step::Fork)?;
+    let (ours, theirs) =
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .at(Step::ReportSocket)?;
+    let piped = stdio == Stdio::Log && guest.kind != Kind::Os && guest.tty.is_empty() && guest.log_bytes > 0;
+    let output = piped.then(pipe).transpose().at(Step::OutputPipe)?;
+    let ready = matches!(guest.ready, Ready::Fd(_)).then(pipe).transpose().at(Step::ReadyPipe)?;
+    let (output, output_write) = output.unzip();
+    let (ready, ready_write) = ready.unzip();
+    // Above every number that the guest's own descriptor may have: it must not be put in this one's place.
+    let theirs = match guest.ready {
+        Ready::Fd(_) => rustix::io::fcntl_dupfd_cloexec(theirs, 1 + i32::from(u8::MAX)).at(Step::ReportSocket)?,
+        Ready::Exec => theirs,
+    };
+    match clone(Flags::NONE, None).at(Step::Fork)? {
+        Side::Parent(_, helper) => Ok(Starting { helper, reports: ours, output, ready }),
+        Side::Child => helper::run(&Build {
+            plan,
+            guest,
+            name: plan.strings.c_str(guest.name),
+            base,
+            stdio,
+            reports: theirs,
+            output: output_write,
+            ready: ready_write,
+        }),
+    }
+}
+
+/// A pipe whose read end does not block.
+fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    rustix::fs::fcntl_setfl(read.as_fd(), OFlags::NONBLOCK)?;
+    Ok((read, write))
+}

@@ -40,26 +40,18 @@ pub enum Report {
 const BORN: u8 = 1;
 const TERMINAL: u8 = 2;
 const FAILED: u8 = 3;
+const RELEASE: u8 = 4;
 
 /// A record that finds no memory is sent so often before it is given up.
 const SEND_TRIES: u32 = 8;
 
 /// The next report; never blocks.
 pub fn receive(reports: BorrowedFd<'_>) -> Report {
-    let mut record = [0; 16];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-    let received = rustix::net::recvmsg(reports, &mut [IoSliceMut::new(&mut record)], &mut control, flags);
-    let bytes = match received {
-        Ok(message) => message.bytes,
+    let (bytes, record, fd) = match receive_with(reports, RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC) {
+        Ok(message) => message,
         Err(Errno::AGAIN | Errno::INTR) => return Report::Nothing,
         Err(error) => return failed(error, Step::Report),
     };
-    let fd = control.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-        _ => None,
-    });
     match (record.get(..bytes), fd) {
         (Some([]), _) => Report::Closed,
         (Some([BORN, a, b, c, d]), _) => born(u32::from_le_bytes([*a, *b, *c, *d])),
@@ -87,13 +79,26 @@ pub fn send_born(reports: BorrowedFd<'_>, pid: Pid) -> Result<(), Fault> {
 /// # Errors
 /// [`Step::ReportTerminal`].
 pub fn send_terminal(reports: BorrowedFd<'_>, master: BorrowedFd<'_>) -> Result<(), Fault> {
-    let fds = [master];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    control.push(SendAncillaryMessage::ScmRights(&fds));
-    rustix::net::sendmsg(reports, &[IoSlice::new(&[TERMINAL])], &mut control, SendFlags::NOSIGNAL)
-        .map(drop)
-        .at(Step::ReportTerminal)
+    send_with(reports, TERMINAL, Some(master)).at(Step::ReportTerminal)
+}
+
+/// Lets the guest go on, the helper's work being done; `root` is its root if not the one that it knows.
+///
+/// # Errors
+/// [`Step::Release`].
+pub fn release(go: BorrowedFd<'_>, root: Option<BorrowedFd<'_>>) -> Result<(), Fault> {
+    send_with(go, RELEASE, root).at(Step::Release)
+}
+
+/// Waits for [`release`], and returns the root that came with it.
+///
+/// # Errors
+/// [`Step::AwaitRelease`]: the helper died, or its message could not be taken.
+pub fn await_release(go: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Fault> {
+    match receive_with(go, RecvFlags::CMSG_CLOEXEC).at(Step::AwaitRelease)? {
+        (1, [RELEASE, ..], root) => Ok(root),
+        _ => Err(Errno::PIPE).at(Step::AwaitRelease),
+    }
 }
 
 /// Tells of a failed step. There is nobody to tell if this fails too.
@@ -112,6 +117,29 @@ fn send(reports: BorrowedFd<'_>, record: &[u8]) -> Result<(), Errno> {
         }
     }
     result
+}
+
+fn send_with(socket: BorrowedFd<'_>, tag: u8, fd: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let fds = fd.map(|fd| [fd]);
+    if let Some(fds) = &fds {
+        control.push(SendAncillaryMessage::ScmRights(fds));
+    }
+    rustix::net::sendmsg(socket, &[IoSlice::new(&[tag])], &mut control, SendFlags::NOSIGNAL).map(drop)
+}
+
+/// One record, its length, and the descriptor that came with it.
+fn receive_with(socket: BorrowedFd<'_>, flags: RecvFlags) -> Result<(usize, [u8; 16], Option<OwnedFd>), Errno> {
+    let mut record = [0; 16];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let message = rustix::net::recvmsg(socket, &mut [IoSliceMut::new(&mut record)], &mut control, flags)?;
+    let fd = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        _ => None,
+    });
+    Ok((message.bytes, record, fd))
 }
 
 fn born(pid: u32) -> Report {

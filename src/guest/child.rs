@@ -1,0 +1,91 @@
+//! The guest's own side of a start: one straight line from its first instruction to exec.
+
+use core::convert::Infallible;
+
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::mount::{MountPropagationFlags, MoveMountFlags, UnmountFlags};
+use rustix::process::{Gid, Uid};
+
+use super::helper::Prepared;
+use super::{Build, command, confine, report, stdio, view};
+use crate::fault::{At, Fault, Step};
+use crate::plan::Network;
+use crate::sys::{link, process};
+
+/// Becomes the guest's program.
+pub fn run(build: &Build<'_>, prepared: Prepared, go: BorrowedFd<'_>) -> ! {
+    let Err(fault) = line(build, &prepared, go);
+    give_up(build, fault)
+}
+
+/// Becomes the service's program.
+pub fn run_service(build: &Build<'_>) -> ! {
+    let Err(fault) = service(build);
+    give_up(build, fault)
+}
+
+fn give_up(build: &Build<'_>, fault: Fault) -> ! {
+    report::send_fault(build.reports.as_fd(), fault);
+    process::exit(1)
+}
+
+fn line(build: &Build<'_>, prepared: &Prepared, go: BorrowedFd<'_>) -> Result<Infallible, Fault> {
+    let replaced = report::await_release(go)?;
+    let root = replaced.as_ref().unwrap_or(&prepared.root).as_fd();
+    if build.guest.users.is_some() {
+        // Until now it was the host's root, whom its own user namespace does not know.
+        rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).at(Step::SetGroup)?;
+        rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).at(Step::SetUser)?;
+    }
+    rustix::process::setsid().at(Step::NewSession)?;
+    enter(build, prepared, root)?;
+    if build.guest.network != Network::Host {
+        link::loopback_up().at(Step::Loopback)?;
+    }
+    rustix::system::sethostname(build.plan.strings.bytes(build.guest.hostname)).at(Step::Hostname)?;
+    view::set_sysctls(build.plan, build.guest.sysctls)?;
+    become_program(build)
+}
+
+fn service(build: &Build<'_>) -> Result<Infallible, Fault> {
+    rustix::process::setsid().at(Step::NewSession)?;
+    become_program(build)
+}
+
+/// Makes `root` the root, with what every guest finds in it, and leaves the host's behind.
+fn enter(build: &Build<'_>, prepared: &Prepared, root: BorrowedFd<'_>) -> Result<(), Fault> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let old = rustix::fs::openat(CWD, c"/", flags, Mode::empty()).at(Step::OpenOldRoot)?;
+    // Nothing mounted here from now on is seen by the host, nor the other way round.
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    rustix::mount::mount_change(c"/", private).at(Step::PrivatePropagation)?;
+    // Over the old root, for a root must be attached to be pivoted to.
+    let whole = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    rustix::mount::move_mount(root, c"", CWD, c"/", whole).at(Step::AttachRoot)?;
+    rustix::process::fchdir(root).at(Step::EnterRoot)?;
+    // The old root comes to lie over the new one, so it needs no directory there (pivot_root(2), NOTES).
+    rustix::process::pivot_root(c".", c".").at(Step::PivotRoot)?;
+    // From here every path is resolved inside the guest's root, whatever links it holds. The host's /proc and /sys must
+    // still be there: without a full one in sight the kernel gives a user namespace no new one.
+    view::mount(build, prepared)?;
+    rustix::process::fchdir(&old).at(Step::LeaveOldRoot)?;
+    rustix::mount::unmount(c".", UnmountFlags::DETACH).at(Step::LeaveOldRoot)?;
+    rustix::process::chdir(c"/").at(Step::LeaveOldRoot)
+}
+
+/// The end of the line, the same for guests and services.
+fn become_program(build: &Build<'_>) -> Result<Infallible, Fault> {
+    let (plan, guest) = (build.plan, build.guest);
+    stdio::connect(build)?;
+    let identity = confine::Identity {
+        kind: guest.kind,
+        mapped: guest.users.is_some(),
+        user: guest.user,
+        groups: plan.groups.get(guest.groups),
+    };
+    confine::confine(&identity)?;
+    let directory = if guest.directory.is_empty() { c"/" } else { plan.strings.c_str(guest.directory) };
+    rustix::process::chdir(directory).at(Step::Directory)?;
+    command::execute(plan, guest)
+}

@@ -1,0 +1,75 @@
+//! The last steps before exec, the same for a guest's first process and for a command that joins it: privilege goes down,
+//! and never comes back.
+
+use rustix::fs::Mode;
+use rustix::process::{Gid, Uid};
+
+use super::{capability, seccomp};
+use crate::fault::{At, Fault, Step};
+use crate::limits;
+use crate::plan::{Kind, User};
+use crate::sys::{Errno, privilege, signal};
+
+/// Who a program in a guest is.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity<'a> {
+    /// The guest's kind.
+    pub kind: Kind,
+    /// Whether the guest has users of its own.
+    pub mapped: bool,
+    /// User and group.
+    pub user: User,
+    /// Supplementary groups, at most [`limits::GROUPS`].
+    pub groups: &'a [u32],
+}
+
+/// Leaves everything that this program must not have.
+///
+/// # Errors
+/// The step that failed.
+pub fn confine(identity: &Identity<'_>) -> Result<(), Fault> {
+    let Identity { kind, mapped, user, groups } = *identity;
+    match privilege::new_session_keyring() {
+        // A kernel without keyrings has none to leak.
+        Ok(()) | Err(Errno::NOSYS) => {}
+        Err(error) => return Err(error).at(Step::Keyring),
+    }
+    if kind == Kind::App {
+        rustix::thread::set_no_new_privs(true).at(Step::NoNewPrivs)?;
+    }
+    // Before the capability that allows it goes; the filter lets all that follows through.
+    if let Some(filter) = seccomp::filter(kind) {
+        privilege::filter(filter).at(Step::Filter)?;
+    }
+    if kind != Kind::Service {
+        privilege::bound(capability::of(kind, mapped)).at(Step::BoundCapabilities)?;
+    }
+    if kind == Kind::App {
+        privilege::root_is_nobody().at(Step::Securebits)?;
+    }
+    set_user(user, groups)?;
+    if kind == Kind::App || kind == Kind::Os && user.uid == 0 {
+        privilege::set_capabilities(capability::of(kind, mapped)).at(Step::DropCapabilities)?;
+    }
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    // The supervisor blocks signals to read them from a descriptor; a program must not be born deaf.
+    signal::block(signal::Set::NONE).at(Step::DropCapabilities)
+}
+
+fn set_user(user: User, groups: &[u32]) -> Result<(), Fault> {
+    let mut list = [Gid::ROOT; limits::GROUPS];
+    let mut len = 0;
+    for (slot, group) in list.iter_mut().zip(groups) {
+        *slot = Gid::from_raw(*group);
+        len += 1;
+    }
+    // A list that was cut short would be a group silently not given.
+    if len < groups.len() {
+        return Err(Errno::INVAL).at(Step::SetGroups);
+    }
+    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+    rustix::thread::set_thread_groups(&list[..len]).at(Step::SetGroups)?;
+    // Real, effective and saved: this process has one thread, so the thread is the process.
+    rustix::thread::set_thread_res_gid(gid, gid, gid).at(Step::SetGroup)?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid).at(Step::SetUser)
+}

@@ -1,0 +1,207 @@
+//! The helper: a child of PID 1 with the host's privileges, for one start. It may hang or die; PID 1 does not.
+
+use core::ffi::CStr;
+use core::fmt::Write;
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::process::{DumpableBehavior, Pid, Resource, Rlimit};
+
+use super::{Build, child, devices, report, root};
+use crate::fault::{At, Fault, Step};
+use crate::limits;
+use crate::plan::{Kind, Network, Users};
+use crate::sys::clone::{Flags, Side, clone, unshare_time};
+use crate::sys::{Errno, clock, process, signal};
+
+/// What the helper opened for the guest before it existed.
+pub struct Prepared {
+    /// Its root, not yet finished.
+    pub root: OwnedFd,
+    /// Its `/dev`.
+    pub devices: OwnedFd,
+    /// The host's `/sys`, for a guest in the host's network.
+    pub sysfs: Option<OwnedFd>,
+}
+
+/// Builds the guest as far as the host must, and ends.
+pub fn run(build: &Build<'_>) -> ! {
+    match line(build) {
+        Ok(()) => process::exit(0),
+        Err(fault) => {
+            report::send_fault(build.reports.as_fd(), fault);
+            process::exit(1)
+        }
+    }
+}
+
+fn line(build: &Build<'_>) -> Result<(), Fault> {
+    // Before anything of the guest exists: it must never read this process's memory, descriptors or program (/proc/PID/).
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::HideHelper)?;
+    let cpuset = build.plan.strings.bytes(build.guest.limits.cpuset);
+    // First of all that remains: whatever fails later, its cgroup is where the rest is found and killed.
+    let cgroup = build.base.make(build.name, build.guest, cpuset)?;
+    if build.guest.kind == Kind::Service {
+        return service(build, cgroup.as_fd());
+    }
+    let prepared = Prepared {
+        // The first thing that can hang: a path on storage.
+        root: root::open(build.plan.strings.c_str(build.guest.root))?,
+        devices: devices::make()?,
+        sysfs: (build.guest.network == Network::Host).then(devices::host_sysfs).transpose()?,
+    };
+    // Its offsets can be written only before a process is in it, so it cannot be made by the clone below.
+    own_clocks()?;
+    let (ours, theirs) =
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .at(Step::StartSignal)?;
+    match clone(namespaces(build), Some(cgroup.as_fd())).at(Step::Clone)? {
+        Side::Child => {
+            // So that it reads end-of-file if the helper dies.
+            drop(ours);
+            child::run(build, prepared, theirs.as_fd())
+        }
+        Side::Parent(pid, pidfd) => {
+            let finished = report::send_born(build.reports.as_fd(), pid)
+                .and_then(|()| finish(build, pid, &prepared, ours.as_fd()));
+            if finished.is_err() {
+                // PID 1 kills its cgroup as well; this is for a birth that could not be reported.
+                let _ = signal::send(pidfd.as_fd(), libc::SIGKILL as u8);
+            }
+            finished
+        }
+    }
+}
+
+/// What a service needs of the helper: a process in its cgroup, with its limits.
+fn service(build: &Build<'_>, cgroup: BorrowedFd<'_>) -> Result<(), Fault> {
+    match clone(Flags::PARENT, Some(cgroup)).at(Step::Clone)? {
+        Side::Child => child::run_service(build),
+        Side::Parent(pid, pidfd) => {
+            let finished = report::send_born(build.reports.as_fd(), pid);
+            if finished.is_err() {
+                let _ = signal::send(pidfd.as_fd(), libc::SIGKILL as u8);
+            }
+            finished
+        }
+    }
+}
+
+fn namespaces(build: &Build<'_>) -> Flags {
+    let mut flags = Flags::PARENT
+        .and(Flags::NEW_PID)
+        .and(Flags::NEW_MOUNT)
+        .and(Flags::NEW_IPC)
+        .and(Flags::NEW_UTS)
+        .and(Flags::NEW_CGROUP);
+    if build.guest.users.is_some() {
+        flags = flags.and(Flags::NEW_USER);
+    }
+    if build.guest.network != Network::Host {
+        flags = flags.and(Flags::NEW_NETWORK);
+    }
+    flags
+}
+
+/// The guest's uptime starts at nothing (time_namespaces(7)).
+fn own_clocks() -> Result<(), Fault> {
+    match unshare_time() {
+        Ok(()) => {}
+        // A kernel without time namespaces: the guest reads the host's uptime, which `inn check` says.
+        Err(Errno::INVAL) => return Ok(()),
+        Err(error) => return Err(error).at(Step::TimeNamespace),
+    }
+    let mut lines = heapless::String::<96>::new();
+    for (name, id) in [("monotonic", libc::CLOCK_MONOTONIC), ("boottime", libc::CLOCK_BOOTTIME)] {
+        let _ = writeln!(lines, "{name} -{} 0", clock::now(id).tv_sec);
+    }
+    write_to(CWD, c"/proc/self/timens_offsets", lines.as_bytes()).at(Step::ClockOffset)
+}
+
+/// The guest exists and waits: gives it its users, limits and root, and lets it go on.
+fn finish(build: &Build<'_>, pid: Pid, prepared: &Prepared, go: BorrowedFd<'_>) -> Result<(), Fault> {
+    let guest = build.guest;
+    let directory = process_directory(pid).at(Step::OpenProcess)?;
+    // PID 1's own is raised for all its guests together.
+    open_files(pid).at(Step::SetOpenFiles)?;
+    for (number, limit) in build.plan.rlimits.get(guest.rlimits).iter().enumerate() {
+        set_rlimit(pid, limit.resource, limit.soft, limit.hard).at_item(Step::SetRlimit, number)?;
+    }
+    if guest.limits.oom_score != 0 || rustix::process::getppid().is_some_and(Pid::is_init) {
+        let mut line = heapless::String::<8>::new();
+        let _ = write!(line, "{}", guest.limits.oom_score);
+        write_to(directory.as_fd(), c"oom_score_adj", line.as_bytes()).at(Step::OomScore)?;
+    }
+    let users = match guest.users {
+        Some(users) => Some((users, own_users(directory.as_fd(), users)?)),
+        None => None,
+    };
+    let users = users.as_ref().map(|(users, namespace)| (*users, namespace.as_fd()));
+    if let Some((users, namespace)) = users {
+        devices::own(prepared.devices.as_fd(), users, namespace)?;
+    }
+    let owner = root::Owner { guest, name: build.name, users, base: build.base };
+    let replaced = root::finish(prepared.root.as_fd(), &owner)?;
+    report::release(go, replaced.as_ref().map(AsFd::as_fd))
+}
+
+/// Gives the guest its users, and returns its user namespace.
+fn own_users(directory: BorrowedFd<'_>, users: Users) -> Result<OwnedFd, Fault> {
+    let mut map = heapless::String::<40>::new();
+    let _ = write!(map, "0 {} {}", users.base, users.count);
+    write_to(directory, c"uid_map", map.as_bytes()).at(Step::MapUsers)?;
+    write_to(directory, c"gid_map", map.as_bytes()).at(Step::MapGroups)?;
+    rustix::fs::openat(directory, c"ns/user", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).at(Step::OpenUsers)
+}
+
+fn open_files(pid: Pid) -> Result<(), Errno> {
+    let set = |limit| rustix::process::prlimit(Some(pid), Resource::Nofile, limit).map(drop);
+    match set(OPEN_FILES) {
+        // A supervisor that may not raise its own hard limit cannot give more than that.
+        Err(Errno::PERM) => set(Rlimit { maximum: rustix::process::getrlimit(Resource::Nofile).maximum, ..OPEN_FILES }),
+        result => result,
+    }
+}
+
+fn set_rlimit(pid: Pid, resource: u8, soft: u64, hard: u64) -> Result<(), Errno> {
+    let resource = RESOURCES.get(usize::from(resource)).ok_or(Errno::INVAL)?;
+    let bound = |value: u64| (value != u64::MAX).then_some(value);
+    let limit = Rlimit { current: bound(soft), maximum: bound(hard) };
+    rustix::process::prlimit(Some(pid), *resource, limit).map(drop)
+}
+
+/// What a program finds where `rlimit` does not say: as systemd has it, for programs that still use select(2).
+const OPEN_FILES: Rlimit = Rlimit { current: Some(1024), maximum: Some(limits::OPEN_FILES) };
+
+/// By the kernel's numbers (asm-generic/resource.h).
+const RESOURCES: [Resource; 16] = [
+    Resource::Cpu,
+    Resource::Fsize,
+    Resource::Data,
+    Resource::Stack,
+    Resource::Core,
+    Resource::Rss,
+    Resource::Nproc,
+    Resource::Nofile,
+    Resource::Memlock,
+    Resource::As,
+    Resource::Locks,
+    Resource::Sigpending,
+    Resource::Msgqueue,
+    Resource::Nice,
+    Resource::Rtprio,
+    Resource::Rttime,
+];
+
+fn process_directory(pid: Pid) -> Result<OwnedFd, Errno> {
+    let mut path = heapless::String::<24>::new();
+    let _ = write!(path, "/proc/{}\0", pid.as_raw_nonzero());
+    let path = CStr::from_bytes_with_nul(path.as_bytes()).map_err(|_| Errno::INVAL)?;
+    rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn write_to(directory: BorrowedFd<'_>, path: &CStr, bytes: &[u8]) -> Result<(), Errno> {
+    let file = rustix::fs::openat(directory, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(file, bytes).map(drop)
+}

@@ -1,0 +1,129 @@
+//! A command that joins a running guest: under its limits, in its namespaces, with its capabilities and its filter.
+
+use core::ffi::CStr;
+
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::process::{DumpableBehavior, Gid, Uid};
+use rustix::thread::ThreadNameSpaceType;
+
+use super::cgroup::Base;
+use super::command::{self, List};
+use super::confine::{Identity, confine};
+use super::{Starting, Stdio, report};
+use crate::fault::{At, Fault, Step};
+use crate::plan::{Kind, User};
+use crate::sys::clone::{Flags, Side, clone};
+use crate::sys::process;
+
+/// What must be known of a guest to join it.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// Its name.
+    pub name: &'a CStr,
+    /// Its kind.
+    pub kind: Kind,
+    /// Whether it has users of its own.
+    pub mapped: bool,
+    /// Whom the command runs as, inside.
+    pub user: User,
+    /// Its first process.
+    pub pidfd: BorrowedFd<'a>,
+}
+
+/// A command and what is in its environment besides the defaults.
+#[derive(Clone, Copy, Debug)]
+pub struct Command<'a> {
+    /// Program and arguments.
+    pub words: &'a [&'a CStr],
+    /// `NAME=VALUE` words.
+    pub env: &'a [&'a CStr],
+}
+
+/// Starts `command` in the guest, with a terminal of its own there or with the caller's input and output. The caller becomes its parent: [`super::Report::Born`] comes with its pidfd, a terminal as
+/// [`super::Report::Console`], and then what became of exec, as from a start.
+///
+/// # Errors
+/// The step of this process that failed.
+pub fn join(facts: &Facts<'_>, base: &Base, command: &Command<'_>, tty: bool) -> Result<Starting, Fault> {
+    let (ours, theirs) =
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .at(Step::ReportSocket)?;
+    let stdio = if tty { Stdio::Terminal } else { Stdio::Inherit };
+    match clone(Flags::NONE, None).at(Step::Fork)? {
+        Side::Parent(_, helper) => Ok(Starting { helper, reports: ours, output: None, ready: None }),
+        Side::Child => {
+            drop(ours);
+            match helper(facts, base, command, stdio, theirs.as_fd()) {
+                Ok(()) => process::exit(0),
+                Err(fault) => {
+                    report::send_fault(theirs.as_fd(), fault);
+                    process::exit(1)
+                }
+            }
+        }
+    }
+}
+
+/// Goes in, and makes the command's process from there: only a child is in a process number namespace that was joined.
+fn helper(
+    facts: &Facts<'_>,
+    base: &Base,
+    command: &Command<'_>,
+    stdio: Stdio,
+    reports: BorrowedFd<'_>,
+) -> Result<(), Fault> {
+    // Nothing inside may look into this process, or open the program that it runs (/proc/PID/exe).
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::HideHelper)?;
+    // The limits first. Beside the delegated cgroup: a distribution may have shut its own root to processes.
+    base.join(facts.name, c"exec")?;
+    if facts.kind != Kind::Service {
+        let spaces = if facts.mapped { SPACES | ThreadNameSpaceType::USER } else { SPACES };
+        rustix::thread::move_into_thread_name_spaces(facts.pidfd, spaces).at(Step::JoinNamespaces)?;
+    }
+    match clone(Flags::PARENT, None).at(Step::Clone)? {
+        Side::Parent(pid, _) => report::send_born(reports, pid),
+        Side::Child => {
+            let fault = become_command(facts, command, stdio, reports);
+            report::send_fault(reports, fault);
+            process::exit(1)
+        }
+    }
+}
+
+/// Every namespace of a guest but its users.
+const SPACES: ThreadNameSpaceType = ThreadNameSpaceType::MOUNT
+    .union(ThreadNameSpaceType::PROCESS_ID)
+    .union(ThreadNameSpaceType::NETWORK)
+    .union(ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION)
+    .union(ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME)
+    .union(ThreadNameSpaceType::CONTROL_GROUP)
+    .union(ThreadNameSpaceType::TIME);
+
+/// The straight line of the command's own process. Returns what went wrong.
+fn become_command(facts: &Facts<'_>, command: &Command<'_>, stdio: Stdio, reports: BorrowedFd<'_>) -> Fault {
+    match confined(facts, stdio, reports) {
+        Err(fault) => fault,
+        Ok(()) => {
+            let mut arguments = List::new();
+            let program = command.words.first().copied().unwrap_or(c"");
+            match command.words.iter().try_for_each(|word| arguments.push(word)).at(Step::Words) {
+                Err(fault) => fault,
+                Ok(()) => command::run(program, &arguments, command.env.iter().copied(), facts.kind),
+            }
+        }
+    }
+}
+
+fn confined(facts: &Facts<'_>, stdio: Stdio, reports: BorrowedFd<'_>) -> Result<(), Fault> {
+    if facts.mapped {
+        rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).at(Step::SetGroup)?;
+        rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).at(Step::SetUser)?;
+    }
+    rustix::process::setsid().at(Step::NewSession)?;
+    if stdio == Stdio::Terminal {
+        super::stdio::terminal(reports, facts.user)?;
+    }
+    super::stdio::close_others(reports, None)?;
+    confine(&Identity { kind: facts.kind, mapped: facts.mapped, user: facts.user, groups: &[] })
+}
