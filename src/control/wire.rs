@@ -17,8 +17,8 @@ pub const TEXT_BYTES: usize = 768;
 /// Bytes of one encoded request, at most.
 pub const REQUEST_BYTES: usize = 2 + 1 + limits::NAME_BYTES + 1;
 
-// A `GuestInfo` is the longest reply: five texts, and 112 bytes of numbers.
-const _: () = assert!(2 + 5 * (2 + TEXT_BYTES) + 160 <= limits::MESSAGE_BYTES);
+// A `GuestInfo` is the longest reply: five texts, a name, and 113 bytes of numbers.
+const _: () = assert!(2 + 5 * (2 + TEXT_BYTES) + 1 + limits::NAME_BYTES + 160 <= limits::MESSAGE_BYTES);
 // Every request is a number, and a name or less.
 const _: () = assert!(REQUEST_BYTES < limits::MESSAGE_BYTES && limits::NAME_BYTES <= u8::MAX as usize);
 
@@ -185,6 +185,10 @@ pub struct GuestInfo<'a> {
     pub kind: Kind,
     /// What it is doing.
     pub state: State,
+    /// Whom it waits for, while it is [`State::Waiting`]; empty for nobody.
+    pub waits_for: Name,
+    /// It is being killed or cleared, and that takes longer than it may.
+    pub is_stuck: bool,
     /// Its first process on the host; 0 for none.
     pub pid: u32,
     /// Milliseconds since that process was made; nothing where there is none.
@@ -586,7 +590,7 @@ structs! {
     HostInfo<'a> { version config pid uptime_ms guests running failed going_down }
     JoinInfo<'a> { name kind users user cgroup }
     GuestInfo<'a> {
-        name kind state pid uptime_ms memory_bytes memory_limit_bytes swap_limit_bytes cpu_us cpus_limit_milli
+        name kind state waits_for is_stuck pid uptime_ms memory_bytes memory_limit_bytes swap_limit_bytes cpu_us cpus_limit_milli
         processes processes_limit oom_kills processes_refused restarts next_start_ms exit place users autostart
         root cgroup description
     }

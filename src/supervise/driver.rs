@@ -158,11 +158,17 @@ impl<'a> Driver<'a> {
         &self.base
     }
 
-    /// The guest called `name`.
+    /// Where the config has the key that `fault` is about.
     #[must_use]
-    pub fn find(&self, name: &str) -> Option<GuestId> {
-        self.ids()
-            .find(|&id| self.guest(id).is_some_and(|guest| self.plan.strings.bytes(guest.name) == name.as_bytes()))
+    pub fn place(&self, guest: &Guest, fault: Fault) -> Option<(&'static str, u32)> {
+        let key = fault.step.key()?;
+        self.plan.place(*guest.asked.get(key as usize)?)
+    }
+
+    /// What the plan says about a guest.
+    #[must_use]
+    pub fn guest(&self, id: GuestId) -> Option<&'static Guest> {
+        self.plan.guests.get(index(id))
     }
 
     /// How a guest is now.
@@ -725,6 +731,10 @@ impl<'a> Driver<'a> {
             Notice::Started => say(format_args!("started, process {}", self.pid(id))),
             Notice::Ready => say(format_args!("ready")),
             Notice::Stopping => say(format_args!("stopping")),
+            Notice::Ended(exit @ Exit::Failed(fault)) => match self.place(guest, fault) {
+                Some((file, line)) => say(format_args!("{exit} ({file}:{line})")),
+                None => say(format_args!("{exit}")),
+            },
             Notice::Ended(exit) => say(format_args!("{exit}")),
             Notice::Down => say(format_args!("down")),
             Notice::Failed => say(format_args!("failed, stays down")),
@@ -747,10 +757,6 @@ impl<'a> Driver<'a> {
 
     fn pid(&self, id: GuestId) -> u32 {
         self.table.pids.get(index(id)).copied().unwrap_or(0)
-    }
-
-    fn guest(&self, id: GuestId) -> Option<&'static Guest> {
-        self.plan.guests.get(index(id))
     }
 
     fn name(&self, id: GuestId) -> Option<&'static CStr> {

@@ -24,6 +24,8 @@ pub enum Source {
     Client(ClientId),
     /// A part of a guest.
     Guest(Part, GuestId),
+    /// The emergency shell: it has ended.
+    Shell,
 }
 
 /// What a guest is watched by.
@@ -53,9 +55,12 @@ pub enum Interest {
     NewlyReadable,
     /// A change of a kernel file, said once each time.
     Changed,
-    /// Room to write.
-    Writable,
-    /// Its end only.
+    /// A client's next request, once; then [`Poll::change`] asks again. Its socket may be closed while a helper has a
+    /// copy, and such a rest is heard of once and no more.
+    Request,
+    /// Room for a reply, once.
+    Room,
+    /// A client's end, once.
     HangUp,
 }
 
@@ -137,6 +142,7 @@ impl Source {
             Source::Signals => (1, 0),
             Source::Listener => (2, 0),
             Source::Client(client) => (3, client.number()),
+            Source::Shell => (4, 0),
             Source::Guest(part, id) => (8 + part as u64, u32::from(id.0)),
         };
         kind << 32 | u64::from(number)
@@ -149,6 +155,7 @@ impl Source {
             1 => Source::Signals,
             2 => Source::Listener,
             3 => Source::Client(ClientId::from_number(number)),
+            4 => Source::Shell,
             8 => guest(Part::Helper),
             9 => guest(Part::Reports),
             10 => guest(Part::Process),
@@ -165,8 +172,9 @@ fn flags(interest: Interest) -> EventFlags {
         Interest::Readable => EventFlags::IN,
         Interest::NewlyReadable => EventFlags::IN | EventFlags::ET,
         Interest::Changed => EventFlags::PRI | EventFlags::ET,
-        Interest::Writable => EventFlags::OUT,
-        Interest::HangUp => EventFlags::empty(),
+        Interest::Request => EventFlags::IN | EventFlags::ONESHOT,
+        Interest::Room => EventFlags::OUT | EventFlags::ONESHOT,
+        Interest::HangUp => EventFlags::ONESHOT,
     }
 }
 
@@ -178,7 +186,8 @@ mod tests {
     fn a_source_survives_the_kernel() {
         let parts = [Part::Helper, Part::Reports, Part::Process, Part::Cgroup, Part::Output, Part::Ready];
         let guests = parts.map(|part| Source::Guest(part, GuestId(1023)));
-        let others = [Source::Signals, Source::Listener, Source::Client(ClientId::from_number(u32::MAX))];
+        let others =
+            [Source::Signals, Source::Listener, Source::Shell, Source::Client(ClientId::from_number(u32::MAX))];
         for source in guests.into_iter().chain(others) {
             assert_eq!(Source::decode(source.encode()), Some(source));
         }

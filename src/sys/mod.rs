@@ -18,6 +18,7 @@ pub mod probe;
 pub mod process;
 pub mod signal;
 pub mod socket;
+pub mod stdio;
 pub mod terminal;
 pub mod wait;
 

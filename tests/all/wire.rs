@@ -67,6 +67,8 @@ fn guest(((name, root, cgroup, description, file), numbers, rest): &Parts) -> Gu
         name,
         kind: rest.0,
         state: rest.1,
+        waits_for: Name::new(description.as_bytes()).unwrap_or(Name::ALL),
+        is_stuck: rest.3,
         pid: numbers.0,
         uptime_ms: numbers.1,
         memory_bytes: numbers.2,
