@@ -284,6 +284,11 @@ impl Guest {
         self.state() == "ready"
     }
 
+    /// The directory of its cgroup.
+    pub fn cgroup(&self) -> String {
+        format!("/sys/fs/cgroup/{}", self.text("cgroup"))
+    }
+
     /// Its first process.
     pub fn pid(&self) -> u64 {
         self.number("pid")
