@@ -131,6 +131,18 @@ impl Drop for Supervisor {
     }
 }
 
+/// A root with busybox in it.
+pub fn busybox(name: &str) -> PathBuf {
+    let root = must::target().join("private").join(format!("root-{name}"));
+    for folder in ["bin", "dev", "proc", "run", "sys", "tmp"] {
+        fs::create_dir_all(root.join(folder)).unwrap();
+    }
+    for program in ["sh", "sleep", "reboot"] {
+        fs::copy("/bin/busybox", root.join("bin").join(program)).expect("Debian: busybox-static");
+    }
+    root
+}
+
 /// Where cgroup v2 is on this host: alone, or beside version 1.
 fn cgroup2() -> &'static Path {
     let beside = Path::new("/sys/fs/cgroup/unified");
