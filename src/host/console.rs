@@ -30,7 +30,7 @@ pub enum Level {
 pub struct Console {
     terminal: Option<OwnedFd>,
     log: Option<OwnedFd>,
-    /// Lines of a level below this are put on the console by the kernel when they come into its log; but often later.
+    /// Lines of a level below this are put on the console by the kernel when they come into its log.
     kernel_shows: u8,
 }
 
@@ -72,7 +72,8 @@ impl Console {
         // What has been said need not be said again by the kernel: it is logged as something that the kernel keeps to itself.
         let level = if written { self.kernel_shows.max(level as u8).min(7) } else { level as u8 };
         line.clear();
-        let _ = write!(line, "<{level}>{NAME}{text}");
+        // Without its newline a line stays open in the log, and nobody sees it before the next one comes.
+        let _ = writeln!(line, "<{level}>{NAME}{text}");
         let _ = self.log.as_ref().map(|log| rustix::io::write(log, line.as_bytes()));
     }
 }
@@ -159,7 +160,7 @@ mod tests {
         console.say(Level::Error, format_args!("no {}", "disk"));
         let mut log = [0; 64];
         let used = rustix::io::read(&kernel, &mut log).unwrap();
-        assert_eq!(&log[..used], b"<4>inn: no disk");
+        assert_eq!(&log[..used], b"<4>inn: no disk\n");
         assert_eq!(said(console, screen), "inn: no disk\n");
     }
 
@@ -168,7 +169,7 @@ mod tests {
         let (mut console, screen, kernel) = pipes(7);
         console.terminal = None;
         console.say(Level::Error, format_args!("no disk"));
-        assert_eq!(said(console, kernel), "<3>inn: no disk");
+        assert_eq!(said(console, kernel), "<3>inn: no disk\n");
         drop(screen);
     }
 
