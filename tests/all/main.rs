@@ -5,6 +5,7 @@
 
 mod boot;
 mod config_corpus;
+mod config_plan;
 mod config_properties;
 mod control;
 mod elf;
