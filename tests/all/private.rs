@@ -20,7 +20,7 @@ pub struct Supervisor {
 /// Enters cgroup `$1`, hides the rest, and becomes the supervisor.
 const ENTER: &str = r#"
 echo $$ > "$1/cgroup.procs" && exec unshare --cgroup --mount sh -c '
-    mount -t cgroup2 none /sys/fs/cgroup && exec "$0" supervise --config "$1/inn.conf" --socket "$1/control"
+    mount -t cgroup2 none /sys/fs/cgroup && exec setpriv --pdeathsig TERM "$0" supervise --config "$1/inn.conf" --socket "$1/control"
 ' "$2" "$3"
 "#;
 
