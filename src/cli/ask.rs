@@ -41,9 +41,11 @@ pub fn ask(
         match client.reply(&mut buffer, left_ms).map_err(|lost| unanswered(request, lost))? {
             (Reply::Done, _) => return Ok(()),
             (Reply::Error(failure), _) => {
-                explain(&failure);
+                let asked = request.guest();
+                let guest = if failure.guest.is_empty() { asked.as_str() } else { failure.guest };
+                explain(&Failure { guest, ..failure });
                 if failure.code == Code::NoGuest {
-                    suggest(socket, request.guest());
+                    suggest(socket, asked);
                 }
                 return Err(failure.code.exit());
             }

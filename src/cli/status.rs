@@ -153,7 +153,7 @@ fn tree_words(tree: &mut Tree, out: &mut Output) -> fmt::Result {
     if tree.is_empty() {
         return Ok(());
     }
-    writeln!(out, "  {:<12}", "process tree")?;
+    out.write_str("  process tree\n")?;
     tree.walk(&mut |process: &Process, command: &[u8]| {
         let indent = 2 * usize::from(process.depth);
         let _ = writeln!(out, "  {:>8}  {:indent$}{}", process.pid, "", Shown(command));
@@ -187,9 +187,8 @@ fn last_lines(name: Name, options: &Options, out: &mut Output) {
     if logs::open(name, &options, &mut logs).is_err() || logs.is_empty() {
         return;
     }
-    let _ = writeln!(out, "  {:<12}", "last lines");
     let tame = rustix::termios::isatty(stdio::output());
-    let printer = Printer { named: false, json: false, tame };
+    let printer = Printer { named: false, json: false, tame, heading: "  last lines\n" };
     let _ = printer.print(&mut logs, 0, &mut None, out);
     if logs.first().is_some_and(logs::Log::is_in_line) {
         out.bytes(b"\n");
