@@ -4,6 +4,7 @@
 //! What needs root or QEMU says so and passes where it has neither, unless `INN_MUST_RUN=1` makes that a failure.
 
 mod boot;
+mod command_line;
 mod config_corpus;
 mod config_properties;
 mod control;
@@ -11,6 +12,7 @@ mod elf;
 mod faults;
 mod guests;
 mod host;
+mod json;
 mod limits;
 mod machine;
 mod must;
