@@ -4,7 +4,7 @@ use core::ffi::CStr;
 use core::fmt::{self, Write};
 
 use super::ask::{PROMPT_MS, ask, guest};
-use super::facts::{self, ExitWords, Fact, PlaceWords};
+use super::facts::{self, ExitWords, Fact, PlaceWords, StateWords};
 use super::json::Json;
 use super::list::Known;
 use super::logs::{self, Printer};
@@ -84,7 +84,7 @@ fn plain(facts: &[Fact<'_>], out: &mut Output) -> fmt::Result {
 }
 
 fn guest_words(info: &GuestInfo<'_>, out: &mut Output) -> fmt::Result {
-    write!(out, "{}: {} ({})", Plain(info.name), info.state.word(), facts::kind(info.kind))?;
+    write!(out, "{}: {} ({})", Plain(info.name), StateWords(info), facts::kind(info.kind))?;
     if info.pid != 0 {
         write!(out, ", pid {}", info.pid)?;
     }
@@ -103,9 +103,6 @@ fn guest_words(info: &GuestInfo<'_>, out: &mut Output) -> fmt::Result {
         {
             line(out, "", &advice)?;
         }
-    }
-    if let Some(ms) = info.next_start_ms {
-        line(out, "next start", &format_args!("in {}", Millis(ms)))?;
     }
     line(out, "restarts", &info.restarts)?;
     let memory = Used { now: info.memory_bytes.map(Bytes), limit: info.memory_limit_bytes.map(Bytes) };

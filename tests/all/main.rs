@@ -19,4 +19,5 @@ mod must;
 mod private;
 mod server;
 mod supervision;
+mod verbs;
 mod wire;
