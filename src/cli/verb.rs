@@ -104,8 +104,6 @@ pub enum Act {
     Version,
     /// Explains a verb.
     Help,
-    /// Known, and refused: not built yet.
-    Later,
 }
 
 /// How many words a verb takes behind its options.
@@ -150,11 +148,7 @@ const fn verb(
     Verb { name, act, usage, operands, options, help, more }
 }
 
-const fn later(name: &'static str, help: &'static str) -> Verb {
-    verb((name, Act::Later), ("...", Operands::Command(0)), &[], help, "")
-}
-
-/// Every verb, in the order of the manual.
+/// Every verb of this version, in the order of the manual.
 pub const VERBS: &[Verb] = &[
     verb(
         ("check", Act::Check),
@@ -285,27 +279,31 @@ pub const VERBS: &[Verb] = &[
         "explain a verb",
         "The same as `inn VERB --help`.\n\n  inn help run\n",
     ),
-    later("freeze", "halt all processes of guests"),
-    later("thaw", "let them go on"),
-    later("enter", "a login shell inside"),
-    later("console", "attach to a guest's console"),
-    later("set", "change a limit of a running guest"),
-    later("create", "make a guest from a template"),
-    later("clone", "copy a guest"),
-    later("destroy", "remove a guest and its files"),
-    later("rename", "give a guest another name"),
-    later("snapshot", "snapshots of a guest's private layer"),
-    later("mount", "mount a guest's files without starting it"),
-    later("umount", "the reverse"),
-    later("top", "live view"),
-    later("stats", "counters"),
-    later("metrics", "counters as OpenMetrics text"),
-    later("which", "the guest a process belongs to"),
-    later("events", "what happens, as it happens"),
-    later("reload", "do what changed in the config"),
-    later("upgrade", "replace the running PID 1"),
-    later("modprobe", "load a kernel module"),
-    later("switch-root", "go on from another root"),
+];
+
+/// Verbs that are known, and refused: their mechanism has not been built yet.
+pub const LATER: &[&str] = &[
+    "freeze",
+    "thaw",
+    "enter",
+    "console",
+    "set",
+    "create",
+    "clone",
+    "destroy",
+    "rename",
+    "snapshot",
+    "mount",
+    "umount",
+    "top",
+    "stats",
+    "metrics",
+    "which",
+    "events",
+    "reload",
+    "upgrade",
+    "modprobe",
+    "switch-root",
 ];
 
 impl Verb {
@@ -327,9 +325,6 @@ impl Verb {
     /// Those of `to`.
     pub fn explain(&self, to: &mut impl Write) -> fmt::Result {
         writeln!(to, "inn {} - {}", self.name, self.help)?;
-        if self.act == Act::Later {
-            return writeln!(to, "\nNot supported by this version.");
-        }
         let options = if self.options.is_empty() { "" } else { " [OPTIONS]" };
         let blank = if self.usage.is_empty() { "" } else { " " };
         writeln!(to, "\nusage: inn {}{options}{blank}{}\n\n{}\noptions:", self.name, self.usage, self.more)?;
@@ -356,7 +351,7 @@ fn explain_option(to: &mut impl Write, facts: &OptFacts) -> fmt::Result {
 /// Those of `to`.
 pub fn overview(to: &mut impl Write) -> fmt::Result {
     to.write_str("inn - PID 1, guests and their supervisor\n\nusage: inn VERB [OPTIONS] ...\n\n")?;
-    for verb in VERBS.iter().filter(|verb| verb.act != Act::Later) {
+    for verb in VERBS {
         writeln!(to, "  {:<10} {}", verb.name, verb.help)?;
     }
     to.write_str(
