@@ -5,8 +5,8 @@ use core::fmt;
 
 use super::output::Plain;
 use super::units;
-use super::verb::{Act, LATER, OPTIONS, Operands, Opt, OptFacts, VERBS, Verb};
-use crate::config::key::{Key, section};
+use super::verb::{Act, LATER, OPTIONS, Operands, Opt, OptFacts, VERBS, Verb, guest_keys};
+use crate::config::key::Key;
 use crate::config::nearest;
 use crate::limits;
 use crate::sys::process::Arguments;
@@ -326,14 +326,6 @@ impl<W: Words + ?Sized> Parser<'_, W> {
         self.next += 1;
         Ok(value)
     }
-}
-
-/// The keys that `run` takes as options.
-pub fn guest_keys() -> impl Iterator<Item = Key> {
-    Key::ALL
-        .iter()
-        .copied()
-        .filter(|key| key.sections() & section::GUEST != 0 && !matches!(key, Key::Profile | Key::Command))
 }
 
 fn guest_key(name: &[u8]) -> Option<Key> {

@@ -114,10 +114,11 @@ fn help_is_asked_for_in_every_way() {
 }
 
 #[test]
-fn every_verb_explains_itself_with_its_options_and_an_example() {
+fn every_verb_explains_itself_within_eighty_columns_with_an_example() {
     for verb in VERBS {
         let mut text = String::new();
         verb.explain(&mut text).unwrap();
+        assert!(text.lines().all(|line| line.len() <= 80), "{text}");
         assert!(text.starts_with(&format!("inn {} - {}", verb.name, verb.help)));
         assert!(text.contains(&format!("\n  inn {}", verb.name)), "{}: no example", verb.name);
         for facts in OPTIONS.iter().filter(|facts| verb.takes(facts.option)) {
@@ -125,7 +126,12 @@ fn every_verb_explains_itself_with_its_options_and_an_example() {
         }
     }
     let mut text = String::new();
+    Verb::named(b"run").unwrap().explain(&mut text).unwrap();
+    assert!(text.contains("  --memory        hard limit of memory\n"), "{text}");
+    assert!(!text.contains("--bind"));
+    text.clear();
     overview(&mut text).unwrap();
+    assert!(text.lines().all(|line| line.len() <= 80), "{text}");
     for line in VERBS.iter().map(|verb| verb.name) {
         assert!(text.contains(&format!("\n  {line} ")), "{line}");
     }
