@@ -10,6 +10,7 @@ mod config_properties;
 mod control;
 mod elf;
 mod faults;
+mod foreground;
 mod guests;
 mod host;
 mod json;
