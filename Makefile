@@ -5,8 +5,9 @@ KERNEL ?= 6.12
 INN = target/release/inn
 DEMO = target/images/demo-$(KERNEL).cpio.gz
 PACKAGES = images/packages.sh
+RUNS ?= 200
 
-.PHONY: all help run test try bench check image aarch64 kernels clean deps-build deps-image deps-run deps-test deps-aarch64
+.PHONY: all help run test try bench check image aarch64 kernels clean deps-build deps-image deps-run deps-test deps-bench deps-aarch64
 
 ## all      build target/release/inn
 all: deps-build
@@ -24,6 +25,10 @@ try: all
 ## test     everything: unit, property, whole-binary tests as root, whole machines under QEMU, the aarch64 build
 test: all deps-test kernels aarch64
 	INN_MUST_RUN=1 cargo test
+
+## bench    a guest's start, PID 1's memory and the program's size against other programs, as root (RUNS=200)
+bench: all deps-bench
+	python3 tests/bench/bench.py --runs $(RUNS)
 
 ## check    formatting and clippy, with warnings denied
 check: deps-build
@@ -63,6 +68,11 @@ deps-run: deps-image
 
 deps-test: deps-run
 	@$(PACKAGES) procps util-linux
+
+deps-bench: deps-build
+	@$(PACKAGES) python3 util-linux
+# What cannot be installed is not compared, and the table says so.
+	-@$(PACKAGES) strace bubblewrap crun runc
 
 deps-aarch64: deps-image
 	@$(PACKAGES) gcc-aarch64-linux-gnu

@@ -105,4 +105,5 @@ const _: () = assert!(GUESTS <= u16::MAX as usize && CONFIG_FILES <= u8::MAX as 
 const _: () = assert!(LINE_BYTES <= MESSAGE_BYTES && NAME_BYTES < LINE_BYTES);
 const _: () = assert!(WORDS <= u16::MAX as usize);
 const _: () = assert!(DEPENDENCIES <= u16::MAX as usize);
+const _: () = assert!(VALUE_WORDS == COMMAND_WORDS && VALUE_WORDS >= 2 * STOP_STEPS);
 const _: () = assert!(LOG_BYTES_DEFAULT <= LOG_BYTES_MAX);

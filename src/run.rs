@@ -7,15 +7,12 @@ use crate::cli::output::Errors;
 use crate::config::Report;
 use crate::control::server;
 use crate::host::boot::{self, Host};
-use crate::host::cmdline::Word;
 use crate::host::console::Level;
-use crate::host::files;
 use crate::host::power::{self, Wanted};
 use crate::limits;
-use crate::load::{CONFIG, Files, Loader};
+use crate::load::{CONFIG, Loader};
 use crate::plan::Plan;
 use crate::supervise::serve;
-use crate::sys::Errno;
 use crate::sys::memory::Static;
 use crate::sys::process::Arguments;
 
@@ -51,7 +48,7 @@ fn run_host() -> ! {
     let host = boot::early();
     let mut path = heapless::Vec::new();
     let config = config(&host, &mut path);
-    let plan = load(&host, config);
+    let plan = load(&host);
     if let Some(plan) = plan {
         boot::configure(&host.console, plan);
     }
@@ -73,21 +70,12 @@ fn config<'p>(host: &Host, path: &'p mut heapless::Vec<u8, { limits::LINE_BYTES 
 }
 
 /// The plan of the config and of the kernel's command line; nothing where something is wrong with them, which is said.
-fn load(host: &Host, config: &CStr) -> Option<&'static Plan> {
+fn load(host: &Host) -> Option<&'static Plan> {
     if host.wants_emergency() {
         return None;
     }
     let loader = Loader::take()?;
-    let has_guests = host.words().any(|word| matches!(word, Word::Guest(_)));
-    // A host may have all its guests on the kernel's command line.
-    if !(has_guests && config == CONFIG && files::open(config).err() == Some(Errno::NOENT)) {
-        loader.config.read(config.to_bytes(), &mut Files, &mut loader.diagnostics);
-    }
-    for word in host.words() {
-        if let Word::Guest(value) = word {
-            loader.config.add_kernel_guest(value, &mut loader.diagnostics);
-        }
-    }
+    boot::read_config(host, &mut loader.config, &mut loader.diagnostics);
     if loader.build() {
         return Some(&loader.plan);
     }

@@ -8,7 +8,7 @@ use super::output::{Errors, Output, Plain};
 use super::parse::Options;
 use crate::config::Report;
 use crate::config::key::Key;
-use crate::host::features::{self, Feature};
+use crate::host::features::{self, Missing};
 use crate::load::{CONFIG, Loader};
 use crate::plan::{GuestId, Kind, Plan};
 
@@ -31,11 +31,12 @@ pub fn check(file: Option<&'static CStr>, options: &Options, out: &mut Output) -
     } else if good && !options.quiet {
         let path = Plain(path.to_str().unwrap_or("config"));
         let _ = writeln!(out, "{path}: {}, {}: good", Counted(guests, "guest"), Counted(services, "service"));
-        lacking(plan, &mut |name, feature, key| {
-            let key = key.map_or("", Key::name);
+        lacking(plan, &mut |name, missing| {
+            let feature = missing.feature;
+            let key = missing.key.map_or("", Key::name);
             let asks = if key.is_empty() { "" } else { " for key " };
             let _ = write!(out, "{name}: this kernel has no {} ({}){asks}{key}", feature.name(), feature.purpose());
-            let _ = match feature.replacement() {
+            let _ = match missing.instead {
                 Some(words) => writeln!(out, ": {words}"),
                 None => writeln!(out, ": it will not start"),
             };
@@ -60,14 +61,16 @@ fn json(path: &CStr, good: bool, (guests, services): (usize, usize), loader: &Lo
         json.number(services as u64);
         json.key("lacking");
         json.begin_array();
-        lacking(&loader.plan, &mut |name, feature, key| {
+        lacking(&loader.plan, &mut |name, missing| {
             json.begin_object();
-            for (member, value) in [("guest", name), ("feature", feature.name()), ("key", key.map_or("", Key::name))] {
+            for (member, value) in
+                [("guest", name), ("feature", missing.feature.name()), ("key", missing.key.map_or("", Key::name))]
+            {
                 json.key(member);
                 json.string(value);
             }
             json.key("starts");
-            json.boolean(feature.replacement().is_some());
+            json.boolean(missing.instead.is_some());
             json.end_object();
         });
         json.end_array();
@@ -80,11 +83,11 @@ fn json(path: &CStr, good: bool, (guests, services): (usize, usize), loader: &Lo
 }
 
 /// What this kernel lacks, for each guest that needs it.
-fn lacking(plan: &Plan, each: &mut dyn FnMut(&str, Feature, Option<Key>)) {
+fn lacking(plan: &Plan, each: &mut dyn FnMut(&str, Missing)) {
     let features = features::probe();
     for (index, guest) in plan.guests.iter().enumerate() {
-        for (feature, key) in features.missing_for(plan, GuestId(index as u16)) {
-            each(plan.strings.str(guest.name), feature, key);
+        for missing in features.missing_for(plan, GuestId(index as u16)) {
+            each(plan.strings.str(guest.name), missing);
         }
     }
 }

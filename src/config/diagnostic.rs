@@ -358,14 +358,16 @@ fn write_line(place: &Place, at: Span, text: &[u8], out: &mut dyn Write) -> fmt:
     // Of a long line only what is around the place.
     let cut = before.len().saturating_sub(SHOWN_BEFORE);
     let before = cut_start(before, cut);
+    let whole = rest.len();
     let rest = cut_end(rest, SHOWN);
+    let more = if rest.len() < whole { "…\n" } else { "\n" };
     let marked = marked.min(rest.len());
     let dots = if cut > 0 { "…" } else { "" };
 
     out.write_str(dots)?;
     write_bytes(before, out)?;
     write_bytes(rest, out)?;
-    out.write_char('\n')?;
+    out.write_str(more)?;
     out.write_str(if cut > 0 { " " } else { "" })?;
     for char in chars(before) {
         match char {

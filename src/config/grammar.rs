@@ -156,6 +156,10 @@ impl Config {
     /// Adds a file without text.
     pub(super) fn add_name(&mut self, name: &[u8], diagnostics: &mut Diagnostics) -> Option<Span> {
         let last = self.files.last().map_or(Span::default(), |file| file.name);
+        if !self.files.is_empty() {
+            // So that the end of one file is not the beginning of the next.
+            self.add_text(b"\n", last, diagnostics)?;
+        }
         let span = self.add_text(name, last, diagnostics)?;
         let empty = Span { start: span.end, end: span.end };
         if self.files.push(File { name: span, text: empty }).is_err() {
@@ -221,11 +225,12 @@ impl Config {
         let word = kind_at.of(&self.text);
         let kind = section::ALL.iter().find(|(_, name)| name.as_bytes() == word).map_or(0, |(bit, _)| *bit);
         let named = kind & section::HOST == 0;
+        let unnamed = named && name.is_empty();
         if kind == 0 {
             let near = nearest(word, section::ALL.iter().map(|(_, name)| (*name, name.as_bytes())));
             let near = near.map_or(Near::Nothing, Near::Word);
             diagnostics.add(Diagnostic { code: Code::UnknownSection, at: kind_at, detail: Detail::None, near });
-        } else if named && name.is_empty() {
+        } else if unnamed {
             diagnostics.detail(Code::SectionUnnamed, kind_at, Detail::Section(kind));
         } else if !named && !name.is_empty() {
             diagnostics.error(Code::HostNamed, name);
@@ -233,7 +238,8 @@ impl Config {
             self.check_name(name, diagnostics);
         }
         let name = if named { name } else { kind_at };
-        self.push_section(kind, name, body, diagnostics);
+        // What has no name cannot be looked at further.
+        self.push_section(if unnamed { 0 } else { kind }, name, body, diagnostics);
     }
 
     /// Adds a section, unless there is one of its name.
@@ -301,6 +307,9 @@ impl Config {
 
     fn unknown_key(&self, section: &Section, name: Span, diagnostics: &mut Diagnostics) {
         let word = name.of(&self.text);
+        if word.is_empty() {
+            return diagnostics.error(Code::KeyExpected, name);
+        }
         if Key::find(word, u8::MAX).is_some() {
             return diagnostics.detail(Code::WrongSection, name, Detail::Section(section.kind));
         }
@@ -317,8 +326,10 @@ impl Config {
         while let Some(at) = self.nth_include(host, skip) {
             skip += 1;
             let mut pattern = heapless::Vec::<u8, { limits::LINE_BYTES }>::new();
-            // No word is longer than a line may be.
-            unquote(at.of(&self.text)).for_each(|byte| drop(pattern.push(byte)));
+            for byte in unquote(at.of(&self.text)) {
+                // No word is longer than a line may be, so there is room.
+                let _ = pattern.push(byte);
+            }
             self.include_pattern(&pattern, at, source, diagnostics);
         }
     }
@@ -358,9 +369,10 @@ impl Config {
             let mut path = heapless::Vec::<u8, { limits::LINE_BYTES + 256 }>::new();
             let _ = path.extend_from_slice(directory);
             let _ = path.extend_from_slice(&name);
+            let full = self.files.is_full();
             self.read_file(&path, source, diagnostics);
-            if self.files.is_full() {
-                // The message was given with the first that is too many.
+            if full {
+                // That was the first that is too many; one message is enough.
                 return;
             }
         }

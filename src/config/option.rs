@@ -64,6 +64,9 @@ impl Config {
         let length = value.iter().position(|byte| *byte == b',').unwrap_or(value.len()) as u32;
         let name = Span { end: text.start + length, ..text };
         let keys = Span { start: (name.end + 1).min(text.end), ..text };
+        if name.is_empty() {
+            return diagnostics.error(Code::OptionForm, text);
+        }
         self.check_name(name, diagnostics);
         if !keys.is_empty() && !keys.of(&self.text).contains(&b'=') {
             diagnostics.error(Code::OptionForm, text);

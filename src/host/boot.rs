@@ -1,7 +1,5 @@
-//! What PID 1 does between its entry and the event loop, in this order: [`early`], then the config is read, then
-//! [`configure`]. Nothing here stops a boot: what fails is said, and the rest is done.
-
-use core::ffi::CStr;
+//! What PID 1 does between its entry and the event loop, in this order: [`early`], [`read_config`], and with the plan
+//! made of it [`configure`]. Nothing here stops a boot: what fails is said, and the rest is done.
 
 use rustix::fs::{CWD, Mode};
 use rustix::process::{Resource, Rlimit};
@@ -10,14 +8,14 @@ use rustix::system::RebootCommand;
 use super::child::{self, Outcome};
 use super::cmdline::{self, Word};
 use super::console::{Console, Level};
+use super::disk::Disk;
 use super::{files, modules, mounts, sysctl};
+use crate::config::{Config, Diagnostics};
 use crate::fault::ErrnoWords;
 use crate::limits;
+use crate::load::CONFIG;
 use crate::plan::Plan;
 use crate::sys::{Errno, clock, link, signal};
-
-/// The config, where the kernel's command line names none.
-pub const CONFIG: &CStr = c"/etc/inn.conf";
 
 /// A host that has come up as far as it can without a config.
 #[derive(Debug)]
@@ -32,7 +30,7 @@ pub struct Host {
 
 impl Host {
     /// The words for `inn` on the kernel's command line.
-    pub fn words(&self) -> impl Iterator<Item = Word<'_>> {
+    pub fn words(&self) -> impl Iterator<Item = Word<'_>> + Clone {
         cmdline::words(self.line.get(..self.used).unwrap_or_default())
     }
 
@@ -73,6 +71,19 @@ pub fn early() -> Host {
     let mut host = Host { files: raise_files(&console), console, line: [0; cmdline::BYTES], used: 0 };
     read_line(&mut host);
     host
+}
+
+/// Reads the config of this host, and the guests on the kernel's command line. What is wrong goes to `diagnostics`.
+///
+/// Where guests are given there and no config is named, there need not be one.
+pub fn read_config(host: &Host, config: &mut Config, diagnostics: &mut Diagnostics) {
+    let named = host.words().any(|word| matches!(word, Word::Config(_)));
+    let guests = host.words().filter_map(|word| if let Word::Guest(text) = word { Some(text) } else { None });
+    let missing = rustix::fs::access(CONFIG, rustix::fs::Access::EXISTS) == Err(Errno::NOENT);
+    if named || !missing || guests.clone().next().is_none() {
+        config.read(host.config(), &mut Disk, diagnostics);
+    }
+    guests.for_each(|text| config.add_kernel_guest(text, diagnostics));
 }
 
 /// Host name, loopback, kernel modules and settings, as `plan` says.

@@ -20,7 +20,7 @@ pub enum Word<'a> {
 }
 
 /// The words for `inn`, in order. What stands behind a lone `--` is for init's own arguments, and is left alone.
-pub fn words(line: &[u8]) -> impl Iterator<Item = Word<'_>> {
+pub fn words(line: &[u8]) -> impl Iterator<Item = Word<'_>> + Clone {
     split(line).take_while(|word| *word != (b"--".as_slice(), None)).filter_map(|(name, value)| {
         let inn = name.strip_prefix(b"inn.")?;
         Some(match (inn, value.filter(|value| !value.is_empty())) {
@@ -33,7 +33,7 @@ pub fn words(line: &[u8]) -> impl Iterator<Item = Word<'_>> {
 }
 
 /// Names with their values.
-fn split(line: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+fn split(line: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> + Clone {
     let mut rest = line;
     core::iter::from_fn(move || {
         let start = rest.iter().position(|byte| !is_space(*byte))?;

@@ -47,6 +47,8 @@ impl Emergency {
     /// that is said, and looked for again later: something may bring one.
     #[must_use]
     pub fn start(console: &Console, plan: Option<&Plan>) -> Emergency {
+        let hint = "emergency shell on the console; `kill -TERM 1` reboots, `kill -USR2 1` switches off";
+        console.say(Level::Error, format_args!("{hint}"));
         let mut emergency =
             Emergency { shell: None, started_ms: 0, due_ms: None, delay_ms: limits::EMERGENCY_DELAY_MS.0 };
         emergency.offer(console, plan);

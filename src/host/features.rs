@@ -8,7 +8,7 @@ use rustix::fs::Access;
 use super::files::{self, Lines};
 use super::mountinfo;
 use crate::config::key::Key;
-use crate::plan::{Guest, GuestId, Kind, Layer, Plan};
+use crate::plan::{Guest, GuestId, Kind, Layer, Network, Plan};
 use crate::sys::probe::{self, Probe};
 
 /// The oldest kernel that is supported: version and patch level.
@@ -54,7 +54,7 @@ enum How {
 }
 
 macro_rules! features {
-    ($($variant:ident $name:literal, $how:expr, $purpose:literal, $without:literal;)+) => {
+    ($($variant:ident $name:literal, $how:expr, $purpose:literal;)+) => {
         /// Something a kernel may lack.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
@@ -64,7 +64,7 @@ macro_rules! features {
             /// All of them, in the order they are shown.
             pub const ALL: &'static [Feature] = &[$(Feature::$variant,)+];
 
-            const FACTS: &'static [Facts] = &[$(Facts { name: $name, how: $how, purpose: $purpose, without: $without },)+];
+            const FACTS: &'static [Facts] = &[$(Facts { name: $name, how: $how, purpose: $purpose },)+];
         }
     };
 }
@@ -73,34 +73,31 @@ struct Facts {
     name: &'static str,
     how: How,
     purpose: &'static str,
-    without: &'static str,
 }
 
-// The last column says what is done without it; empty: what needs it is refused.
 features! {
-    Oldest "Linux 5.10", How::Since(OLDEST), "the oldest kernel that is supported", "";
-    Clone3 "clone3", How::Call(Probe::CLONE3), "start a process in its namespaces and cgroup", "";
-    Pidfd "pidfd", How::Call(Probe::PIDFD), "watch processes", "";
-    CloseRange "close_range", How::Call(Probe::CLOSE_RANGE), "leave a guest no descriptor", "";
-    Openat2 "openat2", How::Call(Probe::OPENAT2), "resolve a guest's paths inside its root", "";
-    Seccomp "seccomp", How::File(c"/proc/sys/kernel/seccomp/actions_avail"), "filter a guest's system calls", "";
-    PidNamespace "pid namespaces", How::File(c"/proc/self/ns/pid"), "processes of its own", "";
-    NetworkNamespace "network namespaces", How::File(c"/proc/self/ns/net"), "network of its own", "";
-    IpcNamespace "IPC namespaces", How::File(c"/proc/self/ns/ipc"), "shared memory and queues of its own", "";
-    UtsNamespace "UTS namespaces", How::File(c"/proc/self/ns/uts"), "host name of its own", "";
-    CgroupNamespace "cgroup namespaces", How::File(c"/proc/self/ns/cgroup"), "cgroups of its own", "";
-    TimeNamespace "time namespaces", How::File(c"/proc/self/ns/time"), "uptime of its own", "";
-    UserNamespace "user namespaces", How::UserNamespaces, "users of its own", "";
-    IdMap "id-mapped mounts", How::Call(Probe::MOUNT_SETATTR), "map a root's owners to the guest's users",
-        "a private layer in memory is a copy of its root";
-    Overlay "overlay", How::FileSystem(b"overlay"), "a private layer over a root", "it is a copy of its root";
-    Cgroup2 "cgroup v2", How::Cgroup, "limits, and killing all of a guest", "";
-    Memory "memory controller", How::Controller(b"memory"), "limits of memory and swap", "";
-    Cpu "cpu controller", How::Controller(b"cpu"), "CPU cap and share", "";
-    Cpuset "cpuset controller", How::Controller(b"cpuset"), "CPU pinning", "";
-    Pids "pids controller", How::Controller(b"pids"), "limit of processes", "";
-    CgroupKill "cgroup.kill", How::Since(Release(5, 14)), "end all of a guest at once", "it is frozen, and each process killed";
-    CompressedModules "compressed modules", How::Since(Release(5, 17)), "load .ko.xz, .ko.zst, .ko.gz", "only .ko is loaded";
+    Oldest "Linux 5.10", How::Since(OLDEST), "the oldest kernel that is supported";
+    Clone3 "clone3", How::Call(Probe::CLONE3), "start a process in its namespaces and cgroup";
+    Pidfd "pidfd", How::Call(Probe::PIDFD), "watch processes";
+    CloseRange "close_range", How::Call(Probe::CLOSE_RANGE), "leave a guest no descriptor";
+    Openat2 "openat2", How::Call(Probe::OPENAT2), "resolve a guest's paths inside its root";
+    Seccomp "seccomp", How::File(c"/proc/sys/kernel/seccomp/actions_avail"), "filter a guest's system calls";
+    PidNamespace "pid namespaces", How::File(c"/proc/self/ns/pid"), "processes of its own";
+    NetworkNamespace "network namespaces", How::File(c"/proc/self/ns/net"), "network of its own";
+    IpcNamespace "IPC namespaces", How::File(c"/proc/self/ns/ipc"), "shared memory and queues of its own";
+    UtsNamespace "UTS namespaces", How::File(c"/proc/self/ns/uts"), "host name of its own";
+    CgroupNamespace "cgroup namespaces", How::File(c"/proc/self/ns/cgroup"), "cgroups of its own";
+    TimeNamespace "time namespaces", How::File(c"/proc/self/ns/time"), "uptime of its own";
+    UserNamespace "user namespaces", How::UserNamespaces, "users of its own";
+    IdMap "id-mapped mounts", How::Call(Probe::MOUNT_SETATTR), "map a root's owners to the guest's users";
+    Overlay "overlay", How::FileSystem(b"overlay"), "a private layer over a root";
+    Cgroup2 "cgroup v2", How::Cgroup, "limits, and killing all of a guest";
+    Memory "memory controller", How::Controller(b"memory"), "limits of memory and swap";
+    Cpu "cpu controller", How::Controller(b"cpu"), "CPU cap and share";
+    Cpuset "cpuset controller", How::Controller(b"cpuset"), "CPU pinning";
+    Pids "pids controller", How::Controller(b"pids"), "limit of processes";
+    CgroupKill "cgroup.kill", How::Since(Release(5, 14)), "end all of a guest at once";
+    CompressedModules "compressed modules", How::Since(Release(5, 17)), "load .ko.xz, .ko.zst, .ko.gz";
 }
 
 impl Feature {
@@ -116,34 +113,38 @@ impl Feature {
         Feature::FACTS[self as usize].purpose
     }
 
-    /// What is done without it; nothing where what needs it is refused.
-    #[must_use]
-    pub fn replacement(self) -> Option<&'static str> {
-        Some(Feature::FACTS[self as usize].without).filter(|words| !words.is_empty())
-    }
-
-    /// Whether `guest` of `plan` needs it, and for which key: nothing for what every guest needs.
-    fn is_needed(self, plan: &Plan, guest: &Guest) -> Option<Option<Key>> {
+    /// Whether `guest` of `plan` needs it on a kernel that lacks it and has `others`.
+    fn lacked_by(self, plan: &Plan, guest: &Guest, others: Features) -> Option<Missing> {
         let limits = &guest.limits;
-        let always = Some(None);
-        let isolated = if guest.kind == Kind::Service { None } else { always };
-        let by = |key: Key, needed: bool| needed.then_some(Some(key));
+        let isolated = guest.kind != Kind::Service;
+        let layered = guest.layer == Layer::Memory || (guest.kind == Kind::Os && guest.layer == Layer::ReadOnly);
+        let for_all = |needed: bool| needed.then_some(Missing { feature: self, key: None, instead: None });
+        let by = |key: Key, needed: bool| for_all(needed).map(|missing| Missing { key: Some(key), ..missing });
+        let but = |instead: &'static str| move |missing| Missing { instead: Some(instead), ..missing };
         match self {
-            Feature::Oldest | Feature::Clone3 | Feature::Pidfd | Feature::CloseRange | Feature::Cgroup2 => always,
-            Feature::CgroupKill => always,
+            Feature::Oldest | Feature::Clone3 | Feature::Pidfd | Feature::CloseRange | Feature::Cgroup2 => {
+                for_all(true)
+            }
+            Feature::CgroupKill => for_all(true).map(but("it is ended by freezing it and killing each process")),
             Feature::Openat2
             | Feature::Seccomp
             | Feature::PidNamespace
             | Feature::IpcNamespace
             | Feature::UtsNamespace
             | Feature::CgroupNamespace
-            | Feature::TimeNamespace => isolated,
-            Feature::NetworkNamespace => {
-                by(Key::Network, isolated.is_some() && guest.network != crate::plan::Network::Host)
-            }
+            | Feature::TimeNamespace => for_all(isolated),
+            Feature::NetworkNamespace => by(Key::Network, isolated && guest.network != Network::Host),
             Feature::UserNamespace => by(Key::Userns, guest.users.is_some()),
-            Feature::IdMap => by(Key::Root, guest.users.is_some()),
-            Feature::Overlay => by(Key::Ephemeral, guest.layer == Layer::Memory && !loads(plan, b"overlay")),
+            Feature::IdMap if guest.layer == Layer::Shared => by(Key::Root, guest.users.is_some()),
+            Feature::IdMap => by(Key::Root, guest.users.is_some()).map(but("its root is copied to memory")),
+            // A root that is copied needs no layer over it.
+            Feature::Overlay => {
+                let layered = layered && (guest.users.is_none() || others.has(Feature::IdMap));
+                let key = if guest.layer == Layer::Memory { Key::Ephemeral } else { Key::Readonly };
+                let missing = by(key, layered && !loads(plan, b"overlay"))?;
+                let copied = "only a root that cannot be id-mapped works, for it is copied to memory";
+                Some(if guest.users.is_some() { but(copied)(missing) } else { missing })
+            }
             Feature::Memory => {
                 let keys = [
                     (Key::Memory, limits.memory_bytes.is_some()),
@@ -152,16 +153,29 @@ impl Feature {
                     (Key::GuestSwap, limits.swap_bytes.is_some()),
                     (Key::OomGroup, limits.oom_group),
                 ];
-                keys.iter().find(|(_, asked)| *asked).map(|(key, _)| Some(*key))
+                keys.iter().find_map(|(key, asked)| by(*key, *asked))
             }
-            Feature::Cpu if limits.cpus_milli.is_some() => Some(Some(Key::Cpus)),
-            Feature::Cpu => by(Key::CpuWeight, limits.cpu_weight.is_some()),
+            Feature::Cpu => {
+                by(Key::Cpus, limits.cpus_milli.is_some()).or(by(Key::CpuWeight, limits.cpu_weight.is_some()))
+            }
             Feature::Cpuset => by(Key::Cpuset, !limits.cpuset.is_empty()),
             // Every guest has this limit.
-            Feature::Pids => Some(Some(Key::Processes)),
+            Feature::Pids => by(Key::Processes, true),
+            // That is the host's.
             Feature::CompressedModules => None,
         }
     }
+}
+
+/// Something that a guest needs and the kernel lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// What.
+    pub feature: Feature,
+    /// The key that asks for it; nothing for what every guest needs.
+    pub key: Option<Key>,
+    /// What is done in its place; nothing where the guest will not start.
+    pub instead: Option<&'static str>,
 }
 
 /// What was found.
@@ -177,14 +191,13 @@ impl Features {
         self.0 >> feature as u32 & 1 == 1
     }
 
-    /// What guest `id` of `plan` needs and the kernel lacks, each with the key that asks for it. What
-    /// [`Feature::replacement`] has words for is made up for; any other means that the guest will not start.
-    pub fn missing_for(self, plan: &Plan, id: GuestId) -> impl Iterator<Item = (Feature, Option<Key>)> {
+    /// What guest `id` of `plan` needs and the kernel lacks.
+    pub fn missing_for(self, plan: &Plan, id: GuestId) -> impl Iterator<Item = Missing> {
         let guest = plan.guests.get(usize::from(id.0));
-        Feature::ALL.iter().filter_map(move |feature| {
-            let key = feature.is_needed(plan, guest?)?;
-            (!self.has(*feature)).then_some((*feature, key))
-        })
+        Feature::ALL
+            .iter()
+            .filter(move |feature| !self.has(**feature))
+            .filter_map(move |feature| feature.lacked_by(plan, guest?, self))
     }
 }
 
@@ -254,6 +267,8 @@ fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Config, Diagnostics};
+    use crate::sys::memory::Static;
     use proptest::prelude::*;
 
     #[test]
@@ -285,6 +300,43 @@ mod tests {
     fn a_file_system_is_known_by_its_whole_name() {
         assert!(knows_file_system(b"proc") && knows_file_system(b"tmpfs"));
         assert!(!knows_file_system(b"nodev") && !knows_file_system(b"pro"));
+    }
+
+    #[test]
+    fn what_a_guest_lacks_is_told_with_its_key_and_what_replaces_it() {
+        static CONFIG: Static<Config> = Static::new(Config::new());
+        static PLAN: Static<Plan> = Static::new(Plan::new());
+        static DIAGNOSTICS: Static<Diagnostics> = Static::new(Diagnostics::new());
+        let (config, plan) = (CONFIG.take().unwrap(), PLAN.take().unwrap());
+        let diagnostics = DIAGNOSTICS.take().unwrap();
+        let path = std::env::temp_dir().join(format!("inn-features-{}", std::process::id()));
+        std::fs::write(
+            &path,
+            "[guest a]\nkind=app\nroot=/a\nreadonly=yes\ncommand=/x\ncpus=1\n[guest b]\nkind=os\nroot=/b\n",
+        )
+        .unwrap();
+        config.read(path.to_str().unwrap().as_bytes(), &mut crate::host::disk::Disk, diagnostics);
+        std::fs::remove_file(&path).unwrap();
+        assert!(plan.build(config, diagnostics));
+
+        let lacking = |features: &[Feature], guest: u16| -> Vec<(Feature, Option<&str>, bool)> {
+            let found = Features(features.iter().fold(u32::MAX, |set, feature| set & !(1 << *feature as u32)));
+            let missing = found.missing_for(plan, GuestId(guest));
+            missing.map(|missing| (missing.feature, missing.key.map(Key::name), missing.instead.is_some())).collect()
+        };
+        let old = [Feature::IdMap, Feature::Cpu, Feature::CgroupKill, Feature::CompressedModules];
+        // A read-only root is copied, one that is written to cannot be.
+        assert_eq!(
+            lacking(&old, 0),
+            [
+                (Feature::IdMap, Some("root"), true),
+                (Feature::Cpu, Some("cpus"), false),
+                (Feature::CgroupKill, None, true)
+            ]
+        );
+        assert_eq!(lacking(&old, 1), [(Feature::IdMap, Some("root"), false), (Feature::CgroupKill, None, true)]);
+        assert_eq!(lacking(&[], 0), []);
+        assert_eq!(lacking(&old, 2), []);
     }
 
     proptest! {

@@ -6,7 +6,7 @@
 //! | [`mounts`], [`mountinfo`] | proc, sys, dev, run, tmp, cgroup2; what is mounted |
 //! | [`console`] | where boot messages go |
 //! | [`cmdline`] | `inn.` words of the kernel's command line |
-//! | [`files`] | reading small files through bounded windows; config files |
+//! | [`files`], [`disk`] | reading small files through bounded windows; config files |
 //! | [`modules`], [`sysctl`] | kernel modules and settings |
 //! | [`features`] | what this kernel has, and what a plan asks of it |
 //! | [`child`] | short-lived children for what can hang |
@@ -17,6 +17,7 @@ pub mod boot;
 pub mod child;
 pub mod cmdline;
 pub mod console;
+pub mod disk;
 pub mod emergency;
 pub mod features;
 pub mod files;

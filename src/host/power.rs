@@ -12,7 +12,7 @@ use super::mountinfo;
 use crate::fault::ErrnoWords;
 use crate::limits;
 use crate::sys::wait::{self, Which};
-use crate::sys::{Errno, clock, signal};
+use crate::sys::{Errno, clock, process, signal};
 
 /// What the machine is to do when everything is down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,12 +63,14 @@ impl Wanted {
 /// them, and lets go of the machine. `deadline_ms` is of [`clock::now_ms`]; only the writing back may take
 /// [`limits::FINAL_SYNC_MS`] beyond it. Only for PID 1.
 pub fn finish(console: &Console, wanted: Wanted, deadline_ms: u64) -> ! {
+    if !rustix::process::getpid().is_init() {
+        // A mistake of the caller's must not take a whole machine with it.
+        process::exit(70);
+    }
     // From here on nothing interrupts; a second Ctrl-Alt-Del changes nothing.
     let _ = signal::block(signal::Set::ALL);
-    if rustix::process::getpid() == rustix::process::Pid::INIT {
-        end_processes(console, deadline_ms);
-        release_file_systems(console, deadline_ms);
-    }
+    end_processes(console, deadline_ms);
+    release_file_systems(console, deadline_ms);
     let command = match wanted {
         Wanted::PowerOff => RebootCommand::PowerOff,
         Wanted::Reboot => RebootCommand::Restart,

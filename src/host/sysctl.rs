@@ -13,7 +13,7 @@ use crate::sys::Errno;
 /// Makes the host's settings. What failed is written to `report`, a line for each; the others are made.
 pub fn apply(plan: &Plan, report: &mut dyn Write) {
     for sysctl in plan.sysctls.get(plan.host.sysctls) {
-        if let Err(errno) = set(plan, *sysctl) {
+        if let Err((call, errno)) = set(plan, *sysctl) {
             let path = plan.strings.str(sysctl.path);
             let _ = match plan.host.asked[Key::Sysctl as usize].place() {
                 Some((file, line)) => {
@@ -23,20 +23,25 @@ pub fn apply(plan: &Plan, report: &mut dyn Write) {
                 None => Ok(()),
             };
             let words = ErrnoWords(errno.raw_os_error() as u16);
-            let _ = writeln!(report, "sysctl {path} = {}: {words}", plan.strings.str(sysctl.value));
+            let _ = writeln!(report, "sysctl {path} = {}: {call}: {words}", plan.strings.str(sysctl.value));
         }
     }
 }
 
-fn set(plan: &Plan, sysctl: Sysctl) -> Result<(), Errno> {
+fn set(plan: &Plan, sysctl: Sysctl) -> Result<(), (&'static str, Errno)> {
+    let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root =
-        rustix::fs::openat(CWD, c"/proc/sys", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        rustix::fs::openat(CWD, c"/proc/sys", directory, Mode::empty()).map_err(|errno| ("open /proc/sys", errno))?;
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     // The name came from a config: it stays below /proc/sys whatever it is.
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    let file = rustix::fs::openat2(root.as_fd(), plan.strings.c_str(sysctl.path), flags, Mode::empty(), resolve)?;
+    let file = rustix::fs::openat2(root.as_fd(), plan.strings.c_str(sysctl.path), flags, Mode::empty(), resolve)
+        .map_err(|errno| ("open", errno))?;
     let value = plan.strings.bytes(sysctl.value);
     // In one call: the kernel takes a setting whole.
-    let taken = rustix::io::retry_on_intr(|| rustix::io::write(&file, value))?;
-    if taken == value.len() { Ok(()) } else { Err(Errno::IO) }
+    match rustix::io::retry_on_intr(|| rustix::io::write(&file, value)) {
+        Ok(taken) if taken == value.len() => Ok(()),
+        Ok(_) => Err(("write", Errno::IO)),
+        Err(errno) => Err(("write", errno)),
+    }
 }

@@ -78,7 +78,7 @@ impl Builder<'_> {
             if first {
                 *asked = At::new(entry.file, entry.line);
             }
-            if key.is_built() && (first || !key.is_list()) && self.take(entry.value, Form::Lines) {
+            if key.is_built() && (first || !key.is_list()) && self.take(key, entry.value, Form::Lines) {
                 self.host_key(section, key);
             }
         }
@@ -182,9 +182,13 @@ impl Builder<'_> {
         entry.map_or(section.name, |entry| entry.name)
     }
 
-    /// Takes a value in hand; whether it could be.
-    pub fn take(&mut self, value: Span, form: Form) -> bool {
-        match self.value.set(self.config.text(), value, form) {
+    /// Takes a value of `key` in hand; whether it could be.
+    pub fn take(&mut self, key: Key, value: Span, form: Form) -> bool {
+        let bound = match key {
+            Key::Command | Key::Emergency => "words (limits::COMMAND_WORDS)",
+            _ => "words (limits::VALUE_WORDS)",
+        };
+        match self.value.set(self.config.text(), value, form, bound) {
             // Without words it has been reported already.
             Ok(()) => self.value.len() > 0,
             Err((wrong, at)) => {
@@ -198,7 +202,7 @@ impl Builder<'_> {
     pub fn each_value(&mut self, section: &Section, key: Key, mut with: impl FnMut(&mut Self)) {
         let config = self.config;
         for entry in config.entries(section).filter(|entry| entry.key == Some(key)) {
-            if self.take(entry.value, config.form(section)) {
+            if self.take(key, entry.value, config.form(section)) {
                 with(self);
             }
         }

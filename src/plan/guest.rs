@@ -77,8 +77,8 @@ pub const USER_MAX: u64 = u32::MAX as u64 - 1;
 
 /// Less cannot hold one process.
 const MEMORY_MIN: u64 = 64 << 10;
-/// The kernel counts pages in a long.
-const MEMORY_MAX: u64 = (i64::MAX as u64) & !0xffff;
+/// The kernel counts in a long; whole T, so that the bound reads well.
+const MEMORY_MAX: u64 = (i64::MAX as u64) >> 40 << 40;
 /// From one millisecond of a tenth of a second (the kernel's least quota) to more CPUs than there are.
 const CPUS_MILLI: (u64, u64) = (10, 8_192_000);
 /// What the kernel allows (PID_MAX_LIMIT).
@@ -97,7 +97,7 @@ impl Builder<'_> {
     pub fn profile_of(&mut self, section: &Section) -> Option<Draft> {
         let config = self.config;
         let entry = config.entries(section).find(|entry| entry.key == Some(Key::Profile))?;
-        if !self.take(entry.value, config.form(section)) || !self.is_one_word() {
+        if !self.take(Key::Profile, entry.value, config.form(section)) || !self.is_one_word() {
             return None;
         }
         let profiles = config.sections().iter().filter(|section| section.kind == section::PROFILE);
@@ -127,7 +127,7 @@ impl Builder<'_> {
             }
             if key.is_list() {
                 self.list(section, key, &mut draft.guest);
-            } else if self.take(entry.value, config.form(section)) {
+            } else if self.take(key, entry.value, config.form(section)) {
                 self.key(key, draft);
             }
         }

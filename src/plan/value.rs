@@ -51,8 +51,8 @@ impl Value {
         Value { text: heapless::Vec::new(), words: heapless::Vec::new(), span: Span { start: 0, end: 0 } }
     }
 
-    /// Takes the words of `value` in `text`.
-    pub fn set(&mut self, text: &[u8], value: Span, form: Form) -> Result<(), (Wrong, Span)> {
+    /// Takes the words of `value` in `text`; `bound` names how many there may be.
+    pub fn set(&mut self, text: &[u8], value: Span, form: Form, bound: &'static str) -> Result<(), (Wrong, Span)> {
         self.text.clear();
         self.words.clear();
         self.span = value;
@@ -67,7 +67,7 @@ impl Value {
                 })?;
             }
             let unquoted = Unquoted { span: word.span, end: self.text.len() as u16 };
-            self.words.push(unquoted).map_err(|_| (too_many_words(), word.span))?;
+            self.words.push(unquoted).map_err(|_| (too_many(bound), word.span))?;
         }
         Ok(())
     }
@@ -106,9 +106,8 @@ impl Value {
 /// Room for [`Value::join`].
 pub type Joined = heapless::Vec<u8, { limits::LINE_BYTES }>;
 
-fn too_many_words() -> Wrong {
-    let bound = Detail::Bound(limits::VALUE_WORDS as u64, "words (limits::VALUE_WORDS)");
-    Wrong::detail(Code::TooMany, bound)
+fn too_many(words: &'static str) -> Wrong {
+    Wrong::detail(Code::TooMany, Detail::Bound(limits::VALUE_WORDS as u64, words))
 }
 
 /// A number of digits only; `None` where it is none; more than fits is the greatest.
@@ -208,7 +207,7 @@ pub fn choice(word: &[u8], words: &'static [&'static str]) -> Result<usize, Wron
 
 /// `yes` or `no`.
 pub fn yes(word: &[u8]) -> Result<bool, Wrong> {
-    Ok(choice(word, &["no", "yes"])? == 1)
+    Ok(choice(word, &["yes", "no"])? == 0)
 }
 
 /// An absolute path without `..`.

@@ -3,6 +3,8 @@
 //! A request becomes a [`Job`]; each turn of the event loop every job goes as far as it can: until its client has to take
 //! what was sent, or until a guest has come to the state that it waits for.
 
+use core::fmt::Write;
+
 use rustix::fd::OwnedFd;
 
 use super::driver::Driver;
@@ -241,13 +243,22 @@ fn as_fd(fd: &OwnedFd) -> rustix::fd::BorrowedFd<'_> {
 
 fn fail(client: ClientId, desk: &mut Desk<'_, '_>, code: Code, id: Option<GuestId>, why: &str) -> Progress {
     let plan = desk.driver.plan();
+    let mut words = heapless::String::<128>::new();
     let mut failure = Failure::new(code, "", why);
     if let Some((id, guest)) = id.and_then(|id| Some((id, desk.driver.guest(id)?))) {
         failure.guest = plan.strings.str(guest.name);
         let exit = desk.driver.now(id).and_then(|now| now.machine.exit());
-        if let (Code::Failed, Some(Exit::Failed(fault))) = (code, exit) {
-            failure.fault = Some(fault);
-            failure.place = desk.driver.place(guest, fault).map(|(file, line)| Place { file, line });
+        match exit.filter(|_| code == Code::Failed) {
+            Some(Exit::Failed(fault)) => {
+                failure.fault = Some(fault);
+                failure.place = desk.driver.place(guest, fault).map(|(file, line)| Place { file, line });
+            }
+            Some(exit) => {
+                // It fits.
+                let _ = write!(words, "{why}: {exit}");
+                failure.why = &words;
+            }
+            None => {}
         }
     }
     last(client, desk, &Reply::Error(failure))

@@ -17,10 +17,6 @@ impl Probe {
     pub const OPENAT2: Probe = Probe(libc::SYS_openat2);
     /// pidfd_open(2)
     pub const PIDFD: Probe = Probe(libc::SYS_pidfd_open);
-    /// seccomp(2)
-    pub const SECCOMP: Probe = Probe(libc::SYS_seccomp);
-    /// fsopen(2) and the calls that came with it
-    pub const FSOPEN: Probe = Probe(libc::SYS_fsopen);
 }
 
 /// Whether the kernel has the call, or something keeps this process from finding out (a filter that answers EPERM).

@@ -6,6 +6,7 @@
 mod boot;
 mod command_line;
 mod config_corpus;
+mod config_plan;
 mod config_properties;
 mod control;
 mod elf;
@@ -19,6 +20,7 @@ mod machine;
 mod must;
 mod private;
 mod server;
+mod supervise;
 mod supervision;
 mod verbs;
 mod wire;
