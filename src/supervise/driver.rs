@@ -8,7 +8,7 @@ use core::fmt;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::process::Pid;
+use rustix::process::{Pid, PidfdFlags};
 
 use super::journal::Journal;
 use super::order::{self, Set};
@@ -66,6 +66,8 @@ struct Slot {
     cgroup: Option<OwnedFd>,
     output: Option<OwnedFd>,
     ready: Option<OwnedFd>,
+    /// Something of it could not be watched; made good before it is waited for.
+    unwatched: bool,
     /// Whether `output` is a terminal: its reader waits for more than one end of it.
     is_terminal: bool,
     /// When its first process was heard of.
@@ -386,6 +388,7 @@ impl<'a> Driver<'a> {
         let starting = guest::start(self.plan, id, &self.base, Stdio::Log)?;
         self.helpers += 1;
         slot.is_terminal = false;
+        slot.unwatched = false;
         slot.born_ms = 0;
         let watch = |part, fd: &OwnedFd| self.poll.watch(fd.as_fd(), Source::Guest(part, id), Interest::Readable);
         let helper = slot.helper.insert(starting.helper);
@@ -396,6 +399,7 @@ impl<'a> Driver<'a> {
             .and_then(|()| watch(Part::Reports, reports))
             .and_then(|()| slot.output.as_ref().map_or(Ok(()), |output| watch(Part::Output, output)))
             .and_then(|()| slot.ready.as_ref().map_or(Ok(()), |ready| watch(Part::Ready, ready)));
+        slot.unwatched = watched.is_err();
         watched.map_err(fault_at(Step::WatchGuest))
     }
 
@@ -431,11 +435,31 @@ impl<'a> Driver<'a> {
             let _ = signal::send(helper.as_fd(), KILL);
         }
         let _ = self.send_signal(id, KILL);
+        self.watch_ends(id).map_err(fault_at(Step::WatchGuest))?;
         if self.base.is_populated(name)? {
             self.watch_cgroup(id, name)?;
             self.base.kill(name)?;
         }
         self.is_empty(id)
+    }
+
+    /// Makes sure that the ends of helper and first process will be heard of.
+    fn watch_ends(&mut self, id: GuestId) -> Result<(), Errno> {
+        let pid = Pid::from_raw(self.pid(id) as i32);
+        let Some(slot) = self.table.slots.get_mut(index(id)).filter(|slot| slot.unwatched) else { return Ok(()) };
+        if let (None, Some(pid)) = (&slot.process, pid) {
+            // A child that was not waited for, so the number is its.
+            slot.process = Some(rustix::process::pidfd_open(pid, PidfdFlags::empty())?);
+        }
+        for (part, fd) in [(Part::Helper, &slot.helper), (Part::Process, &slot.process)] {
+            let Some(fd) = fd else { continue };
+            match self.poll.watch(fd.as_fd(), Source::Guest(part, id), Interest::Readable) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        slot.unwatched = false;
+        Ok(())
     }
 
     fn watch_cgroup(&mut self, id: GuestId, name: &CStr) -> Result<(), Fault> {
@@ -522,6 +546,9 @@ impl<'a> Driver<'a> {
             self.feed(id, Event::Born, now_ms);
         }
         if let Err(fault) = watched {
+            if let Some(slot) = self.slot_mut(id) {
+                slot.unwatched = true;
+            }
             self.start_failed(id, fault, now_ms);
         }
     }
