@@ -209,8 +209,8 @@ fn entered(pid: Pid, injection: &Injection) -> bool {
     }
     let Ok(mut registers) = ptrace::getregs(pid) else { return false };
     let number = registers.orig_rax as i64;
-    // Waiting is no part of a start, and an end cannot fail.
-    if [libc::SYS_epoll_wait, libc::SYS_epoll_pwait, libc::SYS_exit_group].contains(&number) {
+    // Waiting is no part of a start, an end cannot fail, and close(2) closes whatever it says.
+    if [libc::SYS_epoll_wait, libc::SYS_epoll_pwait, libc::SYS_exit_group, libc::SYS_close].contains(&number) {
         return false;
     }
     if injection.seen.fetch_add(1, Ordering::SeqCst) + 1 != at {
