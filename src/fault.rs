@@ -59,6 +59,7 @@ steps! {
     MapUsers "write", Some(Key::Userns), "map its users";
     MapGroups "write", Some(Key::Userns), "map its groups";
     OomScore "write", Some(Key::OomScore), "set oom_score_adj";
+    SetOpenFiles "prlimit64", None, "set its limit of open files";
     SetRlimit "prlimit64", Some(Key::Rlimit), "set a per-process limit";
     OpenUsers "openat", None, "open its user namespace";
     MapRoot "mount_setattr", Some(Key::Root), "map the owners of its root";

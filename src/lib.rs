@@ -9,6 +9,7 @@
 //! | [`fault`] | what failed: step, errno, where |
 //! | [`config`] | text → `Config` (may be wrong) |
 //! | [`plan`] | `Config` → `Plan` (cannot be wrong) |
+//! | [`load`] | config files → `Plan` |
 //! | [`sys`] | raw system calls → safe typed functions; the only unsafe code of the library |
 //! | [`guest`] | `Plan` → a running guest |
 //! | [`host`] | PID 1's own duties |
@@ -29,6 +30,7 @@ pub mod fault;
 pub mod guest;
 pub mod host;
 pub mod limits;
+pub mod load;
 pub mod plan;
 pub mod run;
 pub mod supervise;

@@ -6,10 +6,14 @@
 pub const GUESTS: usize = 1024;
 /// Config files read by one config, includes counted.
 pub const CONFIG_FILES: usize = 256;
-/// Bytes of one config, all included files together: a thousand guests of a dozen lines each take a third of it.
+/// Bytes of one config, all included files and their names together: a thousand guests of a dozen lines each take a third of it.
 pub const CONFIG_BYTES: usize = 1 << 20;
 /// Bytes of one line, continuation lines counted.
 pub const LINE_BYTES: usize = 4096;
+/// Sections of one config: guests and services, and as many profiles, links and bridges.
+pub const SECTIONS: usize = 2 * GUESTS;
+/// Profiles.
+pub const PROFILES: usize = 64;
 /// Words in one value.
 pub const VALUE_WORDS: usize = 64;
 /// Diagnostics kept and printed for one config; more are counted.
@@ -41,6 +45,12 @@ pub const MESSAGE_BYTES: usize = 4096;
 pub const CLIENT_STALL_MS: u64 = 10_000;
 /// Orphans reaped before other events get their turn.
 pub const REAP_BATCH: usize = 64;
+/// Guests started before other events get their turn.
+pub const STARTS_PER_TURN: usize = 8;
+/// Helpers at work at once: each costs memory for a moment, and more of them make no start faster.
+pub const STARTS_AT_ONCE: usize = 64;
+/// Guests listed to one client before other events get their turn.
+pub const LIST_BATCH: usize = 32;
 
 /// Bytes of guest output kept, where `log` does not say.
 pub const LOG_BYTES_DEFAULT: u64 = 64 << 10;
@@ -49,6 +59,8 @@ pub const LOG_BYTES_MAX: u64 = 64 << 20;
 
 /// Processes of a guest of which the config names no number: enough for a distribution, too few to starve the host.
 pub const PROCESSES_DEFAULT: u32 = 1024;
+/// Open files of one process of a guest, hard, where `rlimit` does not say: what systemd gives.
+pub const OPEN_FILES: u64 = 524_288;
 /// Cgroups below a guest, and how deep.
 pub const CGROUP_DESCENDANTS: u32 = 1024;
 /// See [`CGROUP_DESCENDANTS`].
@@ -67,6 +79,18 @@ pub const STOP_TIMEOUT_MS: u64 = 10_000;
 pub const STOP_TIMEOUT_OS_MS: u64 = 30_000;
 /// Everything down, file systems unmounted: after so long PID 1 powers off whatever is left.
 pub const SHUTDOWN_TIMEOUT_MS: u64 = 90_000;
+/// Power-off, once the guests are down: how long what else runs is given between TERM and KILL, and after KILL.
+pub const FINAL_TERM_MS: u64 = 5_000;
+/// See [`FINAL_TERM_MS`]. What has not ended by then hangs in the kernel.
+pub const FINAL_KILL_MS: u64 = 2_000;
+/// Writing file systems back gets so long even where the guests have used the whole time-out up: less loses data.
+pub const FINAL_SYNC_MS: u64 = 5_000;
+/// Loading the modules and making the settings of `[host]`: after so long the boot goes on without.
+pub const PREPARE_TIMEOUT_MS: u64 = 30_000;
+/// The emergency shell is offered again after so long: at first, and at most.
+pub const EMERGENCY_DELAY_MS: (u64, u64) = (1_000, 30_000);
+/// Descriptors of PID 1: per guest at most eight, while it starts; and some of its own.
+pub const DESCRIPTORS: u64 = 8 * GUESTS as u64 + 1024;
 
 /// How deep a root that must be copied may be: each level takes a few kilobytes of the helper's stack.
 pub const COPY_DEPTH: usize = 64;
@@ -81,4 +105,5 @@ const _: () = assert!(GUESTS <= u16::MAX as usize && CONFIG_FILES <= u8::MAX as 
 const _: () = assert!(LINE_BYTES <= MESSAGE_BYTES && NAME_BYTES < LINE_BYTES);
 const _: () = assert!(WORDS <= u16::MAX as usize);
 const _: () = assert!(DEPENDENCIES <= u16::MAX as usize);
+const _: () = assert!(VALUE_WORDS == COMMAND_WORDS && VALUE_WORDS >= 2 * STOP_STEPS);
 const _: () = assert!(LOG_BYTES_DEFAULT <= LOG_BYTES_MAX);

@@ -149,6 +149,25 @@ impl<T: Copy, const N: usize> Pool<T, N> {
         Ok(List { start: start as u16, len: items.len() as u16, of: PhantomData })
     }
 
+    /// Keeps one item more. Those kept since [`Pool::mark`] are the list that [`Pool::since`] gives.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn push(&mut self, item: T) -> Result<(), Full> {
+        self.items.push(item).map_err(|_| Full)
+    }
+
+    /// Where the next item will be.
+    pub fn mark(&self) -> usize {
+        self.items.len()
+    }
+
+    /// The items kept since `mark`.
+    pub fn since(&self, mark: usize) -> List<T> {
+        const { assert!(N <= u16::MAX as usize) };
+        List { start: mark as u16, len: self.items.len().saturating_sub(mark) as u16, of: PhantomData }
+    }
+
     /// The items of `list`.
     pub fn get(&self, list: List<T>) -> &[T] {
         let start = usize::from(list.start);

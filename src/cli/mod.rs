@@ -1,1 +1,110 @@
-//! cli
+//! The verbs as a user types them.
+//!
+//! | file | noun |
+//! | --- | --- |
+//! | [`verb`], [`parse`] | the table of verbs and options; a command line |
+//! | [`ask`] | one request to the supervisor |
+//! | [`facts`], [`table`], [`json`], [`units`], [`lossy`] | what is printed, and how |
+//! | [`output`], [`screen`] | where it is printed |
+//! | [`foreground`], [`terminal`] | a program that has our input, output and terminal |
+//! | the others | one verb each |
+
+pub mod act;
+pub mod ask;
+pub mod check;
+pub mod exec;
+pub mod facts;
+pub mod foreground;
+pub mod init;
+pub mod json;
+pub mod list;
+pub mod logs;
+pub mod lossy;
+pub mod output;
+pub mod parse;
+pub mod run;
+pub mod screen;
+pub mod status;
+pub mod table;
+pub mod terminal;
+pub mod tree;
+pub mod units;
+pub mod verb;
+pub mod version;
+
+use core::ffi::CStr;
+
+use crate::sys::memory::Static;
+use crate::sys::process::Arguments;
+use crate::sys::signal::{self, Set};
+use output::{Errors, Output, complain};
+use parse::{Invocation, Wrong};
+use verb::{Act, Verb};
+
+static OUTPUT: Static<Output> = Static::new(Output::new());
+
+/// Exit code of a command line that makes no sense.
+const USAGE: u8 = 2;
+
+/// What `inn supervise` is to do: with this config and this socket.
+pub type Supervise = fn(Option<&'static CStr>, Option<&'static CStr>) -> u8;
+
+/// Runs `inn` as a user typed it; returns its exit code.
+pub fn main(arguments: &Arguments, supervise: Supervise) -> u8 {
+    // A closed pipe is then an error of write(2), and told.
+    let _ = signal::block(Set::NONE.with(libc::SIGPIPE as u8));
+    screen::read_environment(arguments);
+    let Some(out) = OUTPUT.take() else { return USAGE };
+    match parse::parse(arguments) {
+        Ok(invocation) => dispatch(&invocation, arguments, out, supervise),
+        Err(wrong) => {
+            complain(format_args!("{wrong}"));
+            if wrong == Wrong::NoVerb {
+                let _ = verb::overview(&mut Errors::new());
+            }
+            USAGE
+        }
+    }
+}
+
+fn dispatch(invocation: &Invocation, arguments: &Arguments, out: &mut Output, supervise: Supervise) -> u8 {
+    let Invocation { verb, options, operands, command, .. } = invocation;
+    let first = operands.first().copied();
+    if options.help {
+        let _ = verb.explain(out);
+        return out.finish(0);
+    }
+    match verb.act {
+        Act::Check => check::check(first, options, out),
+        Act::Run => run::run(invocation, arguments),
+        Act::Supervise => supervise(options.config, options.socket),
+        Act::Init => init::init(arguments, *command),
+        Act::List => list::list(options, out),
+        Act::Status => status::status(first, options, out),
+        Act::Start | Act::Stop | Act::Restart | Act::Kill => act::guests(verb.act, operands, options, out),
+        Act::Exec => exec::exec(invocation, arguments),
+        Act::Logs => logs::logs(operands, options, out),
+        Act::PowerOff | Act::Reboot | Act::Halt => act::power(verb.act, options, out),
+        Act::Version => version::version(options, out),
+        Act::Help => help(first, out),
+        // The parser has refused it.
+        Act::Later => USAGE,
+    }
+}
+
+fn help(name: Option<&'static CStr>, out: &mut Output) -> u8 {
+    let Some(name) = name else {
+        let _ = verb::overview(out);
+        return out.finish(0);
+    };
+    match Verb::named(name.to_bytes()) {
+        Some(verb) => {
+            let _ = verb.explain(out);
+            out.finish(0)
+        }
+        None => {
+            complain(format_args!("{}", parse::unknown_verb(name)));
+            USAGE
+        }
+    }
+}

@@ -16,6 +16,22 @@ pub mod section {
     pub const SERVICE: u8 = 16;
     /// `[guest NAME]`
     pub const GUEST: u8 = 32;
+
+    /// Every kind: its bit and its word.
+    pub const ALL: &[(u8, &str)] = &[
+        (HOST, "host"),
+        (LINK, "link"),
+        (BRIDGE, "bridge"),
+        (PROFILE, "profile"),
+        (SERVICE, "service"),
+        (GUEST, "guest"),
+    ];
+
+    /// The word for a kind.
+    #[must_use]
+    pub fn name(kind: u8) -> &'static str {
+        ALL.iter().find(|(bit, _)| *bit & kind != 0).map_or("", |(_, name)| name)
+    }
 }
 use section::{BRIDGE, GUEST, HOST, LINK, PROFILE, SERVICE};
 
@@ -56,7 +72,7 @@ mod built {
 }
 
 keys! {
-    Hostname "hostname" HOST | G, now, "host name; of a guest: its name where not given";
+    Hostname "hostname" HOST | G, now, "host name; a guest's is its name where not given";
     Modules "modules" HOST, now, "kernel modules to load, with their dependencies";
     Sysctl "sysctl" HOST | G, now, "kernel setting: name value";
     Mount "mount" HOST, later, "source target type [options]";
@@ -79,23 +95,23 @@ keys! {
     Vlan "vlan" LINK, later, "VLAN number";
     Uplink "uplink" BRIDGE, later, "translate the guests' traffic out of this link";
 
-    Kind "kind" G, now, "os: an init of its own; app: one program, tighter";
-    Profile "profile" GUEST | SERVICE, now, "take the keys of this profile, then override";
+    Kind "kind" G, now, "os: an init of its own; app: one program, tighter; must be said";
+    Profile "profile" GUEST | SERVICE, now, "take the keys of this profile; a key said here replaces the profile's, lists too";
     Template "template" G, later, "read-only template with a private layer";
-    Root "root" G, now, "directory that is its root";
+    Root "root" G, now, "directory that is its root; os writes to it, app does not, where readonly and ephemeral do not say";
     Image "image" G, later, "squashfs, erofs or ext4 file that is its root";
     Ephemeral "ephemeral" G, now, "private layer in memory, gone when it stops";
-    Readonly "readonly" G, now, "root is read-only";
+    Readonly "readonly" G, now, "root is read-only: where not given, yes for app, no for os";
     Disk "disk" G, later, "bytes its private layer may hold";
     Inodes "inodes" G, later, "files its private layer may hold";
     Bind "bind" G, later, "source target [ro,nosuid,...]";
     Tmpfs "tmpfs" G, later, "target size";
     Device "device" G, later, "path [rwm]";
-    Command "command" GS, now, "program and arguments";
+    Command "command" GS, now, "program and arguments; of os: /sbin/init where not given";
     Env "env" GS, now, "NAME=VALUE";
-    User "user" GS, now, "uid[:gid] it runs as";
+    User "user" GS, now, "uid[:gid] it runs as, 0:0 where not given; gid is uid where not given";
     Groups "groups" GS, now, "supplementary gids";
-    Directory "directory" GS, now, "working directory";
+    Directory "directory" GS, now, "working directory, / where not given";
     MachineId "machine-id" G, later, "32 hex digits";
     Console "console" G, later, "pty or none";
     Tty "tty" SERVICE, now, "terminal that is its standard input, output and error";
@@ -106,12 +122,12 @@ keys! {
     Cpus "cpus" GS, now, "cap, in CPUs: 0.5 is half of one";
     CpuWeight "cpu-weight" GS, now, "share when CPUs are short, 1 to 10000, default 100";
     Cpuset "cpuset" GS, now, "CPUs it may use: 0-3,7";
-    Processes "processes" GS, now, "processes and threads it may have";
+    Processes "processes" GS, now, "processes and threads it may have, 1024 where not given";
     IoWeight "io-weight" GS, later, "share when a disk is busy";
     IoMax "io-max" GS, later, "device rbps= wbps= riops= wiops=";
     Rlimit "rlimit" GS, now, "per-process limit: name soft[:hard]";
     OomScore "oom-score" GS, now, "who dies first when the host is out of memory, -1000 to 1000";
-    OomGroup "oom-group" GS, now, "out of memory ends all of it or one process";
+    OomGroup "oom-group" GS, now, "out of memory ends all of it, or one process (no, where not given)";
     Network "network" G, now, "none (loopback only), host";
     Gateway "gateway" G, later, "default route";
     Nameserver "nameserver" G, later, "DNS server";
@@ -128,17 +144,17 @@ keys! {
     Before "before" GS, now, "these start when this is ready";
     Wants "wants" GS, now, "start these too, and start when they are ready";
     Autostart "autostart" GS, now, "start with the host, yes where not given";
-    Restart "restart" GS, now, "never, on-failure, always";
-    RestartDelay "restart-delay" GS, now, "back-off between restarts: from to";
+    Restart "restart" GS, now, "never, on-failure (where not given), always";
+    RestartDelay "restart-delay" GS, now, "back-off between restarts: from to, 100ms 1m where not given";
     Critical "critical" GS, later, "while it is down the host is ill";
-    Ready "ready" GS, now, "exec, fd N";
+    Ready "ready" GS, now, "exec (where not given); fd N: when it writes a newline to descriptor N";
     Health "health" GS, later, "command every TIME timeout TIME failures N";
-    Stop "stop" GS, now, "signals and time-outs: SIGTERM 10s SIGKILL";
+    Stop "stop" GS, now, "signals and time-outs: SIGTERM 10s SIGKILL where not given, of os SIGRTMIN+3 30s SIGKILL";
     HookCreate "hook-create" G, later, "host program run when it is created";
     HookStart "hook-start" G, later, "host program run before it starts";
     HookStop "hook-stop" G, later, "host program run after it stopped";
     HookDestroy "hook-destroy" G, later, "host program run before it is destroyed";
-    Log "log" GS, now, "off, or bytes of output kept in memory";
+    Log "log" GS, now, "off, or bytes of output kept in memory, 64K where neither this nor log-size is given";
     Description "description" GS, now, "free text, shown by list";
 }
 
@@ -162,6 +178,51 @@ impl Key {
     #[must_use]
     pub fn is_built(self) -> bool {
         Key::FACTS[self as usize].built
+    }
+
+    /// Whether it takes a list, and so may be repeated in a section.
+    #[must_use]
+    pub fn is_list(self) -> bool {
+        use Key::{
+            Address, After, Before, Bind, Caps, Device, Env, Features, Groups, HookCreate, HookDestroy, HookStart,
+            HookStop, Include, IoMax, Modules, Mount, Nameserver, Network, Publish, Rlimit, Search, Swap, Sysctl,
+            Tmpfs, Wants,
+        };
+        matches!(
+            self,
+            Address
+                | After
+                | Before
+                | Bind
+                | Caps
+                | Device
+                | Env
+                | Features
+                | Groups
+                | HookCreate
+                | HookDestroy
+                | HookStart
+                | HookStop
+                | Include
+                | IoMax
+                | Modules
+                | Mount
+                | Nameserver
+                | Network
+                | Publish
+                | Rlimit
+                | Search
+                | Swap
+                | Sysctl
+                | Tmpfs
+                | Wants
+        )
+    }
+
+    /// The key called `name` in sections of the kinds `kinds` (bits of [`section`]).
+    #[must_use]
+    pub fn find(name: &[u8], kinds: u8) -> Option<Key> {
+        Key::ALL.iter().copied().find(|key| key.sections() & kinds != 0 && key.name().as_bytes() == name)
     }
 
     /// One line for people.

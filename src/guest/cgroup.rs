@@ -68,6 +68,18 @@ impl Base {
         Ok(Base { directory, controllers })
     }
 
+    /// Makes this process the one whose guests are here, as long as it has the base open. Whether it is.
+    ///
+    /// # Errors
+    /// As flock(2).
+    pub fn claim(&self) -> Result<bool, Errno> {
+        match rustix::fs::flock(&self.directory, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(true),
+            Err(Errno::AGAIN) => Ok(false),
+            Err(errno) => Err(errno),
+        }
+    }
+
     /// Whether the controller `CONTROLLERS[number]` works here.
     #[must_use]
     pub fn has(&self, controller: &str) -> bool {

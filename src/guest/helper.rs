@@ -7,13 +7,13 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{DumpableBehavior, Pid, Resource, Rlimit};
-use rustix::time::ClockId;
 
 use super::{Build, child, devices, report, root};
 use crate::fault::{At, Fault, Step};
+use crate::limits;
 use crate::plan::{Kind, Network, Users};
 use crate::sys::clone::{Flags, Side, clone, unshare_time};
-use crate::sys::{Errno, process, signal};
+use crate::sys::{Errno, clock, process, signal};
 
 /// What the helper opened for the guest before it existed.
 pub struct Prepared {
@@ -113,9 +113,8 @@ fn own_clocks() -> Result<(), Fault> {
         Err(error) => return Err(error).at(Step::TimeNamespace),
     }
     let mut lines = heapless::String::<96>::new();
-    for (name, clock) in [("monotonic", ClockId::Monotonic), ("boottime", ClockId::Boottime)] {
-        let now = rustix::time::clock_gettime(clock);
-        let _ = writeln!(lines, "{name} -{} 0", now.tv_sec);
+    for (name, id) in [("monotonic", libc::CLOCK_MONOTONIC), ("boottime", libc::CLOCK_BOOTTIME)] {
+        let _ = writeln!(lines, "{name} -{} 0", clock::now(id).tv_sec);
     }
     write_to(CWD, c"/proc/self/timens_offsets", lines.as_bytes()).at(Step::ClockOffset)
 }
@@ -124,6 +123,8 @@ fn own_clocks() -> Result<(), Fault> {
 fn finish(build: &Build<'_>, pid: Pid, prepared: &Prepared, go: BorrowedFd<'_>) -> Result<(), Fault> {
     let guest = build.guest;
     let directory = process_directory(pid).at(Step::OpenProcess)?;
+    // PID 1's own is raised for all its guests together.
+    open_files(pid).at(Step::SetOpenFiles)?;
     for (number, limit) in build.plan.rlimits.get(guest.rlimits).iter().enumerate() {
         set_rlimit(pid, limit.resource, limit.soft, limit.hard).at_item(Step::SetRlimit, number)?;
     }
@@ -154,12 +155,24 @@ fn own_users(directory: BorrowedFd<'_>, users: Users) -> Result<OwnedFd, Fault> 
     rustix::fs::openat(directory, c"ns/user", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).at(Step::OpenUsers)
 }
 
+fn open_files(pid: Pid) -> Result<(), Errno> {
+    let set = |limit| rustix::process::prlimit(Some(pid), Resource::Nofile, limit).map(drop);
+    match set(OPEN_FILES) {
+        // A supervisor that may not raise its own hard limit cannot give more than that.
+        Err(Errno::PERM) => set(Rlimit { maximum: rustix::process::getrlimit(Resource::Nofile).maximum, ..OPEN_FILES }),
+        result => result,
+    }
+}
+
 fn set_rlimit(pid: Pid, resource: u8, soft: u64, hard: u64) -> Result<(), Errno> {
     let resource = RESOURCES.get(usize::from(resource)).ok_or(Errno::INVAL)?;
     let bound = |value: u64| (value != u64::MAX).then_some(value);
     let limit = Rlimit { current: bound(soft), maximum: bound(hard) };
     rustix::process::prlimit(Some(pid), *resource, limit).map(drop)
 }
+
+/// What a program finds where `rlimit` does not say: as systemd has it, for programs that still use select(2).
+const OPEN_FILES: Rlimit = Rlimit { current: Some(1024), maximum: Some(limits::OPEN_FILES) };
 
 /// By the kernel's numbers (asm-generic/resource.h).
 const RESOURCES: [Resource; 16] = [

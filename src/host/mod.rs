@@ -1,1 +1,28 @@
-//! host
+//! PID 1's own duties, and what `inn check` tells about this host.
+//!
+//! | file | what it is about |
+//! | --- | --- |
+//! | [`boot`] | the straight line from PID 1's entry to the event loop |
+//! | [`mounts`], [`mountinfo`] | proc, sys, dev, run, tmp, cgroup2; what is mounted |
+//! | [`console`] | where boot messages go |
+//! | [`cmdline`] | `inn.` words of the kernel's command line |
+//! | [`files`], [`disk`] | reading small files through bounded windows; config files |
+//! | [`modules`], [`sysctl`] | kernel modules and settings |
+//! | [`features`] | what this kernel has, and what a plan asks of it |
+//! | [`child`] | short-lived children for what can hang |
+//! | [`emergency`] | the shell on the console when nothing else is left |
+//! | [`power`] | how a host goes down |
+
+pub mod boot;
+pub mod child;
+pub mod cmdline;
+pub mod console;
+pub mod disk;
+pub mod emergency;
+pub mod features;
+pub mod files;
+pub mod modules;
+pub mod mountinfo;
+pub mod mounts;
+pub mod power;
+pub mod sysctl;

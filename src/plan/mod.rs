@@ -1,6 +1,21 @@
 //! `Config` → [`Plan`]: everything decided, everything checked. Pure.
+//!
+//! | file | noun |
+//! | --- | --- |
+//! | `build` | the walk over a config's sections; `[host]` |
+//! | `guest` | the keys of a guest, their defaults, and what must agree |
+//! | `order` | dependencies and their cycles |
+//! | `users` | ranges of host users |
+//! | `value` | what a word can mean |
+
+mod build;
+mod guest;
+mod order;
+mod users;
+mod value;
 
 use crate::config::key::Key;
+use crate::config::{Config, Diagnostics};
 use crate::limits;
 use crate::text::{List, Pool, Strings, Text};
 
@@ -52,6 +67,80 @@ pub struct Plan {
     pub rlimits: Pool<Rlimit, { 2 * limits::GUESTS }>,
     /// The pool of kernel settings.
     pub sysctls: Pool<Sysctl, { 2 * limits::GUESTS }>,
+    /// Profiles, while a plan is built.
+    profiles: heapless::Vec<guest::Draft, { limits::PROFILES }>,
+    /// References of guests to each other as they were written, while a plan is built.
+    references: Pool<GuestId, { limits::DEPENDENCIES }>,
+}
+
+impl Plan {
+    /// An empty plan; all zero, so that a static one takes no room in the file.
+    #[must_use]
+    pub const fn new() -> Self {
+        Plan {
+            strings: Strings::new(),
+            files: heapless::Vec::new(),
+            host: Host::NEW,
+            guests: heapless::Vec::new(),
+            words: Pool::new(),
+            dependencies: Pool::new(),
+            stop_steps: Pool::new(),
+            groups: Pool::new(),
+            rlimits: Pool::new(),
+            sysctls: Pool::new(),
+            profiles: heapless::Vec::new(),
+            references: Pool::new(),
+        }
+    }
+
+    /// Makes this the plan of `config`. Whether it is one: nothing was wrong, here or before; if not, it is not to be
+    /// used, and what is wrong is in `diagnostics`.
+    #[must_use]
+    pub fn build(&mut self, config: &Config, diagnostics: &mut Diagnostics) -> bool {
+        build::build(config, self, diagnostics)
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.strings.clear();
+        self.files.clear();
+        self.host = Host::NEW;
+        self.guests.clear();
+        self.words.clear();
+        self.dependencies.clear();
+        self.stop_steps.clear();
+        self.groups.clear();
+        self.rlimits.clear();
+        self.sysctls.clear();
+        self.profiles.clear();
+        self.references.clear();
+    }
+
+    /// The guest or service called `name`.
+    #[must_use]
+    pub fn find(&self, name: &[u8]) -> Option<GuestId> {
+        let place = self.guests.iter().position(|guest| self.strings.bytes(guest.name) == name)?;
+        Some(GuestId(place as u16))
+    }
+
+    /// The guest or service with this number.
+    #[must_use]
+    pub fn guest(&self, id: GuestId) -> Option<&Guest> {
+        self.guests.get(usize::from(id.0))
+    }
+
+    /// The file's name and the line of a place; nothing for a default.
+    #[must_use]
+    pub fn place(&self, at: At) -> Option<(&str, u32)> {
+        let (file, line) = at.place()?;
+        Some((self.strings.str(*self.files.get(usize::from(file))?), line))
+    }
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// What `[host]` says.
@@ -69,6 +158,17 @@ pub struct Host {
     pub emergency: List<Text>,
     /// Where each key was said.
     pub asked: Asked,
+}
+
+impl Host {
+    const NEW: Host = Host {
+        hostname: Text::EMPTY,
+        modules: List::EMPTY,
+        sysctls: List::EMPTY,
+        shutdown_timeout_ms: 0,
+        emergency: List::EMPTY,
+        asked: [At::NOWHERE; Key::COUNT],
+    };
 }
 
 /// Where each key of a section was said.
@@ -140,6 +240,10 @@ pub struct Guest {
     pub log_bytes: u64,
     /// Where each key was said, profiles included.
     pub asked: Asked,
+    /// Those that start after it, as it says itself; of use only while a plan is built.
+    before: List<GuestId>,
+    /// Whether `users` was given as numbers; of use only while a plan is built.
+    users_given: bool,
 }
 
 /// What a guest may do to its root.

@@ -1,1 +1,25 @@
-//! supervise
+//! Events → state → actions: what keeps guests running, in order, and takes them down.
+//!
+//! | file | noun |
+//! | --- | --- |
+//! | [`state`] | the life of one guest. Pure |
+//! | [`order`] | who starts and stops when. Pure |
+//! | [`serve`] | a supervisor from its plan to its end |
+//! | [`driver`] | the table of guests; carries the actions of `state` out |
+//! | [`events`] | the event loop |
+//! | [`poll`] | what the loop waits for |
+//! | [`requests`] | clients' requests while they are carried out |
+//! | [`snapshot`] | guests and host as clients see them |
+//! | [`ring`] | the log of a guest |
+//! | [`journal`] | what the person at the console is told |
+
+pub mod driver;
+pub mod events;
+pub mod journal;
+pub mod order;
+pub mod poll;
+pub mod requests;
+pub mod ring;
+pub mod serve;
+pub mod snapshot;
+pub mod state;

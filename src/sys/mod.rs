@@ -5,6 +5,7 @@
 #![allow(unsafe_code, reason = "this is the room for it")]
 
 pub mod arch;
+pub mod clock;
 pub mod clone;
 pub mod descriptor;
 pub mod epitaph;
@@ -13,8 +14,13 @@ pub mod link;
 pub mod memory;
 pub mod mount;
 pub mod privilege;
+pub mod probe;
 pub mod process;
 pub mod signal;
+pub mod socket;
+pub mod stdio;
+pub mod terminal;
+pub mod wait;
 
 pub use rustix::io::Errno;
 

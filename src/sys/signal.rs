@@ -86,6 +86,15 @@ pub fn send_to(pid: Pid, signal: u8) -> Result<(), Errno> {
     unsafe { call(libc::SYS_kill, [pid as usize, usize::from(signal)]) }.map(drop)
 }
 
+/// Sends `signal` to every process of this pid namespace but its first one and this one (kill(2), pid -1). Only for PID 1.
+///
+/// # Errors
+/// ESRCH where there is none.
+pub fn send_to_all(signal: u8) -> Result<(), Errno> {
+    // SAFETY: takes no pointer.
+    unsafe { call(libc::SYS_kill, [usize::MAX, usize::from(signal)]) }.map(drop)
+}
+
 /// Gives every signal its default action, those that whoever started this process had ignored too.
 pub fn reset_all() {
     // struct kernel_sigaction: handler SIG_DFL, no flags, no restorer, empty mask

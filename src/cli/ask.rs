@@ -1,0 +1,120 @@
+//! One request to the supervisor, and what went wrong with it, in words.
+
+use core::ffi::CStr;
+use core::fmt::Write;
+
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+
+use super::facts::PlaceWords;
+use super::output::{Errors, Plain, complain};
+use crate::config::nearest;
+use crate::control::client::{Client, Lost};
+use crate::control::server;
+use crate::control::wire::{Code, Failure, Name, Reply, Request};
+use crate::limits;
+use crate::sys::clock::now_ms;
+
+/// How long a question may take that the supervisor answers at once, milliseconds.
+pub const PROMPT_MS: u64 = 10_000;
+
+/// Exit code of a command that failed.
+pub const FAILED: u8 = 1;
+
+/// Asks the supervisor at `socket`; gives each reply but the final one to `each`.
+///
+/// # Errors
+/// The exit code; the user has been told.
+pub fn ask(
+    socket: Option<&'static CStr>,
+    request: &Request,
+    timeout_ms: Option<u64>,
+    each: &mut dyn FnMut(&Reply<'_>, Option<OwnedFd>),
+) -> Result<(), u8> {
+    let path = socket.unwrap_or(server::PATH);
+    let deadline_ms = timeout_ms.map(|timeout_ms| now_ms().saturating_add(timeout_ms));
+    let client = Client::connect(path).map_err(|lost| unreachable(path, lost))?;
+    client.request(request).map_err(|lost| unreachable(path, lost))?;
+    let mut buffer = [0; limits::MESSAGE_BYTES];
+    loop {
+        let left_ms = deadline_ms.map(|deadline_ms| deadline_ms.saturating_sub(now_ms()));
+        match client.reply(&mut buffer, left_ms).map_err(|lost| unanswered(request, lost))? {
+            (Reply::Done, _) => return Ok(()),
+            (Reply::Error(failure), _) => {
+                explain(&failure);
+                if failure.code == Code::NoGuest {
+                    suggest(socket, request.guest());
+                }
+                return Err(failure.code.exit());
+            }
+            (reply, descriptor) => each(&reply, descriptor),
+        }
+    }
+}
+
+/// The guest named by a word of the command line.
+///
+/// # Errors
+/// The exit code; the user has been told.
+pub fn guest(word: &CStr) -> Result<Name, u8> {
+    let name = Name::new(word.to_bytes()).filter(|name| !name.is_all());
+    name.ok_or_else(|| {
+        complain(format_args!("{}: no guest can have that name", super::parse::Shown(word)));
+        Code::NoGuest.exit()
+    })
+}
+
+/// Tells the user why the supervisor did not do it.
+pub fn explain(failure: &Failure<'_>) {
+    let mut line = Errors::new();
+    let _ = line.write_str("inn: ");
+    if !failure.guest.is_empty() {
+        let _ = write!(line, "{}: ", Plain(failure.guest));
+    }
+    let _ = write!(line, "{}", Plain(failure.why));
+    if let Some(fault) = failure.fault {
+        let separator = if failure.why.is_empty() { "" } else { ": " };
+        let _ = write!(line, "{separator}could not {fault}");
+    }
+    let key = failure.fault.and_then(|fault| fault.step.key());
+    let _ = writeln!(line, "{}", PlaceWords { key, place: failure.place });
+    if let Some(advice) = failure.fault.and_then(|fault| fault.advice()) {
+        let _ = writeln!(line, "  {advice}");
+    }
+}
+
+fn unreachable(path: &CStr, lost: Lost) -> u8 {
+    complain(format_args!("no supervisor answers at {}: {lost}", Plain(path.to_str().unwrap_or("that path"))));
+    match lost {
+        Lost::Call(_, Errno::ACCESS | Errno::PERM) => Code::NotPermitted.exit(),
+        Lost::TimedOut => Code::TimedOut.exit(),
+        _ => FAILED,
+    }
+}
+
+fn unanswered(request: &Request, lost: Lost) -> u8 {
+    let guest = request.guest();
+    let separator = if guest.is_all() { "" } else { ": " };
+    complain(format_args!("{}{separator}{lost}", guest.as_str()));
+    if lost == Lost::TimedOut { Code::TimedOut.exit() } else { FAILED }
+}
+
+/// "did you mean", from the names that the supervisor knows.
+fn suggest(socket: Option<&'static CStr>, name: Name) {
+    let mut names = heapless::Vec::<Name, { limits::GUESTS }>::new();
+    let mut each = |reply: &Reply<'_>, _| {
+        if let Reply::Guest(info) = reply
+            && let Some(name) = Name::new(info.name.as_bytes())
+        {
+            // One more than a config may have is not worth a word.
+            let _ = names.push(name);
+        }
+    };
+    if ask(socket, &Request::List, Some(PROMPT_MS), &mut each).is_err() {
+        return;
+    }
+    let candidates = names.iter().map(|name| (name, name.as_str().as_bytes()));
+    if let Some(near) = nearest(name.as_str().as_bytes(), candidates) {
+        let _ = writeln!(Errors::new(), "  did you mean {}?", near.as_str());
+    }
+}

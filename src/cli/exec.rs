@@ -1,0 +1,119 @@
+//! `inn exec`: a command inside a guest. This process joins it; the supervisor is only asked how.
+
+use core::ffi::CStr;
+
+use rustix::fd::{AsFd, OwnedFd};
+
+use super::ask::{FAILED, PROMPT_MS, ask, guest};
+use super::foreground::{self, Kill, NOT_STARTED, Signals};
+use super::output::complain;
+use super::parse::Invocation;
+use super::terminal;
+use crate::control::wire::{JoinInfo, Name, Reply, Request};
+use crate::fault::ErrnoWords;
+use crate::guest::cgroup::Base;
+use crate::guest::{Command, Facts, join};
+use crate::limits;
+use crate::plan::{Kind, User};
+use crate::sys::process::Arguments;
+
+/// What the supervisor said of the guest.
+struct Target {
+    kind: Kind,
+    mapped: bool,
+    user: User,
+    base: heapless::Vec<u8, 768>,
+    pidfd: OwnedFd,
+}
+
+/// Runs the command; returns its exit code.
+pub fn exec(invocation: &Invocation, arguments: &Arguments) -> u8 {
+    let Some(name) = invocation.operands.first() else { return NOT_STARTED };
+    let guest = match guest(name) {
+        Ok(guest) => guest,
+        Err(code) => return code,
+    };
+    let target = match ask_target(invocation, guest) {
+        Ok(target) => target,
+        Err(code) => return code,
+    };
+    let mut words = heapless::Vec::<&CStr, { limits::COMMAND_WORDS }>::new();
+    for index in invocation.command..arguments.len() {
+        if arguments.get(index).is_none_or(|word| words.push(word).is_err()) {
+            complain(format_args!("a command of more than {} words", limits::COMMAND_WORDS));
+            return NOT_STARTED;
+        }
+    }
+    run(name, &target, &words, arguments)
+}
+
+fn run(name: &CStr, target: &Target, words: &[&CStr], arguments: &Arguments) -> u8 {
+    let told = |fault| {
+        foreground::tell(name, fault, None);
+        foreground::failed_code(fault)
+    };
+    let base = match CStr::from_bytes_with_nul(&target.base).map(Base::open) {
+        Ok(Ok(base)) => base,
+        Ok(Err(fault)) => return told(fault),
+        Err(_) => return NOT_STARTED,
+    };
+    let signals = match Signals::block() {
+        Ok(signals) => signals,
+        Err(errno) => {
+            complain(format_args!("signalfd: {}", ErrnoWords(errno.raw_os_error() as u16)));
+            return NOT_STARTED;
+        }
+    };
+    let facts =
+        Facts { name, kind: target.kind, mapped: target.mapped, user: target.user, pidfd: target.pidfd.as_fd() };
+    let tty = terminal::is_interactive();
+    // Of our environment it gets what says how our terminal is to be spoken to.
+    let mut environment = heapless::Vec::<&CStr, 1>::new();
+    if let Some(word) = arguments.environment().find(|word| tty && word.to_bytes().starts_with(b"TERM=")) {
+        let _ = environment.push(word);
+    }
+    let command = Command { words, env: &environment };
+    let starting = match join(&facts, &base, &command, tty) {
+        Ok(starting) => starting,
+        Err(fault) => return told(fault),
+    };
+    let (code, fault) = foreground::follow(starting, &signals, &Patient);
+    fault.map_or(code, told)
+}
+
+/// A command takes as long as it takes: only the user kills it.
+struct Patient;
+
+impl Kill for Patient {
+    fn kill(&self) {}
+
+    fn patience_ms(&self) -> Option<u64> {
+        None
+    }
+
+    fn is_init(&self) -> bool {
+        false
+    }
+}
+
+fn ask_target(invocation: &Invocation, guest: Name) -> Result<Target, u8> {
+    let options = &invocation.options;
+    let mut target = None;
+    ask(options.socket, &Request::Join { guest }, Some(PROMPT_MS), &mut |reply, descriptor| {
+        if let (Reply::Join(info), Some(pidfd)) = (reply, descriptor) {
+            target = described(info, pidfd);
+        }
+    })?;
+    target.ok_or_else(|| {
+        complain(format_args!("{}: the supervisor did not say how to join it", guest.as_str()));
+        FAILED
+    })
+}
+
+fn described(info: &JoinInfo<'_>, pidfd: OwnedFd) -> Option<Target> {
+    // The guest's cgroup is BASE/NAME.
+    let base = info.cgroup.strip_suffix(info.name)?.strip_suffix('/')?;
+    let mut with_nul = heapless::Vec::from_slice(base.as_bytes()).ok()?;
+    with_nul.push(0).ok()?;
+    Some(Target { kind: info.kind, mapped: info.users.is_some(), user: info.user, base: with_nul, pidfd })
+}

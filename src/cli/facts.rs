@@ -1,0 +1,189 @@
+//! A snapshot as named values: one list that tables, `--plain` and `--json` are made from.
+
+use core::fmt::{self, Write};
+
+use super::json::Json;
+use super::output::Plain;
+use super::units::Signal;
+use crate::config::key::Key;
+use crate::control::wire::{Exit, GuestInfo, HostInfo, Place};
+use crate::plan::Kind;
+
+/// A value with a name.
+pub type Fact<'a> = (&'static str, Value<'a>);
+
+/// What a fact says.
+#[derive(Clone, Copy, Debug)]
+pub enum Value<'a> {
+    /// Words.
+    Text(&'a str),
+    /// A number, in the unit that the name ends with.
+    Number(u64),
+    /// Yes or no.
+    Flag(bool),
+    /// How a guest ended.
+    Exit(Exit),
+    /// Nothing known.
+    Unknown,
+}
+
+/// As in `--plain`: numbers without a unit, `-` for nothing.
+impl fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Value::Text("") | Value::Unknown => f.write_char('-'),
+            Value::Text(text) => write!(f, "{}", Plain(text)),
+            Value::Number(number) => write!(f, "{number}"),
+            Value::Flag(flag) => f.write_str(if flag { "yes" } else { "no" }),
+            Value::Exit(exit) => write!(f, "{}", ExitWords(exit)),
+        }
+    }
+}
+
+impl Value<'_> {
+    /// As a JSON value.
+    pub fn json(&self, json: &mut Json<'_, impl Write>) {
+        match *self {
+            Value::Text(text) => json.string(text),
+            Value::Number(number) => json.number(number),
+            Value::Flag(flag) => json.boolean(flag),
+            Value::Exit(exit) => json.display(ExitWords(exit)),
+            Value::Unknown => json.null(),
+        }
+    }
+}
+
+impl From<u32> for Value<'_> {
+    fn from(number: u32) -> Self {
+        Value::Number(number.into())
+    }
+}
+
+impl<N: Into<u64>> From<Option<N>> for Value<'_> {
+    fn from(number: Option<N>) -> Self {
+        number.map_or(Value::Unknown, |number| Value::Number(number.into()))
+    }
+}
+
+/// All that is known of a guest. The order is that of the columns of `--plain`: new facts come last.
+#[must_use]
+pub fn guest<'a>(info: &GuestInfo<'a>) -> [Fact<'a>; 28] {
+    let code = match info.exit {
+        Some(Exit::Code(code)) => Value::from(u32::from(code)),
+        _ => Value::Unknown,
+    };
+    let signal = match info.exit {
+        Some(Exit::Signal(signal)) => Value::from(u32::from(signal)),
+        _ => Value::Unknown,
+    };
+    [
+        ("name", Value::Text(info.name)),
+        ("state", Value::Text(info.state.word())),
+        ("kind", Value::Text(kind(info.kind))),
+        ("pid", Value::from((info.pid != 0).then_some(info.pid))),
+        ("uptime_ms", info.uptime_ms.into()),
+        ("cpu_us", info.cpu_us.into()),
+        ("cpus_limit_milli", info.cpus_limit_milli.into()),
+        ("memory_bytes", info.memory_bytes.into()),
+        ("memory_limit_bytes", info.memory_limit_bytes.into()),
+        ("swap_limit_bytes", info.swap_limit_bytes.into()),
+        ("processes", info.processes.into()),
+        ("processes_limit", info.processes_limit.into()),
+        ("restarts", info.restarts.into()),
+        ("oom_kills", info.oom_kills.into()),
+        ("processes_refused", info.processes_refused.into()),
+        ("next_start_ms", info.next_start_ms.into()),
+        ("exit", Value::Text(info.exit.map_or("", exit_kind))),
+        ("exit_code", code),
+        ("exit_signal", signal),
+        ("exit_reason", info.exit.map_or(Value::Unknown, Value::Exit)),
+        ("config_file", info.place.map_or(Value::Unknown, |place| Value::Text(place.file))),
+        ("config_line", info.place.map(|place| place.line).into()),
+        ("users_base", info.users.map(|users| users.base).into()),
+        ("users_count", info.users.map(|users| users.count).into()),
+        ("autostart", Value::Flag(info.autostart)),
+        ("root", Value::Text(info.root)),
+        ("cgroup", Value::Text(info.cgroup)),
+        ("description", Value::Text(info.description)),
+    ]
+}
+
+/// All that is known of the host.
+#[must_use]
+pub fn host<'a>(info: &HostInfo<'a>) -> [Fact<'a>; 8] {
+    [
+        ("version", Value::Text(info.version)),
+        ("config", Value::Text(info.config)),
+        ("pid", info.pid.into()),
+        ("uptime_ms", Value::Number(info.uptime_ms)),
+        ("guests", info.guests.into()),
+        ("running", info.running.into()),
+        ("failed", info.failed.into()),
+        ("going_down", Value::Flag(info.going_down)),
+    ]
+}
+
+/// The facts as one JSON object, which the caller ends: more members may follow.
+pub fn begin_object(json: &mut Json<'_, impl Write>, facts: &[Fact<'_>]) {
+    json.begin_object();
+    for (name, value) in facts {
+        json.key(name);
+        value.json(json);
+    }
+}
+
+/// The word for a kind, as in the config.
+#[must_use]
+pub fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Os => "os",
+        Kind::App => "app",
+        Kind::Service => "service",
+    }
+}
+
+fn exit_kind(exit: Exit) -> &'static str {
+    match exit {
+        Exit::Code(_) => "code",
+        Exit::Signal(_) => "signal",
+        Exit::OutOfMemory => "out-of-memory",
+        Exit::Failed(_) => "start-failed",
+        Exit::TimedOut => "timed-out",
+    }
+}
+
+/// How a guest ended, in words.
+#[derive(Clone, Copy, Debug)]
+pub struct ExitWords(pub Exit);
+
+impl fmt::Display for ExitWords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Exit::Code(code) => write!(f, "exit code {code}"),
+            Exit::Signal(signal) => write!(f, "killed by {}", Signal(signal)),
+            Exit::OutOfMemory => f.write_str("killed: out of memory"),
+            Exit::Failed(fault) => write!(f, "could not {fault}"),
+            Exit::TimedOut => f.write_str("took too long to start"),
+        }
+    }
+}
+
+/// Which key asked for it, and where the config says so: " (root, /etc/inn.conf:12)", or nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct PlaceWords<'a> {
+    /// The key.
+    pub key: Option<Key>,
+    /// The place.
+    pub place: Option<Place<'a>>,
+}
+
+impl fmt::Display for PlaceWords<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.key, self.place) {
+            (None, None) => Ok(()),
+            (Some(key), None) => write!(f, " (key {})", key.name()),
+            (None, Some(place)) => write!(f, " ({}:{})", Plain(place.file), place.line),
+            (Some(key), Some(place)) => write!(f, " (key {}, {}:{})", key.name(), Plain(place.file), place.line),
+        }
+    }
+}

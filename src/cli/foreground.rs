@@ -1,0 +1,356 @@
+//! A program that was started for the user: its start watched, signals and terminal passed on, its exit code returned.
+
+use core::ffi::CStr;
+use core::fmt::Write;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fd::{AsFd, OwnedFd};
+
+use super::output::complain;
+use super::terminal::{Relay, Watch};
+use crate::control::wire::Place;
+use crate::fault::{Fault, Step};
+use crate::guest::{Report, Starting, receive};
+use crate::limits;
+use crate::sys::Errno;
+use crate::sys::clock::now_ms;
+use crate::sys::signal::{self, Set};
+use crate::sys::wait::{self, End, Which};
+
+/// Exit codes of a program that could not be run, as shells and other runners have them.
+pub const NOT_STARTED: u8 = 125;
+/// See [`NOT_STARTED`].
+pub const NOT_EXECUTABLE: u8 = 126;
+/// See [`NOT_STARTED`].
+pub const NOT_FOUND: u8 = 127;
+/// Exit code of a program that a signal killed: this, and the signal's number.
+pub const SIGNALLED: u8 = 128;
+
+/// Passed on to the program.
+const PASSED_ON: [i32; 6] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2];
+/// Those of them that mean that it is to end.
+const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+
+/// Signals that are waited for rather than obeyed. They must be blocked before anything is started, so that none is lost.
+#[derive(Debug)]
+pub struct Signals {
+    descriptor: OwnedFd,
+}
+
+impl Signals {
+    /// Blocks them. The programs that are started unblock them again.
+    ///
+    /// # Errors
+    /// As signalfd(2).
+    pub fn block() -> Result<Signals, Errno> {
+        let passed_on = PASSED_ON.iter().fold(Set::NONE, |set, signal| set.with(*signal as u8));
+        let set = passed_on.with(libc::SIGWINCH as u8);
+        // A closed pipe is an error of write(2), for us.
+        signal::block(set.with(libc::SIGPIPE as u8))?;
+        Ok(Signals { descriptor: signal::descriptor(set)? })
+    }
+}
+
+/// How a program can be made to end when asking it does not help.
+pub trait Kill {
+    /// Kills all of it.
+    fn kill(&self);
+    /// How long it may take to end after it was asked, milliseconds; nothing: as long as it likes.
+    fn patience_ms(&self) -> Option<u64>;
+    /// Whether the program would ignore a signal that it does not handle, as the init of a pid namespace does.
+    fn is_init(&self) -> bool;
+}
+
+/// Follows a program from its start to its end. Returns its exit code, or what stands for it, and the fault of a failed start.
+pub fn follow(starting: Starting, signals: &Signals, kill: &dyn Kill) -> (u8, Option<Fault>) {
+    let Starting { helper, reports, .. } = starting;
+    let mut run = Run {
+        signals,
+        kill,
+        helper: Some(helper),
+        reports: Some(reports),
+        program: None,
+        console: None,
+        fault: None,
+        asked: None,
+        kill_at_ms: None,
+        start_by_ms: now_ms().saturating_add(limits::START_TIMEOUT_MS),
+        end: None,
+    };
+    while !run.is_over() {
+        run.turn();
+    }
+    if let Some(console) = run.console.take() {
+        console.finish();
+    }
+    (run.code(), run.fault)
+}
+
+/// Tells the user why a program was not started.
+pub fn tell(who: &CStr, fault: Fault, place: Option<Place<'_>>) {
+    let who = who.to_str().unwrap_or_default();
+    super::ask::explain(&crate::control::wire::Failure {
+        code: crate::control::wire::Code::Failed,
+        guest: who,
+        why: "",
+        fault: Some(fault),
+        place,
+    });
+}
+
+/// The exit code for a start that failed.
+#[must_use]
+pub fn failed_code(fault: Fault) -> u8 {
+    match fault.step {
+        Step::NoCommand => NOT_FOUND,
+        Step::Execute | Step::NoInterpreter => NOT_EXECUTABLE,
+        _ => NOT_STARTED,
+    }
+}
+
+struct Run<'a> {
+    signals: &'a Signals,
+    kill: &'a dyn Kill,
+    helper: Option<OwnedFd>,
+    reports: Option<OwnedFd>,
+    /// Number and pidfd of the program.
+    program: Option<(u32, OwnedFd)>,
+    console: Option<Relay>,
+    fault: Option<Fault>,
+    /// The signal that asked it to end.
+    asked: Option<u8>,
+    kill_at_ms: Option<u64>,
+    start_by_ms: u64,
+    end: Option<End>,
+}
+
+/// What is watched.
+#[derive(Clone, Copy)]
+enum Source {
+    Signals,
+    Helper,
+    Reports,
+    Program,
+    Input,
+    Master,
+}
+
+const SOURCES: usize = 6;
+/// Kinds of [`Report`].
+const REPORTS: usize = 5;
+
+impl Run<'_> {
+    fn is_over(&self) -> bool {
+        let ended = self.program.is_none() || self.end.is_some();
+        self.helper.is_none() && self.reports.is_none() && ended
+    }
+
+    fn code(&self) -> u8 {
+        match (self.fault, self.asked, self.end) {
+            (Some(fault), ..) => failed_code(fault),
+            (None, Some(signal), None) => SIGNALLED.saturating_add(signal),
+            (None, _, Some(End::Code(code))) => code,
+            // What was killed because it did not heed a signal ended of that signal, as far as the user is concerned.
+            (None, Some(asked), Some(End::Signal(signal))) if i32::from(signal) == libc::SIGKILL => SIGNALLED + asked,
+            (None, _, Some(End::Signal(signal))) => SIGNALLED.saturating_add(signal),
+            (None, None, None) => NOT_STARTED,
+        }
+    }
+
+    /// Waits for something to happen, and deals with it.
+    fn turn(&mut self) {
+        let mut sources = heapless::Vec::<Source, SOURCES>::new();
+        let mut ready = heapless::Vec::<Source, SOURCES>::new();
+        {
+            let mut watched = heapless::Vec::<PollFd<'_>, SOURCES>::new();
+            let program = self.program.as_ref().filter(|_| self.end.is_none());
+            let candidates = [
+                (Source::Signals, Some(readable(&self.signals.descriptor))),
+                (Source::Helper, self.helper.as_ref().map(readable)),
+                (Source::Reports, self.reports.as_ref().map(readable)),
+                (Source::Program, program.map(|(_, pidfd)| readable(pidfd))),
+                (Source::Input, self.console.as_ref().and_then(Relay::watch_input)),
+                (Source::Master, self.console.as_ref().and_then(Relay::watch_master)),
+            ];
+            for (source, watch) in candidates {
+                if let Some(Watch { descriptor, flags }) = watch {
+                    // There is room for every source once.
+                    let _ = sources.push(source);
+                    let _ = watched.push(PollFd::from_borrowed_fd(descriptor, flags));
+                }
+            }
+            let timeout = self.deadline_ms().map(|deadline_ms| timespec(deadline_ms.saturating_sub(now_ms())));
+            if rustix::event::poll(&mut watched, timeout.as_ref()).is_err() {
+                // Interrupted: the next turn sees what there is.
+                return;
+            }
+            for (source, descriptor) in sources.iter().zip(&watched) {
+                if !descriptor.revents().is_empty() {
+                    let _ = ready.push(*source);
+                }
+            }
+        }
+        for source in ready {
+            self.handle(source);
+        }
+        self.deadlines();
+    }
+
+    fn handle(&mut self, source: Source) {
+        match source {
+            Source::Signals => self.signal(),
+            Source::Helper => self.helper_ended(),
+            Source::Reports => self.report(),
+            Source::Program => self.program_ended(),
+            Source::Input => self.console.iter_mut().for_each(Relay::input_ready),
+            Source::Master => self.console.iter_mut().for_each(|relay| relay.master_ready(now_ms())),
+        }
+    }
+
+    fn deadline_ms(&self) -> Option<u64> {
+        let start = self.reports.as_ref().map(|_| self.start_by_ms);
+        let relay = self.console.as_ref().and_then(Relay::deadline_ms);
+        [start, self.kill_at_ms, relay].into_iter().flatten().min()
+    }
+
+    fn deadlines(&mut self) {
+        let now_ms = now_ms();
+        if let Some(relay) = &mut self.console {
+            relay.look_again(now_ms);
+        }
+        if self.kill_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
+            self.kill_at_ms = None;
+            self.kill_all();
+        }
+        if self.reports.is_some() && self.start_by_ms <= now_ms {
+            self.start_by_ms = u64::MAX;
+            self.fail(Fault { step: Step::StartTimeOut, errno: libc::ETIMEDOUT as u16, detail: 0 });
+        }
+    }
+
+    fn signal(&mut self) {
+        while let Ok(Some(signal)) = signal::next(self.signals.descriptor.as_fd()) {
+            if i32::from(signal) == libc::SIGWINCH {
+                self.console.iter().for_each(Relay::follow_size);
+                continue;
+            }
+            let is_ending = ENDING.contains(&i32::from(signal));
+            let Some((pid, pidfd)) = &self.program else {
+                if is_ending {
+                    self.asked = Some(signal);
+                    self.kill_all();
+                }
+                continue;
+            };
+            // It may have ended by now.
+            let _ = signal::send(pidfd.as_fd(), signal);
+            if !is_ending {
+                continue;
+            }
+            let again = self.asked.replace(signal).is_some();
+            if let Some(patience_ms) = self.kill.patience_ms() {
+                if again || self.kill.is_init() && !handles(*pid, signal) {
+                    self.kill_all();
+                } else {
+                    self.kill_at_ms.get_or_insert(now_ms().saturating_add(patience_ms));
+                }
+            }
+        }
+    }
+
+    fn report(&mut self) {
+        let Some(reports) = &self.reports else { return };
+        match receive(reports.as_fd()) {
+            Report::Nothing => {}
+            Report::Born { pid, pidfd: Ok(pidfd) } => self.program = Some((pid, pidfd)),
+            Report::Born { pid, pidfd: Err(fault) } => {
+                self.fault.get_or_insert(fault);
+                end_by_number(pid);
+            }
+            Report::Console(master) => match Relay::begin(master) {
+                Ok(relay) => self.console = Some(relay),
+                Err(errno) => complain(format_args!(
+                    "its terminal: fcntl: {}",
+                    crate::fault::ErrnoWords(errno.raw_os_error() as u16)
+                )),
+            },
+            Report::Failed(fault) => self.fail(fault),
+            Report::Closed => {
+                self.reports = None;
+            }
+        }
+    }
+
+    fn fail(&mut self, fault: Fault) {
+        self.fault.get_or_insert(fault);
+        self.kill_all();
+    }
+
+    fn helper_ended(&mut self) {
+        let Some(helper) = &self.helper else { return };
+        let ended = wait::reap(Which::PidFd(helper.as_fd()));
+        if matches!(ended, Ok(None)) {
+            return;
+        }
+        self.helper = None;
+        // What it reported is there by now: at most a record of each kind.
+        for _ in 0..REPORTS {
+            self.report();
+        }
+        if self.program.is_none() && self.fault.is_none() && self.asked.is_none() {
+            let errno = libc::ECHILD as u16;
+            self.fault = Some(Fault { step: Step::Helper, errno, detail: 0 });
+        }
+    }
+
+    fn program_ended(&mut self) {
+        let Some((_, pidfd)) = &self.program else { return };
+        match wait::reap(Which::PidFd(pidfd.as_fd())) {
+            Ok(None) => {}
+            Ok(Some((_, end))) => self.end = Some(end),
+            // Not ours to wait for: it cannot be known how it ended.
+            Err(_) => self.end = Some(End::Code(NOT_STARTED)),
+        }
+    }
+
+    fn kill_all(&self) {
+        if let Some(helper) = &self.helper {
+            let _ = signal::send(helper.as_fd(), libc::SIGKILL as u8);
+        }
+        if let Some((_, pidfd)) = &self.program {
+            let _ = signal::send(pidfd.as_fd(), libc::SIGKILL as u8);
+        }
+        self.kill.kill();
+    }
+}
+
+fn readable(descriptor: &OwnedFd) -> Watch<'_> {
+    Watch { descriptor: descriptor.as_fd(), flags: PollFlags::IN }
+}
+
+fn timespec(ms: u64) -> Timespec {
+    // Longer than a day is as good as a day.
+    let ms = ms.min(86_400_000);
+    Timespec { tv_sec: (ms / 1000) as i64, tv_nsec: (ms % 1000) as i64 * 1_000_000 }
+}
+
+/// Kills and waits for a child for which there was no pidfd left.
+fn end_by_number(pid: u32) {
+    let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else { return };
+    let _ = signal::send_to(pid, libc::SIGKILL as u8);
+    // It dies at once: only this process's exit would come before.
+    let _ = wait::reap(Which::Pid(pid));
+}
+
+/// Whether process `pid` has a handler for `signal` (proc_pid_status(5), SigCgt).
+fn handles(pid: u32, signal: u8) -> bool {
+    let mut path = heapless::String::<32>::new();
+    let mut buffer = [0; 2048];
+    let Ok(()) = write!(path, "/proc/{pid}/status\0") else { return true };
+    let Ok(path) = CStr::from_bytes_with_nul(path.as_bytes()) else { return true };
+    let Ok(status) = crate::host::files::read_path(path, &mut buffer) else { return true };
+    let line = status.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"SigCgt:\t"));
+    let caught =
+        line.and_then(|line| core::str::from_utf8(line).ok()).and_then(|hex| u64::from_str_radix(hex, 16).ok());
+    caught.is_none_or(|caught| caught >> (signal.clamp(1, 64) - 1) & 1 == 1)
+}

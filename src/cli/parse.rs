@@ -1,0 +1,346 @@
+//! Words of the command line → [`Invocation`].
+
+use core::ffi::CStr;
+use core::fmt;
+
+use super::output::Plain;
+use super::units;
+use super::verb::{Act, OPTIONS, Operands, Opt, OptFacts, VERBS, Verb};
+use crate::config::key::{Key, section};
+use crate::config::nearest;
+use crate::limits;
+use crate::sys::process::Arguments;
+
+/// Where words come from: number 0 is the program's name.
+pub trait Words {
+    /// Word number `index`.
+    fn word(&self, index: usize) -> Option<&'static CStr>;
+}
+
+impl Words for Arguments {
+    fn word(&self, index: usize) -> Option<&'static CStr> {
+        self.get(index)
+    }
+}
+
+impl Words for [&'static CStr] {
+    fn word(&self, index: usize) -> Option<&'static CStr> {
+        self.get(index).copied()
+    }
+}
+
+/// What the options say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// `--help`
+    pub help: bool,
+    /// `--json`
+    pub json: bool,
+    /// `--plain`
+    pub plain: bool,
+    /// `--wait`
+    pub wait: bool,
+    /// `--quiet`
+    pub quiet: bool,
+    /// `--follow`
+    pub follow: bool,
+    /// `--config`
+    pub config: Option<&'static CStr>,
+    /// `--socket`
+    pub socket: Option<&'static CStr>,
+    /// `--timeout`, milliseconds.
+    pub timeout_ms: Option<u64>,
+    /// `--lines`
+    pub lines: Option<u64>,
+}
+
+/// A key of a guest given as an option of `run`.
+pub type KeyOption = (Key, &'static CStr);
+
+/// A command line that makes sense.
+#[derive(Debug)]
+pub struct Invocation {
+    /// What to do.
+    pub verb: &'static Verb,
+    /// How.
+    pub options: Options,
+    /// With what: guests, a file. Without the words of a command.
+    pub operands: heapless::Vec<&'static CStr, { limits::GUESTS }>,
+    /// Where the words of a command begin: the index of its first word; the number of all words where there is none.
+    pub command: usize,
+    /// Whether `--` stood before the command.
+    pub dashes: bool,
+    /// Keys of `run`.
+    pub keys: heapless::Vec<KeyOption, { limits::VALUE_WORDS }>,
+}
+
+/// A command line that makes none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// No verb at all.
+    NoVerb,
+    /// No such verb; the nearest one.
+    UnknownVerb(&'static CStr, Option<&'static str>),
+    /// A verb that this version does not have.
+    NotSupported(&'static str),
+    /// A key that this version does not have.
+    KeyNotSupported(&'static str),
+    /// No such option of this verb; the nearest one.
+    UnknownOption(&'static CStr, Option<&'static str>),
+    /// An option without its value.
+    ValueMissing(&'static str),
+    /// An option with a value that it does not take.
+    ValueUnwanted(&'static str),
+    /// A value that is none.
+    BadValue(&'static str, &'static CStr),
+    /// Too few words for this verb.
+    TooFew(&'static Verb),
+    /// Too many words for this verb: the first of them.
+    TooMany(&'static Verb, &'static CStr),
+}
+
+// Verbs are all in one table.
+impl PartialEq for Verb {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+impl Eq for Verb {}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let near = |f: &mut fmt::Formatter<'_>, dashes, near: Option<&str>| match near {
+            Some(near) => write!(f, "; did you mean {dashes}{near}?"),
+            None => Ok(()),
+        };
+        match *self {
+            Wrong::NoVerb => f.write_str("what to do? `inn --help` lists the verbs"),
+            Wrong::UnknownVerb(word, nearest) => {
+                write!(f, "there is no verb {}", Shown(word))?;
+                near(f, "", nearest)
+            }
+            Wrong::NotSupported(name) => write!(f, "{name} is not supported by this version"),
+            Wrong::KeyNotSupported(name) => write!(f, "--{name} is not supported by this version"),
+            Wrong::UnknownOption(word, nearest) => {
+                write!(f, "there is no option {}", Shown(word))?;
+                near(f, "--", nearest)
+            }
+            Wrong::ValueMissing(name) => write!(f, "--{name} needs a value"),
+            Wrong::ValueUnwanted(name) => write!(f, "--{name} takes no value"),
+            Wrong::BadValue(name, word) => write!(f, "--{name}: {} is not one", Shown(word)),
+            Wrong::TooFew(verb) => write!(f, "{} needs more: inn {} {}", verb.name, verb.name, verb.usage),
+            Wrong::TooMany(verb, word) => write!(f, "{} has no use for {}", verb.name, Shown(word)),
+        }
+    }
+}
+
+/// A word of the command line, for people.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a>(pub &'a CStr);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`", Plain(self.0.to_str().unwrap_or("(not UTF-8)")))
+    }
+}
+
+/// Reads a command line.
+///
+/// # Errors
+/// The first thing that makes no sense.
+pub fn parse(words: &(impl Words + ?Sized)) -> Result<Invocation, Wrong> {
+    let mut parser = Parser { words, next: 1, options: Options::default(), keys: heapless::Vec::new() };
+    let verb = parser.verb()?;
+    if verb.act == Act::Later && !parser.options.help {
+        // Its own --help may follow.
+        let help = parser.words.word(parser.next).is_some_and(|word| matches!(word.to_bytes(), b"--help" | b"-h"));
+        parser.options.help = help;
+        if !help {
+            return Err(Wrong::NotSupported(verb.name));
+        }
+    }
+    let mut operands = heapless::Vec::new();
+    let mut dashes = false;
+    let (least, most) = match verb.operands {
+        Operands::Words(least, most) => (least, most),
+        Operands::Command(before) => (before, before),
+    };
+    let is_command = matches!(verb.operands, Operands::Command(_));
+    while let Some(word) = parser.words.word(parser.next).filter(|_| !parser.options.help) {
+        let bytes = word.to_bytes();
+        if bytes == b"--" && !dashes {
+            dashes = true;
+            parser.next += 1;
+        } else if bytes.len() > 1 && bytes.starts_with(b"-") && !dashes {
+            parser.option(verb)?;
+        } else if is_command && operands.len() >= least {
+            break;
+        } else if operands.len() >= most || operands.push(word).is_err() {
+            return Err(Wrong::TooMany(verb, word));
+        } else {
+            parser.next += 1;
+            // Behind the last operand before a command come the command's own options.
+            if is_command && operands.len() == least {
+                let more_dashes = parser.words.word(parser.next).is_some_and(|word| word.to_bytes() == b"--");
+                parser.next += usize::from(more_dashes);
+                break;
+            }
+        }
+    }
+    let command_missing = is_command && parser.words.word(parser.next).is_none();
+    if !parser.options.help && (operands.len() < least || command_missing) {
+        return Err(Wrong::TooFew(verb));
+    }
+    Ok(Invocation { verb, options: parser.options, operands, command: parser.next, dashes, keys: parser.keys })
+}
+
+/// There is no verb `word`; the nearest one.
+#[must_use]
+pub fn unknown_verb(word: &'static CStr) -> Wrong {
+    let names = VERBS.iter().map(|verb| (verb.name, verb.name.as_bytes()));
+    Wrong::UnknownVerb(word, nearest(word.to_bytes(), names))
+}
+
+struct Parser<'w, W: ?Sized> {
+    words: &'w W,
+    next: usize,
+    options: Options,
+    keys: heapless::Vec<KeyOption, { limits::VALUE_WORDS }>,
+}
+
+impl<W: Words + ?Sized> Parser<'_, W> {
+    /// The verb, with options that may stand before it.
+    fn verb(&mut self) -> Result<&'static Verb, Wrong> {
+        loop {
+            let word = self.words.word(self.next).ok_or(Wrong::NoVerb)?;
+            match word.to_bytes() {
+                b"--help" | b"-h" => return Ok(self.become_verb(b"help")),
+                b"--version" | b"-V" => return Ok(self.become_verb(b"version")),
+                bytes if bytes.starts_with(b"-") => self.any_option()?,
+                bytes => {
+                    self.next += 1;
+                    return Verb::named(bytes).ok_or_else(|| unknown_verb(word));
+                }
+            }
+        }
+    }
+
+    fn become_verb(&mut self, name: &[u8]) -> &'static Verb {
+        self.next += 1;
+        // Both names stand in the table; the first verb of it could be no harm either.
+        Verb::named(name).unwrap_or(&VERBS[0])
+    }
+
+    /// An option before the verb: one that any verb takes.
+    fn any_option(&mut self) -> Result<(), Wrong> {
+        self.option_of(
+            |option| matches!(option, Opt::Json | Opt::Plain | Opt::Config | Opt::Socket | Opt::Quiet),
+            false,
+        )
+    }
+
+    /// An option of `verb`.
+    fn option(&mut self, verb: &'static Verb) -> Result<(), Wrong> {
+        self.option_of(|option| verb.takes(option), verb.act == Act::Run)
+    }
+
+    fn option_of(&mut self, takes: impl Fn(Opt) -> bool, keys: bool) -> Result<(), Wrong> {
+        let Some(word) = self.words.word(self.next) else { return Ok(()) };
+        self.next += 1;
+        let bytes = word.to_bytes();
+        let Some(long) = bytes.strip_prefix(b"--") else { return self.short(word, takes) };
+        let end = long.iter().position(|&byte| byte == b'=').unwrap_or(long.len());
+        let name = &long[..end];
+        // The value behind `=` ends where the word does, so it has the word's NUL.
+        let attached = CStr::from_bytes_with_nul(word.to_bytes_with_nul().get(2 + end + 1..).unwrap_or_default()).ok();
+        let attached = attached.filter(|_| end < long.len());
+        if let Some(facts) = OPTIONS.iter().find(|facts| facts.long.as_bytes() == name && takes(facts.option)) {
+            return self.set(facts, attached);
+        }
+        if keys && let Some(key) = guest_key(name) {
+            return self.key(key, attached);
+        }
+        let options = OPTIONS.iter().filter(|facts| takes(facts.option)).map(|facts| facts.long);
+        let names = options.chain(guest_keys().filter(|_| keys).map(Key::name));
+        Err(Wrong::UnknownOption(word, nearest(name, names.map(|name| (name, name.as_bytes())))))
+    }
+
+    /// `-f`, `-n 5`, `-n5`, `-fn5`.
+    fn short(&mut self, word: &'static CStr, takes: impl Fn(Opt) -> bool) -> Result<(), Wrong> {
+        let bytes = word.to_bytes_with_nul();
+        let mut at = 1;
+        while let Some(&letter) = bytes.get(at).filter(|&&letter| letter != 0) {
+            at += 1;
+            let facts = OPTIONS
+                .iter()
+                .find(|facts| facts.short == Some(letter) && takes(facts.option))
+                .ok_or(Wrong::UnknownOption(word, None))?;
+            if !facts.value.is_empty() {
+                let rest = CStr::from_bytes_with_nul(bytes.get(at..).unwrap_or_default()).ok();
+                return self.set(facts, rest.filter(|rest| !rest.is_empty()));
+            }
+            self.set(facts, None)?;
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, facts: &'static OptFacts, attached: Option<&'static CStr>) -> Result<(), Wrong> {
+        if facts.value.is_empty() {
+            if attached.is_some() {
+                return Err(Wrong::ValueUnwanted(facts.long));
+            }
+            let flag = match facts.option {
+                Opt::Json => &mut self.options.json,
+                Opt::Plain => &mut self.options.plain,
+                Opt::Wait => &mut self.options.wait,
+                Opt::Quiet => &mut self.options.quiet,
+                Opt::Follow => &mut self.options.follow,
+                _ => &mut self.options.help,
+            };
+            *flag = true;
+            return Ok(());
+        }
+        let value = self.value(facts.long, attached)?;
+        let bad = Wrong::BadValue(facts.long, value);
+        match facts.option {
+            Opt::Config => self.options.config = Some(value),
+            Opt::Socket => self.options.socket = Some(value),
+            Opt::Timeout => self.options.timeout_ms = Some(units::parse_time_ms(value.to_bytes()).ok_or(bad)?),
+            _ => self.options.lines = Some(units::parse_number(value.to_bytes()).ok_or(bad)?),
+        }
+        Ok(())
+    }
+
+    fn key(&mut self, key: Key, attached: Option<&'static CStr>) -> Result<(), Wrong> {
+        if !key.is_built() {
+            return Err(Wrong::KeyNotSupported(key.name()));
+        }
+        let value = match key {
+            // A flag's value is its presence.
+            Key::Ephemeral | Key::Readonly => attached.unwrap_or(c"yes"),
+            _ => self.value(key.name(), attached)?,
+        };
+        self.keys.push((key, value)).map_err(|_| Wrong::BadValue(key.name(), value))
+    }
+
+    fn value(&mut self, name: &'static str, attached: Option<&'static CStr>) -> Result<&'static CStr, Wrong> {
+        if let Some(value) = attached {
+            return Ok(value);
+        }
+        let value = self.words.word(self.next).ok_or(Wrong::ValueMissing(name))?;
+        self.next += 1;
+        Ok(value)
+    }
+}
+
+/// The keys that `run` takes as options.
+pub fn guest_keys() -> impl Iterator<Item = Key> {
+    Key::ALL
+        .iter()
+        .copied()
+        .filter(|key| key.sections() & section::GUEST != 0 && !matches!(key, Key::Profile | Key::Command))
+}
+
+fn guest_key(name: &[u8]) -> Option<Key> {
+    guest_keys().find(|key| key.name().as_bytes() == name)
+}

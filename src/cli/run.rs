@@ -1,0 +1,178 @@
+//! `inn run`: one guest in the foreground, with no supervisor.
+
+use core::ffi::CStr;
+use core::fmt::Write;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fd::AsFd;
+
+use super::check::BAD_CONFIG;
+use super::foreground::{self, Kill, NOT_STARTED, Signals};
+use super::output::{Errors, complain};
+use super::parse::{Invocation, Shown};
+use super::terminal;
+use crate::config::{Report, nearest};
+use crate::control::wire::{Code, Place};
+use crate::fault::{ErrnoWords, Fault};
+use crate::guest::cgroup::{self, Base};
+use crate::guest::{Stdio, start};
+use crate::limits;
+use crate::load::{CONFIG, Loader};
+use crate::plan::{GuestId, Plan, StopStep};
+use crate::sys::clock::now_ms;
+use crate::sys::process::Arguments;
+
+/// The name of a guest that is made from options.
+const NAME: &[u8] = b"run";
+
+/// Runs the guest; returns its program's exit code.
+pub fn run(invocation: &Invocation, arguments: &Arguments) -> u8 {
+    let Some(loader) = Loader::take() else { return NOT_STARTED };
+    let good = if invocation.dashes {
+        from_options(loader, invocation, arguments);
+        loader.build()
+    } else if let Some(wrong) = unwanted(invocation, arguments) {
+        complain(format_args!(
+            "run GUEST takes neither keys nor a command, but there is {wrong}; a command follows `--`"
+        ));
+        return BAD_CONFIG;
+    } else {
+        loader.load(invocation.options.config.unwrap_or(CONFIG))
+    };
+    if !good {
+        let _ = write!(Errors::new(), "{}", Report(&loader.config, &loader.diagnostics));
+        return BAD_CONFIG;
+    }
+    let plan: &'static Plan = &loader.plan;
+    let found = if invocation.dashes {
+        plan.find(NAME)
+    } else {
+        let word = arguments.get(invocation.command).unwrap_or_default();
+        plan.find(word.to_bytes()).or_else(|| unknown(plan, word))
+    };
+    found.map_or(Code::NoGuest.exit(), |id| foreground(plan, id, invocation.dashes))
+}
+
+/// What does not belong behind `run GUEST`.
+fn unwanted(invocation: &Invocation, arguments: &Arguments) -> Option<Shown<'static>> {
+    let word = arguments.get(invocation.command + 1).map(Shown);
+    word.or_else(|| invocation.keys.first().map(|(_, value)| Shown(value)))
+}
+
+fn from_options(loader: &mut Loader, invocation: &Invocation, arguments: &Arguments) {
+    let Loader { config, diagnostics, .. } = loader;
+    config.begin_run(NAME, diagnostics);
+    for (key, value) in &invocation.keys {
+        let mut option = heapless::String::<32>::new();
+        // Keys are shorter than that.
+        let _ = write!(option, "--{}", key.name());
+        config.option(option.as_bytes(), value.to_bytes(), diagnostics);
+    }
+    let words = (invocation.command..arguments.len()).filter_map(|index| arguments.get(index));
+    config.option_words(b"--command", words.map(CStr::to_bytes), diagnostics);
+    config.end_run(diagnostics);
+}
+
+fn unknown(plan: &Plan, word: &CStr) -> Option<GuestId> {
+    complain(format_args!("there is no guest {}", Shown(word)));
+    let names = plan.guests.iter().map(|guest| (guest.name, plan.strings.bytes(guest.name)));
+    if let Some(near) = nearest(word.to_bytes(), names) {
+        let _ = writeln!(Errors::new(), "  did you mean {}?", plan.strings.str(near));
+    }
+    None
+}
+
+fn foreground(plan: &'static Plan, id: GuestId, from_options: bool) -> u8 {
+    let Some(guest) = plan.guest(id) else { return NOT_STARTED };
+    let name = plan.strings.c_str(guest.name);
+    let told = |fault: Fault| {
+        // An option is found without its line.
+        let key = fault.step.key().filter(|_| !from_options);
+        let at = key.and_then(|key| guest.asked.get(key as usize));
+        let place = at.and_then(|at| plan.place(*at)).map(|(file, line)| Place { file, line });
+        foreground::tell(name, fault, place);
+        foreground::failed_code(fault)
+    };
+    let signals = match Signals::block() {
+        Ok(signals) => signals,
+        Err(errno) => {
+            complain(format_args!("signalfd: {}", ErrnoWords(errno.raw_os_error() as u16)));
+            return NOT_STARTED;
+        }
+    };
+    // Beside the cgroups of this host's own manager: below our own there could be no limits, for it has processes.
+    let mut base_name = heapless::String::<32>::new();
+    let _ = write!(base_name, "inn-run-{}\0", rustix::process::getpid().as_raw_nonzero());
+    let Ok(base_name) = CStr::from_bytes_with_nul(base_name.as_bytes()) else { return NOT_STARTED };
+    let base = match Base::open(base_name) {
+        Ok(base) => base,
+        Err(fault) => return told(fault),
+    };
+    let stdio = if terminal::is_interactive() { Stdio::Terminal } else { Stdio::Inherit };
+    let steps = plan.stop_steps.get(guest.stop);
+    let throwaway = Throwaway { base: &base, name, patience_ms: patience_ms(steps) };
+    let (code, fault) = match start(plan, id, &base, stdio) {
+        Ok(starting) => foreground::follow(starting, &signals, &throwaway),
+        Err(fault) => (NOT_STARTED, Some(fault)),
+    };
+    let cleared = throwaway.clear().and_then(|()| cgroup::remove_base(base_name));
+    let code = fault.map_or(code, told);
+    match cleared {
+        Ok(()) => code,
+        Err(fault) => {
+            foreground::tell(name, fault, None);
+            if code == 0 { NOT_STARTED } else { code }
+        }
+    }
+}
+
+/// How long its `stop` takes at most.
+fn patience_ms(steps: &[StopStep]) -> u64 {
+    steps.iter().fold(0, |sum: u64, step| sum.saturating_add(step.timeout_ms))
+}
+
+/// The guest, as something that can be ended.
+struct Throwaway<'a> {
+    base: &'a Base,
+    name: &'a CStr,
+    patience_ms: u64,
+}
+
+impl Throwaway<'_> {
+    /// Ends what is left of it, and removes its cgroup.
+    fn clear(&self) -> Result<(), Fault> {
+        if self.base.is_populated(self.name)? {
+            self.base.kill(self.name)?;
+            self.wait()?;
+        }
+        self.base.remove(self.name)
+    }
+
+    fn wait(&self) -> Result<(), Fault> {
+        let events = self.base.events(self.name)?;
+        let give_up_ms = now_ms().saturating_add(limits::KILL_TIMEOUT_MS);
+        while self.base.is_populated(self.name)? && now_ms() < give_up_ms {
+            let left_ms = give_up_ms.saturating_sub(now_ms());
+            let timeout = Timespec { tv_sec: (left_ms / 1000) as i64, tv_nsec: (left_ms % 1000) as i64 * 1_000_000 };
+            // An error makes this one more look.
+            let _ =
+                rustix::event::poll(&mut [PollFd::from_borrowed_fd(events.as_fd(), PollFlags::PRI)], Some(&timeout));
+        }
+        Ok(())
+    }
+}
+
+impl Kill for Throwaway<'_> {
+    fn kill(&self) {
+        // Failing, it is tried again, and told, when it is cleared.
+        let _ = self.base.kill(self.name);
+    }
+
+    fn patience_ms(&self) -> Option<u64> {
+        Some(self.patience_ms)
+    }
+
+    fn is_init(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,44 @@
+//! What standard output is: how wide, and whether in colour.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use crate::sys::process::Arguments;
+use crate::sys::stdio;
+
+/// The width where nobody knows it: a serial console, a file.
+const WIDTH: usize = 80;
+
+/// Whether the environment asks for no colour (no-color.org).
+static NO_COLOUR: AtomicBool = AtomicBool::new(false);
+
+/// Standard output, as far as tables are concerned.
+#[derive(Clone, Copy, Debug)]
+pub struct Screen {
+    /// Characters in a line.
+    pub width: usize,
+    /// Whether it shows colours and wants them.
+    pub colour: bool,
+}
+
+impl Screen {
+    /// What it is now.
+    #[must_use]
+    pub fn new() -> Screen {
+        let terminal = rustix::termios::isatty(stdio::output());
+        let columns = rustix::termios::tcgetwinsize(stdio::output()).map_or(0, |size| usize::from(size.ws_col));
+        let width = if columns > 0 { columns } else { WIDTH };
+        Screen { width, colour: terminal && !NO_COLOUR.load(Ordering::Relaxed) }
+    }
+}
+
+impl Default for Screen {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Takes from the environment what concerns the screen.
+pub fn read_environment(arguments: &Arguments) {
+    let no_colour = arguments.variable(b"NO_COLOR").is_some_and(|value| !value.is_empty());
+    NO_COLOUR.store(no_colour, Ordering::Relaxed);
+}

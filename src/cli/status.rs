@@ -1,0 +1,206 @@
+//! `inn status`: one guest in full, or the host.
+
+use core::ffi::CStr;
+use core::fmt::{self, Write};
+
+use super::ask::{PROMPT_MS, ask, guest};
+use super::facts::{self, ExitWords, Fact, PlaceWords};
+use super::json::Json;
+use super::list::Known;
+use super::logs::{self, Printer};
+use super::lossy::Lossy;
+use super::output::{Output, Plain};
+use super::parse::Options;
+use super::tree::{Process, Tree};
+use super::units::{Bytes, Milli, Millis};
+use crate::control::wire::{Exit, GuestInfo, HostInfo, Name, Reply, Request};
+use crate::sys::stdio;
+
+/// Lines of its output shown with a guest.
+const LOG_LINES: u64 = 10;
+
+/// Shows the guest named, or the host.
+pub fn status(name: Option<&'static CStr>, options: &Options, out: &mut Output) -> u8 {
+    let result = match name {
+        Some(word) => guest(word).and_then(|name| one(name, options, out)),
+        None => whole_host(options, out),
+    };
+    out.finish(result.err().unwrap_or(0))
+}
+
+fn whole_host(options: &Options, out: &mut Output) -> Result<(), u8> {
+    let timeout_ms = options.timeout_ms.or(Some(PROMPT_MS));
+    ask(options.socket, &Request::HostStatus, timeout_ms, &mut |reply, _| {
+        let Reply::Host(info) = reply else { return };
+        let _ = if options.json {
+            let mut json = Json::new(out);
+            facts::begin_object(&mut json, &facts::host(info));
+            json.end_object();
+            json.end_text();
+            Ok(())
+        } else if options.plain {
+            plain(&facts::host(info), out)
+        } else {
+            host_words(info, out)
+        };
+    })
+}
+
+fn host_words(info: &HostInfo<'_>, out: &mut Output) -> fmt::Result {
+    let down = if info.going_down { ", going down" } else { "" };
+    writeln!(out, "supervisor {}, pid {}, up {}{down}", Plain(info.version), info.pid, Millis(info.uptime_ms))?;
+    line(out, "config", &Plain(info.config))?;
+    line(out, "guests", &format_args!("{}, {} running, {} failed", info.guests, info.running, info.failed))
+}
+
+fn one(name: Name, options: &Options, out: &mut Output) -> Result<(), u8> {
+    let timeout_ms = options.timeout_ms.or(Some(PROMPT_MS));
+    let mut tree = Tree::new();
+    ask(options.socket, &Request::Status { guest: name }, timeout_ms, &mut |reply, _| {
+        let Reply::Guest(info) = reply else { return };
+        tree.read(info.cgroup);
+        let _ = if options.json {
+            let mut json = Json::new(out);
+            facts::begin_object(&mut json, &facts::guest(info));
+            Ok(())
+        } else if options.plain {
+            plain(&facts::guest(info), out)
+        } else {
+            guest_words(info, out)
+        };
+    })?;
+    if options.json {
+        tree_json(&mut tree, out);
+    } else if !options.plain {
+        let _ = tree_words(&mut tree, out);
+        last_lines(name, options, out);
+    }
+    Ok(())
+}
+
+/// Name and value, with a tab between them.
+fn plain(facts: &[Fact<'_>], out: &mut Output) -> fmt::Result {
+    facts.iter().try_for_each(|(name, value)| writeln!(out, "{name}\t{value}"))
+}
+
+fn guest_words(info: &GuestInfo<'_>, out: &mut Output) -> fmt::Result {
+    write!(out, "{}: {} ({})", Plain(info.name), info.state.word(), facts::kind(info.kind))?;
+    if info.pid != 0 {
+        write!(out, ", pid {}", info.pid)?;
+    }
+    if let Some(uptime_ms) = info.uptime_ms {
+        write!(out, ", up {}", Millis(uptime_ms))?;
+    }
+    out.write_char('\n')?;
+    if !info.description.is_empty() {
+        line(out, "description", &Plain(info.description))?;
+    }
+    if let Some(exit) = info.exit {
+        let key = if let Exit::Failed(fault) = exit { fault.step.key() } else { None };
+        line(out, "last exit", &format_args!("{}{}", ExitWords(exit), PlaceWords { key, place: info.place }))?;
+        if let Exit::Failed(fault) = exit
+            && let Some(advice) = fault.advice()
+        {
+            line(out, "", &advice)?;
+        }
+    }
+    if let Some(ms) = info.next_start_ms {
+        line(out, "next start", &format_args!("in {}", Millis(ms)))?;
+    }
+    line(out, "restarts", &info.restarts)?;
+    let memory = Used { now: info.memory_bytes.map(Bytes), limit: info.memory_limit_bytes.map(Bytes) };
+    line(out, "memory", &format_args!("{memory}; processes killed for want of it: {}", info.oom_kills))?;
+    if let Some(swap) = info.swap_limit_bytes {
+        line(out, "swap", &format_args!("at most {}", Bytes(swap)))?;
+    }
+    let processes = Used { now: info.processes, limit: info.processes_limit };
+    line(out, "processes", &format_args!("{processes}; refused: {}", info.processes_refused))?;
+    let cpu = info.cpu_us.map(|us| Millis(us / 1000));
+    match info.cpus_limit_milli {
+        Some(milli) => line(out, "CPU", &format_args!("{} used; at most {} CPUs", Known(cpu), Milli(milli.into())))?,
+        None => line(out, "CPU", &format_args!("{} used", Known(cpu)))?,
+    }
+    if let Some(users) = info.users {
+        let last = users.base.saturating_add(users.count.saturating_sub(1));
+        line(out, "users", &format_args!("{} to {last}", users.base))?;
+    }
+    if !info.root.is_empty() {
+        line(out, "root", &Plain(info.root))?;
+    }
+    line(out, "cgroup", &Plain(info.cgroup))?;
+    line(out, "autostart", &if info.autostart { "yes" } else { "no" })
+}
+
+/// "  memory       12M of 64M"
+fn line(out: &mut Output, label: &str, value: &dyn fmt::Display) -> fmt::Result {
+    writeln!(out, "  {label:<12} {value}")
+}
+
+/// "12M of 64M"
+struct Used<T> {
+    now: Option<T>,
+    limit: Option<T>,
+}
+
+impl<T: fmt::Display + Copy> fmt::Display for Used<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", Known(self.now))?;
+        self.limit.map_or(Ok(()), |limit| write!(f, " of {limit}"))
+    }
+}
+
+fn tree_words(tree: &mut Tree, out: &mut Output) -> fmt::Result {
+    if tree.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "  {:<12}", "process tree")?;
+    tree.walk(&mut |process: &Process, command: &[u8]| {
+        let indent = 2 * usize::from(process.depth);
+        let _ = writeln!(out, "  {:>8}  {:indent$}{}", process.pid, "", Shown(command));
+    });
+    if tree.is_cut() { writeln!(out, "  {:>8}", "...") } else { Ok(()) }
+}
+
+fn tree_json(tree: &mut Tree, out: &mut Output) {
+    let mut json = Json::go_on(out);
+    json.key("process_tree");
+    json.begin_array();
+    tree.walk(&mut |process: &Process, command: &[u8]| {
+        json.begin_object();
+        json.key("pid");
+        json.number(process.pid.into());
+        json.key("parent");
+        json.number(process.parent.into());
+        json.key("command");
+        json.display(Lossy(command));
+        json.end_object();
+    });
+    json.end_array();
+    json.end_object();
+    json.end_text();
+}
+
+fn last_lines(name: Name, options: &Options, out: &mut Output) {
+    let options = Options { lines: Some(LOG_LINES), ..*options };
+    let mut logs = logs::Logs::new();
+    // A guest without a log has been told about by then.
+    if logs::open(name, &options, &mut logs).is_err() || logs.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "  {:<12}", "last lines");
+    let tame = rustix::termios::isatty(stdio::output());
+    let printer = Printer { named: false, json: false, tame };
+    let _ = printer.print(&mut logs, 0, &mut None, out);
+    if logs.first().is_some_and(logs::Log::is_in_line) {
+        out.bytes(b"\n");
+    }
+}
+
+/// A command line of a guest, for a terminal.
+struct Shown<'a>(&'a [u8]);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.utf8_chunks().try_for_each(|chunk| write!(f, "{}", Plain(chunk.valid())))
+    }
+}

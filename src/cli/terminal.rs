@@ -1,0 +1,184 @@
+//! The user's terminal while a program elsewhere has it: raw, relayed to the program's own terminal, and put back after.
+
+use rustix::event::PollFlags;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::OFlags;
+use rustix::termios::{OptionalActions, Termios};
+
+use super::output;
+use crate::sys::{Errno, stdio};
+
+/// Whether the user sits at a terminal, both ways.
+#[must_use]
+pub fn is_interactive() -> bool {
+    rustix::termios::isatty(stdio::input()) && rustix::termios::isatty(stdio::output())
+}
+
+/// The terminal's settings, put back when this is dropped.
+#[derive(Debug)]
+struct Raw {
+    before: Termios,
+}
+
+impl Raw {
+    fn begin() -> Result<Raw, Errno> {
+        let before = rustix::termios::tcgetattr(stdio::input())?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        rustix::termios::tcsetattr(stdio::input(), OptionalActions::Now, &raw)?;
+        Ok(Raw { before })
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        // The terminal may be gone by now.
+        let _ = rustix::termios::tcsetattr(stdio::input(), OptionalActions::Now, &self.before);
+    }
+}
+
+/// Milliseconds after which a terminal that nobody has open is looked at again: a system may close its console and open it later.
+const REOPENED_MS: u64 = 100;
+
+/// Both directions between the user's terminal and the program's.
+#[derive(Debug)]
+pub struct Relay {
+    _raw: Option<Raw>,
+    master: OwnedFd,
+    /// What was typed and not yet taken.
+    typed: heapless::Vec<u8, 1024>,
+    input_open: bool,
+    output_open: bool,
+    /// Nobody has the program's terminal open: until this time it is not looked at.
+    silent_until_ms: Option<u64>,
+}
+
+/// What a relay's descriptors are to be watched for.
+#[derive(Clone, Copy, Debug)]
+pub struct Watch<'a> {
+    /// Which.
+    pub descriptor: BorrowedFd<'a>,
+    /// For what.
+    pub flags: PollFlags,
+}
+
+impl Relay {
+    /// Begins to relay between the user's terminal and `master`.
+    ///
+    /// # Errors
+    /// As fcntl(2).
+    pub fn begin(master: OwnedFd) -> Result<Relay, Errno> {
+        let flags = rustix::fs::fcntl_getfl(&master)?;
+        rustix::fs::fcntl_setfl(&master, flags | OFlags::NONBLOCK)?;
+        // Without a terminal on our side everything is passed on as it is.
+        let raw = Raw::begin().ok();
+        let relay = Relay {
+            _raw: raw,
+            master,
+            typed: heapless::Vec::new(),
+            input_open: true,
+            output_open: true,
+            silent_until_ms: None,
+        };
+        relay.follow_size();
+        Ok(relay)
+    }
+
+    /// Gives the program's terminal the size of the user's.
+    pub fn follow_size(&self) {
+        if let Ok(size) = rustix::termios::tcgetwinsize(stdio::input()) {
+            // A size that cannot be set is one that the program does without.
+            let _ = rustix::termios::tcsetwinsize(&self.master, size);
+        }
+    }
+
+    /// The user's side: nothing while what was typed has not been taken.
+    #[must_use]
+    pub fn watch_input(&self) -> Option<Watch<'static>> {
+        let wanted = self.input_open && self.typed.is_empty();
+        wanted.then(|| Watch { descriptor: stdio::input(), flags: PollFlags::IN })
+    }
+
+    /// The program's side.
+    #[must_use]
+    pub fn watch_master(&self) -> Option<Watch<'_>> {
+        let waits = if self.typed.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
+        let wanted = self.silent_until_ms.is_none();
+        wanted.then(|| Watch { descriptor: self.master.as_fd(), flags: PollFlags::IN | waits })
+    }
+
+    /// When the program's side is to be looked at again.
+    #[must_use]
+    pub fn deadline_ms(&self) -> Option<u64> {
+        self.silent_until_ms
+    }
+
+    /// Reads what was typed.
+    pub fn input_ready(&mut self) {
+        let mut buffer = [0; 1024];
+        match rustix::io::read(stdio::input(), &mut buffer) {
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            // The terminal is gone, or at its end.
+            Ok(0) | Err(_) => self.input_open = false,
+            // It fits: nothing was pending.
+            Ok(length) => drop(self.typed.extend_from_slice(buffer.get(..length).unwrap_or_default())),
+        }
+        self.pass_input();
+    }
+
+    /// Takes and gives what the program's side has and wants.
+    pub fn master_ready(&mut self, now_ms: u64) {
+        self.pass_input();
+        if self.pass_output() == Passed::Nobody {
+            self.silent_until_ms = Some(now_ms.saturating_add(REOPENED_MS));
+        }
+    }
+
+    /// To be called at [`Relay::deadline_ms`].
+    pub fn look_again(&mut self, now_ms: u64) {
+        if self.silent_until_ms.is_some_and(|until_ms| until_ms <= now_ms) {
+            self.silent_until_ms = None;
+        }
+    }
+
+    /// The program has ended: passes on what it wrote last.
+    pub fn finish(mut self) {
+        while self.pass_output() == Passed::Some {}
+    }
+
+    fn pass_input(&mut self) {
+        match rustix::io::write(&self.master, &self.typed) {
+            Ok(length) => {
+                let left = self.typed.len().saturating_sub(length);
+                self.typed.copy_within(length.., 0);
+                self.typed.truncate(left);
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            // Nobody will ever take it.
+            Err(_) => self.typed.clear(),
+        }
+    }
+
+    fn pass_output(&mut self) -> Passed {
+        let mut buffer = [0; 4096];
+        match rustix::io::read(&self.master, &mut buffer) {
+            Err(Errno::AGAIN | Errno::INTR) => Passed::Nothing,
+            // EIO: every descriptor of the other side is closed (pty(7)).
+            Ok(0) | Err(_) => Passed::Nobody,
+            Ok(length) => {
+                let bytes = buffer.get(..length).unwrap_or_default();
+                // Where the user's terminal is gone the program is not held up.
+                self.output_open = self.output_open && output::write_all(stdio::output(), bytes).is_ok();
+                Passed::Some
+            }
+        }
+    }
+}
+
+/// What a look at the program's side brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Passed {
+    Some,
+    Nothing,
+    Nobody,
+}

@@ -1,0 +1,93 @@
+//! `inn version`.
+
+use core::fmt::Write;
+
+use super::ask::PROMPT_MS;
+use super::json::Json;
+use super::output::{Output, Plain};
+use super::parse::Options;
+use crate::control::client::{Buffer, Client};
+use crate::control::server;
+use crate::control::wire::{Reply, Request};
+use crate::host::features::{self, Feature};
+use crate::limits;
+
+/// This program's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The commit it was built from; empty where the build did not know.
+pub const COMMIT: &str = match option_env!("INN_COMMIT") {
+    Some(commit) => commit,
+    None => "",
+};
+
+/// Prints versions and what the kernel has.
+pub fn version(options: &Options, out: &mut Output) -> u8 {
+    let system = rustix::system::uname();
+    let kernel = system.release().to_str().unwrap_or_default();
+    let machine = system.machine().to_str().unwrap_or_default();
+    let mut buffer = [0; limits::MESSAGE_BYTES];
+    let supervisor = supervisor(options, &mut buffer);
+    if options.json {
+        json(kernel, machine, supervisor, out);
+    } else {
+        let _ = text(kernel, machine, supervisor, out);
+    }
+    out.finish(0)
+}
+
+fn text(kernel: &str, machine: &str, supervisor: Option<&str>, out: &mut Output) -> core::fmt::Result {
+    write!(out, "inn {VERSION}")?;
+    if !COMMIT.is_empty() {
+        write!(out, " ({COMMIT})")?;
+    }
+    writeln!(out, "\nkernel {kernel} {machine}")?;
+    if let Some(version) = supervisor {
+        writeln!(out, "supervisor {}", Plain(version))?;
+    }
+    let found = features::probe();
+    for (heading, wanted) in [("has:", true), ("lacks:", false)] {
+        out.write_str(heading)?;
+        let mut separator = " ";
+        for feature in Feature::ALL.iter().filter(|feature| found.has(**feature) == wanted) {
+            write!(out, "{separator}{}", feature.name())?;
+            separator = ", ";
+        }
+        out.write_str(if separator == " " { " nothing\n" } else { "\n" })?;
+    }
+    Ok(())
+}
+
+fn json(kernel: &str, machine: &str, supervisor: Option<&str>, out: &mut Output) {
+    let mut json = Json::new(out);
+    json.begin_object();
+    for (key, value) in [("version", VERSION), ("commit", COMMIT), ("kernel", kernel), ("machine", machine)] {
+        json.key(key);
+        json.string(value);
+    }
+    json.key("supervisor");
+    match supervisor {
+        Some(version) => json.string(version),
+        None => json.null(),
+    }
+    json.key("features");
+    json.begin_object();
+    let found = features::probe();
+    for feature in Feature::ALL {
+        json.key(feature.name());
+        json.boolean(found.has(*feature));
+    }
+    json.end_object();
+    json.end_object();
+    json.end_text();
+}
+
+/// The version of the supervisor, where one answers: without one there is nothing wrong either.
+fn supervisor<'b>(options: &Options, buffer: &'b mut Buffer) -> Option<&'b str> {
+    let client = Client::connect(options.socket.unwrap_or(server::PATH)).ok()?;
+    client.request(&Request::Version).ok()?;
+    match client.reply(buffer, Some(PROMPT_MS)).ok()? {
+        (Reply::Version(version), _) => Some(version),
+        _ => None,
+    }
+}

@@ -1,0 +1,143 @@
+//! The client's end of the control socket: one request, then replies until the final one, each within a time.
+
+use core::ffi::CStr;
+use core::fmt;
+use core::mem::MaybeUninit;
+use core::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::{Errno, IoSliceMut};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags,
+    SocketType,
+};
+
+use super::wire::{REQUEST_BYTES, Reply, Request, Wrong};
+use crate::fault::ErrnoWords;
+use crate::limits;
+
+/// Why there is no reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// This call failed.
+    Call(&'static str, Errno),
+    /// The server closed the connection without a final reply.
+    Closed,
+    /// No reply within the time given.
+    TimedOut,
+    /// The reply is none that this client knows.
+    Wrong(Wrong),
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Lost::Call(call, errno) => write!(f, "{call}: {}", ErrnoWords(errno.raw_os_error() as u16)),
+            Lost::Closed => f.write_str("the server closed the connection"),
+            Lost::TimedOut => f.write_str("no answer in time"),
+            Lost::Wrong(Wrong::Version(version)) => write!(f, "the server speaks version {version} of the protocol"),
+            Lost::Wrong(Wrong::Malformed) => f.write_str("the server's answer makes no sense"),
+        }
+    }
+}
+
+/// A connection to the server.
+#[derive(Debug)]
+pub struct Client {
+    socket: OwnedFd,
+}
+
+/// Room for a reply, which borrows from it.
+pub type Buffer = [u8; limits::MESSAGE_BYTES];
+
+impl Client {
+    /// Connects to the server that listens at `path`.
+    ///
+    /// # Errors
+    /// The call that failed.
+    pub fn connect(path: &CStr) -> Result<Client, Lost> {
+        let at = |call| move |errno| Lost::Call(call, errno);
+        let address = SocketAddrUnix::new(path).map_err(at("connect"))?;
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .map_err(at("socket"))?;
+        // Bounds the wait for a place in the server's backlog, too.
+        let stall = Duration::from_millis(limits::CLIENT_STALL_MS);
+        set_socket_timeout(&socket, Timeout::Send, Some(stall)).map_err(at("setsockopt"))?;
+        loop {
+            match rustix::net::connect(&socket, &address) {
+                Ok(()) => return Ok(Client { socket }),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Err(Lost::TimedOut),
+                Err(errno) => return Err(Lost::Call("connect", errno)),
+            }
+        }
+    }
+
+    /// Asks. A server that has closed the connection may have said why: that is what [`Client::reply`] then returns.
+    ///
+    /// # Errors
+    /// The call that failed.
+    pub fn request(&self, request: &Request) -> Result<(), Lost> {
+        let mut buffer = [0; REQUEST_BYTES];
+        match rustix::net::send(&self.socket, request.encode(&mut buffer), SendFlags::NOSIGNAL) {
+            Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            Err(Errno::AGAIN) => Err(Lost::TimedOut),
+            Err(errno) => Err(Lost::Call("send", errno)),
+        }
+    }
+
+    /// The next reply, and the descriptor that came with it. Waits for `timeout_ms` at most, or for ever.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn reply<'b>(
+        &self,
+        buffer: &'b mut Buffer,
+        timeout_ms: Option<u64>,
+    ) -> Result<(Reply<'b>, Option<OwnedFd>), Lost> {
+        self.wait(timeout_ms)?;
+        let (length, descriptor) = match self.packet(buffer) {
+            // The server closed with our request unread; what it said before comes next.
+            Err(Errno::CONNRESET) => self.packet(buffer),
+            other => other,
+        }
+        .map_err(|errno| if errno == Errno::CONNRESET { Lost::Closed } else { Lost::Call("recvmsg", errno) })?;
+        if length == 0 {
+            return Err(Lost::Closed);
+        }
+        let message = buffer.get(..length).ok_or(Lost::Wrong(Wrong::Malformed))?;
+        Ok((Reply::decode(message).map_err(Lost::Wrong)?, descriptor))
+    }
+
+    fn wait(&self, timeout_ms: Option<u64>) -> Result<(), Lost> {
+        let timeout = timeout_ms.map(|ms| Timespec {
+            tv_sec: i64::try_from(ms / 1000).unwrap_or(i64::MAX),
+            tv_nsec: (ms % 1000 * 1_000_000) as _,
+        });
+        let mut watched = [PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::IN)];
+        loop {
+            match rustix::event::poll(&mut watched, timeout.as_ref()) {
+                Ok(0) => return Err(Lost::TimedOut),
+                Ok(_) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(Lost::Call("poll", errno)),
+            }
+        }
+    }
+
+    fn packet(&self, buffer: &mut Buffer) -> Result<(usize, Option<OwnedFd>), Errno> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::TRUNC;
+        let received = rustix::net::recvmsg(&self.socket, &mut [IoSliceMut::new(buffer)], &mut ancillary, flags)?;
+        let mut descriptor = None;
+        for message in ancillary.drain() {
+            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                descriptor = descriptors.last();
+            }
+        }
+        Ok((received.bytes, descriptor))
+    }
+}

@@ -1,0 +1,654 @@
+//! Bytes ↔ [`Request`] and [`Reply`]. Pure.
+//!
+//! One message is one packet: the [`VERSION`], the number of the message, then its fields in order; numbers are
+//! little-endian, a text is its length (u16) and its bytes, an optional field a byte 0 or 1 before it. A reply with
+//! [`Reply::is_final`] is the last one to its request. Decoding takes any bytes and answers with a [`Wrong`], never with a panic.
+
+use core::fmt;
+
+use crate::fault::Fault;
+use crate::limits;
+use crate::plan::{Kind, User, Users};
+
+/// The version of this encoding; client and server must agree.
+pub const VERSION: u8 = 1;
+/// Bytes of one text in a reply; a longer one is cut.
+pub const TEXT_BYTES: usize = 768;
+/// Bytes of one encoded request, at most.
+pub const REQUEST_BYTES: usize = 2 + 1 + limits::NAME_BYTES + 1;
+
+// A `GuestInfo` is the longest reply: five texts, a name, and 113 bytes of numbers.
+const _: () = assert!(2 + 5 * (2 + TEXT_BYTES) + 1 + limits::NAME_BYTES + 160 <= limits::MESSAGE_BYTES);
+// Every request is a number, and a name or less.
+const _: () = assert!(REQUEST_BYTES < limits::MESSAGE_BYTES && limits::NAME_BYTES <= u8::MAX as usize);
+
+/// Why bytes are no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// Another version of the encoding: this one.
+    Version(u8),
+    /// Not a message.
+    Malformed,
+}
+
+/// A guest's name: up to [`limits::NAME_BYTES`] of `a-z A-Z 0-9 - _ .`; the empty one means all guests, or the host.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Name {
+    len: u8,
+    bytes: [u8; limits::NAME_BYTES],
+}
+
+impl Name {
+    /// No guest in particular.
+    pub const ALL: Name = Name { len: 0, bytes: [0; limits::NAME_BYTES] };
+
+    /// `name` where a guest could have that name, or the empty one.
+    #[must_use]
+    pub fn new(name: &[u8]) -> Option<Name> {
+        let fits = |&byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        let mut bytes = [0; limits::NAME_BYTES];
+        bytes.get_mut(..name.len())?.copy_from_slice(name);
+        name.iter().all(fits).then_some(Name { len: name.len() as u8, bytes })
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.bytes.get(..usize::from(self.len)).and_then(|bytes| core::str::from_utf8(bytes).ok()).unwrap_or_default()
+    }
+
+    /// Whether no guest in particular is meant.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.len == 0
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.as_str())
+    }
+}
+
+/// What a client asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Every guest: a [`Reply::Guest`] each.
+    List,
+    /// One guest: a [`Reply::Guest`].
+    Status {
+        /// Which.
+        guest: Name,
+    },
+    /// Start it.
+    Start {
+        /// Which.
+        guest: Name,
+        /// Whether [`Reply::Done`] is to mean that it is ready.
+        wait: bool,
+    },
+    /// Stop it; done when nothing of it is left.
+    Stop {
+        /// Which.
+        guest: Name,
+    },
+    /// Stop it, then start it.
+    Restart {
+        /// Which.
+        guest: Name,
+        /// As in [`Request::Start`].
+        wait: bool,
+    },
+    /// Kill all of it now; done when nothing of it is left.
+    Kill {
+        /// Which.
+        guest: Name,
+    },
+    /// What a command needs to join it: a [`Reply::Join`] with its pidfd.
+    Join {
+        /// Which.
+        guest: Name,
+    },
+    /// Its output: a [`Reply::Logs`] with the ring's descriptor; of every guest that has one for [`Name::ALL`].
+    Logs {
+        /// Which.
+        guest: Name,
+    },
+    /// The host itself: a [`Reply::Host`].
+    HostStatus,
+    /// Take the host down.
+    Power {
+        /// How.
+        how: Power,
+    },
+    /// A [`Reply::Version`].
+    Version,
+}
+
+/// The end of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Power {
+    /// Off.
+    PowerOff,
+    /// Boot again.
+    Reboot,
+    /// Stop, power stays on.
+    Halt,
+}
+
+/// What the server answers. `&str` borrows from the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "one is built at a time, on the stack")]
+pub enum Reply<'a> {
+    /// A guest as it is now.
+    Guest(GuestInfo<'a>),
+    /// The host as it is now.
+    Host(HostInfo<'a>),
+    /// How to join a guest; comes with its pidfd.
+    Join(JoinInfo<'a>),
+    /// A guest's output; comes with its ring (a memfd, read-only).
+    Logs {
+        /// Whose.
+        guest: &'a str,
+    },
+    /// A guest that the request is about has come to this state; more follows.
+    Progress {
+        /// Which.
+        guest: &'a str,
+        /// Its state now.
+        state: State,
+    },
+    /// A line for people; more follows.
+    Text(&'a str),
+    /// The version of the program that runs as server.
+    Version(&'a str),
+    /// All is done. Final.
+    Done,
+    /// It was not done. Final.
+    Error(Failure<'a>),
+}
+
+impl Reply<'_> {
+    /// Whether nothing follows it.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Reply::Done | Reply::Error(_))
+    }
+}
+
+/// A guest or service, as it was at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GuestInfo<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What it is.
+    pub kind: Kind,
+    /// What it is doing.
+    pub state: State,
+    /// Whom it waits for, while it is [`State::Waiting`]; empty for nobody.
+    pub waits_for: Name,
+    /// It is being killed or cleared, and that takes longer than it may.
+    pub is_stuck: bool,
+    /// Its first process on the host; 0 for none.
+    pub pid: u32,
+    /// Milliseconds since that process was made; nothing where there is none.
+    pub uptime_ms: Option<u64>,
+    /// Memory in use, bytes (memory.current).
+    pub memory_bytes: Option<u64>,
+    /// The most it may use (memory.max).
+    pub memory_limit_bytes: Option<u64>,
+    /// The most swap it may use (memory.swap.max).
+    pub swap_limit_bytes: Option<u64>,
+    /// CPU time used, microseconds.
+    pub cpu_us: Option<u64>,
+    /// The most CPU it may use, thousandths of a CPU.
+    pub cpus_limit_milli: Option<u32>,
+    /// Processes and threads (pids.current).
+    pub processes: Option<u32>,
+    /// The most it may have (pids.max).
+    pub processes_limit: Option<u32>,
+    /// Processes killed because its memory was full (memory.events, oom_kill).
+    pub oom_kills: u32,
+    /// Forks refused because it had too many processes (pids.events, max).
+    pub processes_refused: u32,
+    /// How often it was started again after it ended by itself.
+    pub restarts: u32,
+    /// Milliseconds to its next start, while it is [`State::Delayed`].
+    pub next_start_ms: Option<u64>,
+    /// How it ended last, or why it did not start.
+    pub exit: Option<Exit>,
+    /// Where the config has the key that failed (of a failed step).
+    pub place: Option<Place<'a>>,
+    /// Its users as the host sees them; nothing: the host's own.
+    pub users: Option<Users>,
+    /// Whether it starts with the host.
+    pub autostart: bool,
+    /// The directory that is its root; empty for none of its own.
+    pub root: &'a str,
+    /// Its cgroup, which holds its limits, below the root of the cgroup v2 file system: `inn/web`.
+    pub cgroup: &'a str,
+    /// Free text of the config.
+    pub description: &'a str,
+}
+
+/// The host, as it was at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostInfo<'a> {
+    /// The server's version.
+    pub version: &'a str,
+    /// Its config file.
+    pub config: &'a str,
+    /// Its process: 1 where it is the host's init.
+    pub pid: u32,
+    /// Milliseconds since it started.
+    pub uptime_ms: u64,
+    /// Guests and services of the config.
+    pub guests: u32,
+    /// Those with a process.
+    pub running: u32,
+    /// Those that failed.
+    pub failed: u32,
+    /// Whether the host is going down.
+    pub going_down: bool,
+}
+
+/// What a command needs to join a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JoinInfo<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What it is: decides capabilities and filter.
+    pub kind: Kind,
+    /// Its users; nothing: it has no user namespace of its own.
+    pub users: Option<Users>,
+    /// Whom the command is to run as, inside.
+    pub user: User,
+    /// Its cgroup, as in [`GuestInfo::cgroup`].
+    pub cgroup: &'a str,
+}
+
+/// A line of a config file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// The file.
+    pub file: &'a str,
+    /// The line, from 1.
+    pub line: u32,
+}
+
+/// How a guest ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Its program returned this.
+    Code(u8),
+    /// Its program died of this signal.
+    Signal(u8),
+    /// Its program was killed because its memory was full.
+    OutOfMemory,
+    /// This step of its start failed.
+    Failed(Fault),
+    /// It did not start, or was not ready, in time.
+    TimedOut,
+}
+
+/// Why a request was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure<'a> {
+    /// The kind of failure: the exit code of the command.
+    pub code: Code,
+    /// The guest it is about; empty for none.
+    pub guest: &'a str,
+    /// What went wrong, for people; may be empty where there is a fault.
+    pub why: &'a str,
+    /// The step that failed, where one did.
+    pub fault: Option<Fault>,
+    /// Where the config has the key that failed.
+    pub place: Option<Place<'a>>,
+}
+
+impl<'a> Failure<'a> {
+    /// A failure without a step.
+    #[must_use]
+    pub fn new(code: Code, guest: &'a str, why: &'a str) -> Failure<'a> {
+        Failure { code, guest, why, fault: None, place: None }
+    }
+}
+
+/// Enums of plain words: their numbers on the wire are their order.
+macro_rules! words {
+    ($(#[$about:meta])* $name:ident { $($variant:ident $word:literal $about_variant:literal;)+ }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum $name { $(#[doc = $about_variant] $variant,)+ }
+
+        impl $name {
+            /// All of them, in the order of their numbers.
+            pub const ALL: &'static [$name] = &[$($name::$variant,)+];
+
+            /// The word for it.
+            #[must_use]
+            pub fn word(self) -> &'static str {
+                const WORDS: &[&str] = &[$($word,)+];
+                WORDS.get(self as usize).copied().unwrap_or_default()
+            }
+        }
+
+        impl<'a> Field<'a> for $name {
+            fn put(&self, to: &mut Writer<'_>) {
+                to.bytes(&[*self as u8]);
+            }
+
+            fn take(from: &mut Reader<'a>) -> Option<Self> {
+                $name::ALL.get(usize::from(u8::take(from)?)).copied()
+            }
+        }
+    };
+}
+
+words! {
+    /// What a guest is doing.
+    State {
+        Down "down" "Nothing of it exists.";
+        Waiting "waiting" "It is to start, when those it comes after are ready.";
+        Starting "starting" "Its program does not run yet.";
+        Running "running" "Its program runs, and has not said that it is ready.";
+        Ready "ready" "Its program runs, and is ready.";
+        Stopping "stopping" "It was asked to stop.";
+        Killing "killing" "What was left of it was killed.";
+        Clearing "clearing" "It has no process; its cgroup and the like are being removed.";
+        Delayed "delayed" "It ended, and is started again after a pause.";
+        Failed "failed" "It did not start, or ended with a failure, and stays down.";
+    }
+}
+
+words! {
+    /// The kind of a failure.
+    Code {
+        Failed "failed" "It was tried and failed.";
+        Usage "usage" "The request makes no sense.";
+        NoGuest "no-guest" "No guest has that name.";
+        WrongState "wrong-state" "The guest's state does not allow it.";
+        TimedOut "timed-out" "It took too long.";
+        NotPermitted "not-permitted" "This client may not ask.";
+        Busy "busy" "Too many clients.";
+        Version "version" "Client and server are of different versions.";
+    }
+}
+
+impl Code {
+    /// The exit code of a command that got this answer.
+    #[must_use]
+    pub fn exit(self) -> u8 {
+        match self {
+            Code::Failed | Code::Busy | Code::Version => 1,
+            Code::Usage => 2,
+            Code::NoGuest => 3,
+            Code::WrongState => 4,
+            Code::TimedOut => 5,
+            Code::NotPermitted => 6,
+        }
+    }
+}
+
+impl Request {
+    /// As one message in `buffer`.
+    #[must_use]
+    pub fn encode<'b>(&self, buffer: &'b mut [u8; REQUEST_BYTES]) -> &'b [u8] {
+        message(buffer, self)
+    }
+
+    /// From one message.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Request, Wrong> {
+        whole(bytes)
+    }
+
+    /// The guest that it is about; [`Name::ALL`] where it is about none.
+    #[must_use]
+    pub fn guest(&self) -> Name {
+        match *self {
+            Request::Status { guest }
+            | Request::Start { guest, .. }
+            | Request::Stop { guest }
+            | Request::Restart { guest, .. }
+            | Request::Kill { guest }
+            | Request::Join { guest }
+            | Request::Logs { guest } => guest,
+            Request::List | Request::HostStatus | Request::Power { .. } | Request::Version => Name::ALL,
+        }
+    }
+}
+
+impl<'a> Reply<'a> {
+    /// As one message in `buffer`. Texts are cut at [`TEXT_BYTES`].
+    #[must_use]
+    pub fn encode<'b>(&self, buffer: &'b mut [u8; limits::MESSAGE_BYTES]) -> &'b [u8] {
+        message(buffer, self)
+    }
+
+    /// From one message.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes.
+    pub fn decode(bytes: &'a [u8]) -> Result<Reply<'a>, Wrong> {
+        whole(bytes)
+    }
+}
+
+fn message<'b, 'f>(buffer: &'b mut [u8], body: &impl Field<'f>) -> &'b [u8] {
+    let mut writer = Writer { buffer, used: 0 };
+    writer.bytes(&[VERSION]);
+    body.put(&mut writer);
+    let used = writer.used;
+    buffer.get(..used).unwrap_or_default()
+}
+
+fn whole<'a, T: Field<'a>>(bytes: &'a [u8]) -> Result<T, Wrong> {
+    let mut reader = Reader { rest: bytes };
+    match u8::take(&mut reader) {
+        Some(VERSION) => {}
+        Some(other) => return Err(Wrong::Version(other)),
+        None => return Err(Wrong::Malformed),
+    }
+    T::take(&mut reader).filter(|_| reader.rest.is_empty()).ok_or(Wrong::Malformed)
+}
+
+/// What stands in a message.
+trait Field<'a>: Sized {
+    fn put(&self, to: &mut Writer<'_>);
+    fn take(from: &mut Reader<'a>) -> Option<Self>;
+}
+
+struct Writer<'b> {
+    buffer: &'b mut [u8],
+    used: usize,
+}
+
+impl Writer<'_> {
+    /// Appends; what does not fit is left out, which the bounds on texts rule out.
+    fn bytes(&mut self, bytes: &[u8]) {
+        let end = self.used.saturating_add(bytes.len());
+        if let Some(room) = self.buffer.get_mut(self.used..end) {
+            room.copy_from_slice(bytes);
+            self.used = end;
+        }
+    }
+}
+
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (bytes, rest) = self.rest.split_at_checked(count)?;
+        self.rest = rest;
+        Some(bytes)
+    }
+}
+
+macro_rules! numbers {
+    ($($number:ty)+) => {$(
+        impl<'a> Field<'a> for $number {
+            fn put(&self, to: &mut Writer<'_>) {
+                to.bytes(&self.to_le_bytes());
+            }
+
+            fn take(from: &mut Reader<'a>) -> Option<Self> {
+                Some(<$number>::from_le_bytes(from.bytes(size_of::<$number>())?.try_into().ok()?))
+            }
+        }
+    )+};
+}
+numbers! { u8 u16 u32 u64 }
+
+impl<'a> Field<'a> for bool {
+    fn put(&self, to: &mut Writer<'_>) {
+        u8::from(*self).put(to);
+    }
+
+    fn take(from: &mut Reader<'a>) -> Option<Self> {
+        match u8::take(from)? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+}
+
+impl<'a, T: Field<'a>> Field<'a> for Option<T> {
+    fn put(&self, to: &mut Writer<'_>) {
+        self.is_some().put(to);
+        if let Some(value) = self {
+            value.put(to);
+        }
+    }
+
+    fn take(from: &mut Reader<'a>) -> Option<Self> {
+        Some(if bool::take(from)? { Some(T::take(from)?) } else { None })
+    }
+}
+
+impl<'a> Field<'a> for &'a str {
+    fn put(&self, to: &mut Writer<'_>) {
+        let text = &self[..self.floor_char_boundary(TEXT_BYTES)];
+        (text.len() as u16).put(to);
+        to.bytes(text.as_bytes());
+    }
+
+    fn take(from: &mut Reader<'a>) -> Option<Self> {
+        let len = usize::from(u16::take(from)?);
+        (len <= TEXT_BYTES).then_some(())?;
+        core::str::from_utf8(from.bytes(len)?).ok()
+    }
+}
+
+impl<'a> Field<'a> for Name {
+    fn put(&self, to: &mut Writer<'_>) {
+        self.len.put(to);
+        to.bytes(self.as_str().as_bytes());
+    }
+
+    fn take(from: &mut Reader<'a>) -> Option<Self> {
+        let len = u8::take(from)?;
+        Name::new(from.bytes(usize::from(len))?)
+    }
+}
+
+impl<'a> Field<'a> for Fault {
+    fn put(&self, to: &mut Writer<'_>) {
+        to.bytes(&self.encode());
+    }
+
+    fn take(from: &mut Reader<'a>) -> Option<Self> {
+        Fault::decode(from.bytes(Fault::BYTES)?)
+    }
+}
+
+/// Structs: their fields in order.
+macro_rules! structs {
+    ($($name:ident $(<$life:lifetime>)? { $($field:ident)+ })+) => {$(
+        impl<'a> Field<'a> for $name $(<$life>)? {
+            fn put(&self, to: &mut Writer<'_>) {
+                $(self.$field.put(to);)+
+            }
+
+            fn take(from: &mut Reader<'a>) -> Option<Self> {
+                Some($name { $($field: Field::take(from)?,)+ })
+            }
+        }
+    )+};
+}
+structs! {
+    Users { base count }
+    User { uid gid }
+    Place<'a> { file line }
+    Failure<'a> { code guest why fault place }
+    HostInfo<'a> { version config pid uptime_ms guests running failed going_down }
+    JoinInfo<'a> { name kind users user cgroup }
+    GuestInfo<'a> {
+        name kind state waits_for is_stuck pid uptime_ms memory_bytes memory_limit_bytes swap_limit_bytes cpu_us cpus_limit_milli
+        processes processes_limit oom_kills processes_refused restarts next_start_ms exit place users autostart
+        root cgroup description
+    }
+}
+
+/// Enums: a number, then the fields of that variant in order.
+macro_rules! enums {
+    ($($name:ident $(<$life:lifetime>)? {
+        $($number:literal $variant:ident $(($inner:ident))? $({ $($field:ident)+ })?;)+
+    })+) => {$(
+        impl<'a> Field<'a> for $name $(<$life>)? {
+            fn put(&self, to: &mut Writer<'_>) {
+                match self {
+                    $($name::$variant $(($inner))? $({ $($field),+ })? => {
+                        to.bytes(&[$number]);
+                        $($inner.put(to);)?
+                        $($($field.put(to);)+)?
+                    })+
+                }
+            }
+
+            fn take(from: &mut Reader<'a>) -> Option<Self> {
+                Some(match u8::take(from)? {
+                    $($number => $name::$variant
+                        $(({ let $inner = Field::take(from)?; $inner }))?
+                        $({ $($field: Field::take(from)?),+ })?,)+
+                    _ => return None,
+                })
+            }
+        }
+    )+};
+}
+enums! {
+    Kind { 0 Os; 1 App; 2 Service; }
+    Power { 0 PowerOff; 1 Reboot; 2 Halt; }
+    Exit { 0 Code(code); 1 Signal(signal); 2 OutOfMemory; 3 Failed(fault); 4 TimedOut; }
+    Request {
+        1 List;
+        2 Status { guest };
+        3 Start { guest wait };
+        4 Stop { guest };
+        5 Restart { guest wait };
+        6 Kill { guest };
+        7 Join { guest };
+        8 Logs { guest };
+        9 HostStatus;
+        10 Power { how };
+        11 Version;
+    }
+    Reply<'a> {
+        1 Guest(guest);
+        2 Host(host);
+        3 Join(join);
+        4 Logs { guest };
+        5 Progress { guest state };
+        6 Text(text);
+        7 Version(version);
+        8 Done;
+        9 Error(failure);
+    }
+}

@@ -1,0 +1,149 @@
+//! What PID 1 does between its entry and the event loop, in this order: [`early`], [`read_config`], and with the plan
+//! made of it [`configure`]. Nothing here stops a boot: what fails is said, and the rest is done.
+
+use rustix::fs::{CWD, Mode};
+use rustix::process::{Resource, Rlimit};
+use rustix::system::RebootCommand;
+
+use super::child::{self, Outcome};
+use super::cmdline::{self, Word};
+use super::console::{Console, Level};
+use super::disk::Disk;
+use super::{files, modules, mounts, sysctl};
+use crate::config::{Config, Diagnostics};
+use crate::fault::ErrnoWords;
+use crate::limits;
+use crate::load::CONFIG;
+use crate::plan::Plan;
+use crate::sys::{Errno, clock, link, signal};
+
+/// A host that has come up as far as it can without a config.
+#[derive(Debug)]
+pub struct Host {
+    /// Where to speak.
+    pub console: Console,
+    /// The per-process limit of open files as the kernel gave it, for children: PID 1's own is raised.
+    pub files: Rlimit,
+    line: [u8; cmdline::BYTES],
+    used: usize,
+}
+
+impl Host {
+    /// The words for `inn` on the kernel's command line.
+    pub fn words(&self) -> impl Iterator<Item = Word<'_>> + Clone {
+        cmdline::words(self.line.get(..self.used).unwrap_or_default())
+    }
+
+    /// The path of the config.
+    #[must_use]
+    pub fn config(&self) -> &[u8] {
+        let named = self.words().filter_map(|word| if let Word::Config(path) = word { Some(path) } else { None });
+        named.last().unwrap_or(CONFIG.to_bytes())
+    }
+
+    /// Whether only the emergency shell is asked for.
+    #[must_use]
+    pub fn wants_emergency(&self) -> bool {
+        self.words().any(|word| word == Word::Emergency)
+    }
+}
+
+/// Mounts, console, command line, and what the kernel lets only PID 1 decide. Every signal is blocked from here on, to
+/// wait for the event loop.
+#[must_use]
+pub fn early() -> Host {
+    signal::reset_all();
+    let _ = signal::block(signal::Set::ALL);
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    let _ = rustix::process::chdir(c"/");
+    let mut failures = mounts::Failures::new();
+    mounts::early(&mut failures);
+    let console = Console::open();
+    for failure in &failures {
+        console.say(Level::Error, format_args!("{failure}"));
+    }
+    // From the kernel PID 1 has session 0, which can have no terminal.
+    let _ = rustix::process::setsid();
+    // Ctrl-Alt-Del becomes SIGINT to PID 1, in place of a reboot with nothing written back.
+    note(&console, "Ctrl-Alt-Del", rustix::system::reboot(RebootCommand::CadOff));
+    // Whoever is out of memory, it is not PID 1 that goes.
+    note(&console, "oom_score_adj", files::write_setting(CWD, c"/proc/self/oom_score_adj", b"-1000"));
+    let mut host = Host { files: raise_files(&console), console, line: [0; cmdline::BYTES], used: 0 };
+    read_line(&mut host);
+    host
+}
+
+/// Reads the config of this host, and the guests on the kernel's command line. What is wrong goes to `diagnostics`.
+///
+/// Where guests are given there and no config is named, there need not be one.
+pub fn read_config(host: &Host, config: &mut Config, diagnostics: &mut Diagnostics) {
+    let named = host.words().any(|word| matches!(word, Word::Config(_)));
+    let guests = host.words().filter_map(|word| if let Word::Guest(text) = word { Some(text) } else { None });
+    let missing = rustix::fs::access(CONFIG, rustix::fs::Access::EXISTS) == Err(Errno::NOENT);
+    if named || !missing || guests.clone().next().is_none() {
+        config.read(host.config(), &mut Disk, diagnostics);
+    }
+    guests.for_each(|text| config.add_kernel_guest(text, diagnostics));
+}
+
+/// Host name, loopback, kernel modules and settings, as `plan` says.
+pub fn configure(console: &Console, plan: &Plan) {
+    let name = plan.strings.bytes(plan.host.hostname);
+    if !name.is_empty() {
+        note(console, "hostname", rustix::system::sethostname(name));
+    }
+    note(console, "loopback", link::loopback_up());
+    if plan.host.modules.is_empty() && plan.host.sysctls.is_empty() {
+        return;
+    }
+    // Modules are on storage, and start devices; both can hang.
+    let deadline_ms = clock::now_ms().saturating_add(limits::PREPARE_TIMEOUT_MS);
+    let outcome = child::run(deadline_ms, || {
+        let mut report = console.lines(Level::Error);
+        for name in plan.words.get(plan.host.modules) {
+            modules::load(plan.strings.c_str(*name), &mut report);
+        }
+        // Some settings come with a module.
+        sysctl::apply(plan, &mut report);
+        0
+    });
+    match outcome {
+        Outcome::Ended(0) => {}
+        Outcome::Ended(code) => {
+            console.say(Level::Error, format_args!("loading modules and making settings ended with {code}"));
+        }
+        Outcome::Late => console.say(Level::Error, format_args!("a module or setting hangs; going on without")),
+        Outcome::NotStarted(error) => note(console, "load modules", Err(error)),
+    }
+}
+
+fn read_line(host: &mut Host) {
+    match files::read_path(c"/proc/cmdline", &mut host.line).map(<[u8]>::len) {
+        Ok(used) => host.used = used,
+        Err(error) => note(&host.console, "/proc/cmdline", Err(error)),
+    }
+    for word in host.words() {
+        if let Word::Unknown(name) = word {
+            let name = core::str::from_utf8(name).unwrap_or("?");
+            host.console.say(
+                Level::Warning,
+                format_args!("{name} on the kernel's command line: known are inn.config=, inn.guest=, inn.emergency"),
+            );
+        }
+    }
+}
+
+/// Raises the limit of open files to what all guests need, and returns what it was.
+fn raise_files(console: &Console) -> Rlimit {
+    let was = rustix::process::getrlimit(Resource::Nofile);
+    let enough = |limit: Option<u64>| limit.map(|limit| limit.max(limits::DESCRIPTORS));
+    let wanted = Rlimit { current: enough(was.current), maximum: enough(was.maximum) };
+    note(console, "limit of open files", rustix::process::setrlimit(Resource::Nofile, wanted));
+    was
+}
+
+fn note(console: &Console, what: &str, outcome: Result<(), Errno>) {
+    if let Err(error) = outcome {
+        console.say(Level::Warning, format_args!("{what}: {}", ErrnoWords(error.raw_os_error() as u16)));
+    }
+}

@@ -1,0 +1,136 @@
+//! Where PID 1 speaks: the console and the kernel's log.
+
+use core::ffi::CStr;
+use core::fmt::{self, Write};
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{CWD, Mode, OFlags};
+
+use super::files;
+
+/// Bytes of a line; a longer one is broken.
+const LINE_BYTES: usize = 512;
+/// What a line begins with in the kernel's log, where others speak too.
+const NAME: &str = "inn: ";
+
+/// How much a line matters. The numbers are the kernel's (syslog(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Something does not work.
+    Error = 3,
+    /// Something is not as it was asked for.
+    Warning = 4,
+    /// What happens.
+    Info = 6,
+}
+
+/// The console and the kernel's log; one or both may be missing. Writing never waits: a serial line that the other side
+/// has stopped loses lines, and the kernel's log keeps them.
+#[derive(Debug)]
+pub struct Console {
+    terminal: Option<OwnedFd>,
+    log: Option<OwnedFd>,
+    /// Lines of a level below this are put on the console by the kernel when they come into its log.
+    kernel_shows: u8,
+}
+
+impl Console {
+    /// Opens both, and makes the console (or else `/dev/null`) standard input, output and error of this process.
+    #[must_use]
+    pub fn open() -> Console {
+        let terminal = open(c"/dev/console", OFlags::RDWR);
+        if let Some(fd) = terminal.as_ref().or(open(c"/dev/null", OFlags::RDWR).as_ref()) {
+            let _ = rustix::stdio::dup2_stdin(fd);
+            let _ = rustix::stdio::dup2_stdout(fd);
+            let _ = rustix::stdio::dup2_stderr(fd);
+        }
+        // Of itself the kernel drops what a program logs beyond ten lines in five seconds: too few for a boot. This
+        // setting is taken only with its newline, and not at all where printk.devkmsg= was said at boot.
+        let all = files::write_setting(CWD, c"/proc/sys/kernel/printk_devkmsg", b"on\n").is_ok();
+        let kernel_shows = if all { console_level() } else { 0 };
+        Console { terminal, log: open(c"/dev/kmsg", OFlags::WRONLY), kernel_shows }
+    }
+
+    /// Says a line; several, if there are newlines in it.
+    pub fn say(&self, level: Level, message: fmt::Arguments<'_>) {
+        let _ = self.lines(level).write_fmt(message);
+    }
+
+    /// Takes text in pieces; each newline, and the end, sends a line.
+    #[must_use]
+    pub fn lines(&self, level: Level) -> Lines<'_> {
+        Lines { console: self, level, line: heapless::String::new() }
+    }
+
+    fn send(&self, level: Level, text: &str) {
+        let mut line = heapless::String::<{ LINE_BYTES + 16 }>::new();
+        // Both always fit: a level has one digit, and the line is bounded.
+        let _ = write!(line, "<{}>{NAME}", level as u8);
+        let prefix = line.len();
+        let _ = line.push_str(text);
+        let logged = self.log.as_ref().is_some_and(|log| rustix::io::write(log, line.as_bytes()).is_ok());
+        if !(logged && (level as u8) < self.kernel_shows) {
+            let _ = line.push('\n');
+            let bytes = line.as_bytes().get(prefix - NAME.len()..).unwrap_or_default();
+            let _ = self.terminal.as_ref().map(|terminal| rustix::io::write(terminal, bytes));
+        }
+    }
+}
+
+/// Text on its way to a [`Console`].
+#[derive(Debug)]
+pub struct Lines<'a> {
+    console: &'a Console,
+    level: Level,
+    line: heapless::String<LINE_BYTES>,
+}
+
+impl Lines<'_> {
+    fn end_line(&mut self) {
+        self.console.send(self.level, &self.line);
+        self.line.clear();
+    }
+}
+
+impl Write for Lines<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for character in text.chars() {
+            if character == '\n' {
+                self.end_line();
+                continue;
+            }
+            // What a config or a file name contains must not move the cursor.
+            let shown = if character.is_control() { '?' } else { character };
+            if self.line.push(shown).is_err() {
+                self.end_line();
+                // There is room now.
+                let _ = self.line.push(shown);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Lines<'_> {
+    fn drop(&mut self) {
+        if !self.line.is_empty() {
+            self.end_line();
+        }
+    }
+}
+
+/// Opens a device so that nothing ever waits for it, on a number that is not one of the standard three.
+fn open(path: &CStr, access: OFlags) -> Option<OwnedFd> {
+    let flags = OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(path, access | flags, Mode::empty()).ok()?;
+    // The kernel starts PID 1 without the three where the initramfs has no /dev/console.
+    rustix::io::fcntl_dupfd_cloexec(&fd, 3).ok()
+}
+
+/// The first number of `/proc/sys/kernel/printk`: messages of a level below it reach the console.
+fn console_level() -> u8 {
+    let mut buffer = [0; 64];
+    let text = files::read_path(c"/proc/sys/kernel/printk", &mut buffer).unwrap_or_default();
+    let digits = text.split(u8::is_ascii_whitespace).next().unwrap_or_default();
+    core::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}

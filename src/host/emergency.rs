@@ -1,0 +1,178 @@
+//! The shell on the console when nothing else is left: no config, a broken one, or `inn.emergency`.
+//!
+//! PID 1 goes on with its duties meanwhile: the event loop watches [`Emergency::pidfd`] and [`Emergency::due_ms`].
+
+use core::ffi::CStr;
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Access, CWD, Mode, OFlags};
+
+use super::console::{Console, Level};
+use super::files;
+use crate::fault::ErrnoWords;
+use crate::limits;
+use crate::plan::Plan;
+use crate::sys::clone::{Flags, Side, clone};
+use crate::sys::exec::{Words, execute};
+use crate::sys::wait::{self, End, Which};
+use crate::sys::{Errno, clock, descriptor, process, signal, terminal};
+
+/// Words of the shell's command, with the null pointer behind.
+const COMMAND: usize = limits::COMMAND_WORDS + 1;
+
+/// Where an image has its shell, and what it is called as.
+const SHELLS: [(&CStr, &[&CStr]); 5] = [
+    (c"/bin/sh", &[c"sh"]),
+    (c"/bin/ash", &[c"ash"]),
+    (c"/bin/bash", &[c"bash"]),
+    (c"/bin/busybox", &[c"busybox", c"sh"]),
+    (c"/usr/bin/busybox", &[c"busybox", c"sh"]),
+];
+
+/// What the shell finds in its environment. The search path has every place that any image uses.
+const ENVIRONMENT: [&CStr; 3] =
+    [c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", c"HOME=/", c"TERM=linux"];
+
+/// The emergency shell: running, or to be offered again.
+#[derive(Debug)]
+pub struct Emergency {
+    shell: Option<OwnedFd>,
+    started_ms: u64,
+    due_ms: Option<u64>,
+    delay_ms: u64,
+}
+
+impl Emergency {
+    /// Starts the shell: the `emergency` command of `plan`, or the first shell that is found. With no shell in the image
+    /// that is said, and looked for again later: something may bring one.
+    #[must_use]
+    pub fn start(console: &Console, plan: Option<&Plan>) -> Emergency {
+        let hint = "emergency shell on the console; `kill -TERM 1` reboots, `kill -USR2 1` switches off";
+        console.say(Level::Error, format_args!("{hint}"));
+        let mut emergency =
+            Emergency { shell: None, started_ms: 0, due_ms: None, delay_ms: limits::EMERGENCY_DELAY_MS.0 };
+        emergency.offer(console, plan);
+        emergency
+    }
+
+    /// Readable when the shell has ended: then [`Emergency::ended`]. None while none runs.
+    #[must_use]
+    pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.shell.as_ref().map(AsFd::as_fd)
+    }
+
+    /// When [`Emergency::offer`] is due, in [`clock::now_ms`]; none while the shell runs.
+    #[must_use]
+    pub fn due_ms(&self) -> Option<u64> {
+        self.due_ms
+    }
+
+    /// Reaps the shell if it has ended, and has it offered again after a while: a longer one each time, unless it was used.
+    pub fn ended(&mut self, console: &Console) {
+        let Some(pidfd) = &self.shell else { return };
+        match wait::reap(Which::PidFd(pidfd.as_fd())) {
+            Ok(None) => return,
+            Ok(Some((_, End::Code(code)))) => {
+                console.say(Level::Info, format_args!("emergency shell ended with code {code}"));
+            }
+            Ok(Some((_, End::Signal(signal)))) => {
+                console.say(Level::Info, format_args!("emergency shell ended by signal {signal}"));
+            }
+            // Somebody else reaped it.
+            Err(_) => {}
+        }
+        self.shell = None;
+        if clock::now_ms().saturating_sub(self.started_ms) > limits::EMERGENCY_DELAY_MS.1 {
+            self.delay_ms = limits::EMERGENCY_DELAY_MS.0;
+        }
+        self.later();
+    }
+
+    /// Starts the shell, if none runs.
+    pub fn offer(&mut self, console: &Console, plan: Option<&Plan>) {
+        if self.shell.is_some() {
+            return;
+        }
+        self.due_ms = None;
+        self.started_ms = clock::now_ms();
+        let mut arguments = Words::new();
+        let Some(path) = command(plan, &mut arguments) else {
+            if self.delay_ms == limits::EMERGENCY_DELAY_MS.0 {
+                console.say(
+                    Level::Error,
+                    format_args!("no emergency shell: this image has no /bin/sh; Ctrl-Alt-Del reboots"),
+                );
+            }
+            return self.later();
+        };
+        match clone(Flags::NONE, None) {
+            Ok(Side::Child) => become_shell(console, path, &arguments),
+            Ok(Side::Parent(_, pidfd)) => self.shell = Some(pidfd),
+            Err(error) => {
+                console.say(Level::Error, format_args!("emergency shell: clone3: {}", words(error)));
+                self.later();
+            }
+        }
+    }
+
+    fn later(&mut self) {
+        self.due_ms = Some(clock::now_ms().saturating_add(self.delay_ms));
+        self.delay_ms = self.delay_ms.saturating_mul(2).min(limits::EMERGENCY_DELAY_MS.1);
+    }
+}
+
+/// The program to run; its words go to `arguments`.
+fn command<'a>(plan: Option<&'a Plan>, arguments: &mut Words<'a, COMMAND>) -> Option<&'a CStr> {
+    let configured = plan
+        .into_iter()
+        .flat_map(|plan| plan.words.get(plan.host.emergency).iter().map(|word| plan.strings.c_str(*word)));
+    let mut path = None;
+    for word in configured {
+        path = path.or(Some(word));
+        // The plan keeps no more words than there is room for.
+        let _ = arguments.push(word);
+    }
+    path.or_else(|| {
+        let (path, words) = SHELLS.iter().find(|(path, _)| rustix::fs::access(*path, Access::EXEC_OK).is_ok())?;
+        for word in *words {
+            let _ = arguments.push(word);
+        }
+        Some(path)
+    })
+}
+
+/// The child's side: a session of its own, with the console as its terminal.
+fn become_shell(console: &Console, path: &CStr, arguments: &Words<COMMAND>) -> ! {
+    let terminal = take_console();
+    // What PID 1 is protected from, its children are not.
+    let _ = files::write_setting(CWD, c"/proc/self/oom_score_adj", b"0");
+    signal::reset_all();
+    let mut environment = Words::<{ ENVIRONMENT.len() + 1 }>::new();
+    for word in ENVIRONMENT {
+        let _ = environment.push(word);
+    }
+    let failed = terminal.and_then(|()| signal::block(signal::Set::NONE)).err();
+    let error = failed.unwrap_or_else(|| execute(path, arguments, &environment));
+    let path = path.to_str().unwrap_or("?");
+    console.say(Level::Error, format_args!("emergency shell {path}: {}", words(error)));
+    process::exit(127)
+}
+
+fn take_console() -> Result<(), Errno> {
+    rustix::process::setsid()?;
+    // Opened anew: PID 1's own console never blocks, a shell's must. Opening a serial line waits for its carrier where
+    // it is asked to, so it is opened without waiting and made to wait only then.
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::open(c"/dev/console", flags, Mode::empty())?;
+    rustix::fs::fcntl_setfl(&file, OFlags::empty())?;
+    // Without job control a shell is still a shell.
+    let _ = terminal::control(file.as_fd());
+    for number in 0..3 {
+        descriptor::place(file.as_fd(), number)?;
+    }
+    Ok(())
+}
+
+fn words(error: Errno) -> ErrnoWords {
+    ErrnoWords(error.raw_os_error() as u16)
+}

@@ -1,0 +1,388 @@
+//! The walk over a config's sections, and `[host]`.
+
+use super::guest::Draft;
+use super::value::{self, Joined, Value, Wrong};
+use super::{At, Guest, GuestId, Kind, Plan, StopStep, Sysctl};
+use crate::config::diagnostic::{Code, Detail, Diagnostic, Near};
+use crate::config::key::{Key, section};
+use crate::config::lexer::{Form, Span};
+use crate::config::{Config, Diagnostics, Section, nearest};
+use crate::limits;
+use crate::text::{List, Text};
+
+/// Kinds of sections that become guests of a plan.
+pub const GUESTS: u8 = section::GUEST | section::SERVICE;
+
+/// What is at hand while a plan is built.
+#[derive(Debug)]
+pub struct Builder<'a> {
+    pub config: &'a Config,
+    pub plan: &'a mut Plan,
+    pub diagnostics: &'a mut Diagnostics,
+    /// The value in hand.
+    pub value: Value,
+    /// `/`, kept once.
+    pub slash: Text,
+    /// `log-size` of `[host]`.
+    pub log_bytes: u64,
+    /// What a guest without `command` runs, once there is one: `/sbin/init`.
+    pub init: List<Text>,
+    /// How a guest of kind os is stopped where it does not say, once there is one.
+    pub stop_os: List<StopStep>,
+    /// The same for the other kinds.
+    pub stop_app: List<StopStep>,
+}
+
+/// See [`Plan::build`].
+pub fn build(config: &Config, plan: &mut Plan, diagnostics: &mut Diagnostics) -> bool {
+    plan.clear();
+    let mut builder = Builder {
+        config,
+        plan,
+        diagnostics,
+        value: Value::new(),
+        slash: Text::EMPTY,
+        log_bytes: limits::LOG_BYTES_DEFAULT,
+        init: List::EMPTY,
+        stop_os: List::EMPTY,
+        stop_app: List::EMPTY,
+    };
+    builder.slash = builder.keep_bytes(b"/", Span::default());
+    builder.files();
+    builder.host();
+    builder.profiles();
+    builder.guests();
+    builder.order();
+    builder.users();
+    builder.diagnostics.sort();
+    builder.diagnostics.is_empty()
+}
+
+impl Builder<'_> {
+    fn files(&mut self) {
+        for file in self.config.files() {
+            let name = self.keep_bytes(file.name.of(self.config.text()), file.name);
+            // The config has no more files than the plan has room for.
+            let _ = self.plan.files.push(name);
+        }
+    }
+
+    fn host(&mut self) {
+        self.plan.host.shutdown_timeout_ms = limits::SHUTDOWN_TIMEOUT_MS;
+        let config = self.config;
+        let Some(section) = config.sections().iter().find(|section| section.kind == section::HOST) else { return };
+        for entry in config.entries(section) {
+            let Some(key) = entry.key else { continue };
+            let asked = &mut self.plan.host.asked[key as usize];
+            let first = *asked == At::NOWHERE;
+            if first {
+                *asked = At::new(entry.file, entry.line);
+            }
+            if key.is_built() && (first || !key.is_list()) && self.take(key, entry.value, Form::Lines) {
+                self.host_key(section, key);
+            }
+        }
+    }
+
+    fn host_key(&mut self, section: &Section, key: Key) {
+        match key {
+            Key::Hostname => {
+                let hostname = value::hostname(self.value.word(0));
+                if self.one_word(hostname).is_some() {
+                    self.plan.host.hostname = self.keep(0);
+                }
+            }
+            Key::LogSize => {
+                let size = value::size(self.value.word(0), LOG_SIZES);
+                if let Some(bytes) = self.one_word(size) {
+                    self.log_bytes = bytes;
+                }
+            }
+            Key::ShutdownTimeout => {
+                let time = value::time(self.value.word(0), (1000, 3_600_000));
+                if let Some(time_ms) = self.one_word(time) {
+                    self.plan.host.shutdown_timeout_ms = time_ms;
+                }
+            }
+            Key::Emergency => {
+                if let Some(command) = self.command() {
+                    self.plan.host.emergency = command;
+                }
+            }
+            Key::Modules => self.modules(section),
+            Key::Sysctl => self.plan.host.sysctls = self.sysctls(section, limits::SYSCTLS, |_| Ok(())),
+            // `include` was carried out when the config was read; the others are not keys of [host].
+            _ => {}
+        }
+    }
+
+    fn modules(&mut self, section: &Section) {
+        let mark = self.plan.words.mark();
+        self.each_value(section, Key::Modules, |builder| {
+            for index in 0..builder.value.len() {
+                let word = builder.value.word(index);
+                let named = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+                if word == b"auto" {
+                    builder.wrong(Code::NotSupported.into(), builder.value.at(index));
+                } else if !word.iter().all(named) || word.is_empty() || word.len() > limits::NAME_BYTES {
+                    builder.wrong(Code::BadModule.into(), builder.value.at(index));
+                } else if builder.plan.words.since(mark).len() == limits::MODULES {
+                    return builder.too_many(index, limits::MODULES, "modules (limits::MODULES)");
+                } else {
+                    let name = builder.keep(index);
+                    builder.push_word(name, index);
+                }
+            }
+        });
+        self.plan.host.modules = self.plan.words.since(mark);
+    }
+
+    fn profiles(&mut self) {
+        let config = self.config;
+        for section in config.sections().iter().filter(|section| section.kind == section::PROFILE) {
+            let mut draft = Draft::NEW;
+            self.draft(section, &mut draft);
+            if self.plan.profiles.push(draft).is_err() {
+                let bound = Detail::Bound(limits::PROFILES as u64, "profiles (limits::PROFILES)");
+                return self.diagnostics.detail(Code::TooMany, section.name, bound);
+            }
+        }
+    }
+
+    fn guests(&mut self) {
+        let config = self.config;
+        for section in config.sections().iter().filter(|section| section.kind & GUESTS != 0) {
+            if self.plan.guests.is_full() {
+                let bound = Detail::Bound(limits::GUESTS as u64, "guests and services (limits::GUESTS)");
+                return self.diagnostics.detail(Code::TooMany, section.name, bound);
+            }
+            let mut draft = self.profile_of(section).unwrap_or(Draft::NEW);
+            draft.guest.name = self.keep_bytes(section.name.of(config.text()), section.name);
+            if section.kind == section::SERVICE {
+                draft.kind = Some(Kind::Service);
+            }
+            self.draft(section, &mut draft);
+            let guest: Guest = self.finish(section, draft);
+            let _ = self.plan.guests.push(guest);
+        }
+    }
+
+    /// The section of guest `id`.
+    pub fn section(&self, id: GuestId) -> Option<&Section> {
+        self.config.sections().iter().find(|section| section.kind & GUESTS != 0 && section.number == id.0)
+    }
+
+    /// Where `section` says `key`, itself or by its profile; where its name stands, if nowhere.
+    pub fn asked_at(&self, section: &Section, key: Key) -> Span {
+        let own = |section: &Section| self.config.entries(section).find(|entry| entry.key == Some(key));
+        let entry = own(section).or_else(|| {
+            let profile = own_profile(self.config, section)?;
+            own(profile)
+        });
+        entry.map_or(section.name, |entry| entry.name)
+    }
+
+    /// Takes a value of `key` in hand; whether it could be.
+    pub fn take(&mut self, key: Key, value: Span, form: Form) -> bool {
+        let bound = match key {
+            Key::Command | Key::Emergency => "words (limits::COMMAND_WORDS)",
+            _ => "words (limits::VALUE_WORDS)",
+        };
+        match self.value.set(self.config.text(), value, form, bound) {
+            // Without words it has been reported already.
+            Ok(()) => self.value.len() > 0,
+            Err((wrong, at)) => {
+                self.wrong(wrong, at);
+                false
+            }
+        }
+    }
+
+    /// Takes each value of `key` in `section` in hand.
+    pub fn each_value(&mut self, section: &Section, key: Key, mut with: impl FnMut(&mut Self)) {
+        let config = self.config;
+        for entry in config.entries(section).filter(|entry| entry.key == Some(key)) {
+            if self.take(key, entry.value, config.form(section)) {
+                with(self);
+            }
+        }
+    }
+
+    /// Reports what is wrong at `at`.
+    pub fn wrong(&mut self, wrong: Wrong, at: Span) {
+        let Wrong { code, detail, near } = wrong;
+        self.diagnostics.add(Diagnostic { code, at, detail, near });
+    }
+
+    /// What a word means; if nothing, that is reported.
+    pub fn checked<T>(&mut self, index: usize, meaning: Result<T, Wrong>) -> Option<T> {
+        match meaning {
+            Ok(meaning) => Some(meaning),
+            Err(wrong) => {
+                self.wrong(wrong, self.value.at(index));
+                None
+            }
+        }
+    }
+
+    /// What the only word means.
+    pub fn one_word<T>(&mut self, meaning: Result<T, Wrong>) -> Option<T> {
+        let meaning = self.checked(0, meaning)?;
+        self.is_one_word().then_some(meaning)
+    }
+
+    /// Whether the value has one word; more are reported.
+    pub fn is_one_word(&mut self) -> bool {
+        self.has_words(1)
+    }
+
+    /// Whether the value has no more than `count` words; more are reported.
+    pub fn has_words(&mut self, count: usize) -> bool {
+        if self.value.len() <= count {
+            return true;
+        }
+        let code = if count == 1 { Code::OneWord } else { Code::WordTooMany };
+        self.wrong(code.into(), self.value.at(count));
+        false
+    }
+
+    /// Keeps word number `index`.
+    pub fn keep(&mut self, index: usize) -> Text {
+        match self.plan.strings.add(self.value.word(index)) {
+            Ok(text) => text,
+            Err(_) => {
+                self.too_many(index, limits::STRINGS_BYTES, "bytes of strings (limits::STRINGS_BYTES)");
+                Text::EMPTY
+            }
+        }
+    }
+
+    /// Keeps other bytes.
+    pub fn keep_bytes(&mut self, bytes: &[u8], at: Span) -> Text {
+        self.plan.strings.add(bytes).unwrap_or_else(|_| {
+            let bound = Detail::Bound(limits::STRINGS_BYTES as u64, "bytes of strings (limits::STRINGS_BYTES)");
+            self.diagnostics.detail(Code::TooMany, at, bound);
+            Text::EMPTY
+        })
+    }
+
+    /// Keeps `text` as one more of the list that is being gathered.
+    pub fn push_word(&mut self, text: Text, index: usize) {
+        if self.plan.words.push(text).is_err() {
+            self.too_many(index, limits::WORDS, "words in all commands and environments (limits::WORDS)");
+        }
+    }
+
+    /// Reports that word number `index` is over a bound.
+    pub fn too_many(&mut self, index: usize, bound: usize, what: &'static str) {
+        self.wrong(Wrong::detail(Code::TooMany, Detail::Bound(bound as u64, what)), self.value.at(index));
+    }
+
+    /// The value as a program and its arguments.
+    pub fn command(&mut self) -> Option<List<Text>> {
+        // A name without a slash is looked for in PATH.
+        if self.value.word(0).contains(&b'/') || self.value.word(0).is_empty() {
+            self.checked(0, value::path(self.value.word(0)))?;
+        }
+        let mark = self.plan.words.mark();
+        for index in 0..self.value.len() {
+            let text = self.keep(index);
+            self.push_word(text, index);
+        }
+        Some(self.plan.words.since(mark))
+    }
+
+    /// The kernel settings of `section`, at most `bound`, each of which `may` be set there.
+    pub fn sysctls(&mut self, section: &Section, bound: usize, may: fn(&[u8]) -> Result<(), Code>) -> List<Sysctl> {
+        let mark = self.plan.sysctls.mark();
+        self.each_value(section, Key::Sysctl, |builder| {
+            let mut path = Joined::new();
+            if let Err(code) = sysctl_path(builder.value.word(0), &mut path).and_then(|()| may(&path)) {
+                return builder.wrong(code.into(), builder.value.at(0));
+            }
+            if builder.value.len() < 2 {
+                let missing = Wrong::detail(Code::WordMissing, Detail::Words("a name and its value"));
+                return builder.wrong(missing, builder.value.at(0));
+            }
+            let since = builder.plan.sysctls.since(mark);
+            let strings = &builder.plan.strings;
+            if builder.plan.sysctls.get(since).iter().any(|other| strings.bytes(other.path) == path.as_slice()) {
+                return builder.wrong(Code::WordTwice.into(), builder.value.at(0));
+            }
+            if since.len() == bound {
+                return builder.too_many(0, bound, "kernel settings (limits::SYSCTLS)");
+            }
+            let path = builder.keep_bytes(&path, builder.value.span);
+            let value = builder.keep_joined(1);
+            if builder.plan.sysctls.push(Sysctl { path, value }).is_err() {
+                builder.too_many(0, 2 * limits::GUESTS, "kernel settings in all (twice limits::GUESTS)");
+            }
+        });
+        self.plan.sysctls.since(mark)
+    }
+
+    /// Keeps the words from number `first` on as one text.
+    pub fn keep_joined(&mut self, first: usize) -> Text {
+        let mut joined = Joined::new();
+        self.value.join(first, &mut joined);
+        self.keep_bytes(&joined, self.value.span)
+    }
+
+    /// The guest or service that word number `index` names.
+    pub fn reference(&mut self, index: usize) -> Option<GuestId> {
+        let sections = self.config.sections().iter().filter(|section| section.kind & GUESTS != 0);
+        let found = self.named(index, sections, Code::UnknownGuest)?;
+        Some(GuestId(found))
+    }
+
+    /// The number of the section, of `sections`, that word number `index` names; if there is none, that is reported.
+    pub fn named<'s>(
+        &mut self,
+        index: usize,
+        sections: impl Iterator<Item = &'s Section> + Clone,
+        code: Code,
+    ) -> Option<u16> {
+        let text = self.config.text();
+        let word = self.value.word(index);
+        if let Some(section) = sections.clone().find(|section| section.name.of(text) == word) {
+            return Some(section.number);
+        }
+        // It may be in the file that could not be read.
+        if !self.config.is_incomplete() {
+            let near = nearest(word, sections.map(|section| (section.name, section.name.of(text))));
+            let near = near.map_or(Near::Nothing, Near::Text);
+            self.wrong(Wrong { near, ..code.into() }, self.value.at(index));
+        }
+        None
+    }
+}
+
+/// Sizes of a log.
+pub const LOG_SIZES: (u64, u64) = (4096, limits::LOG_BYTES_MAX);
+
+/// The profile that `section` takes.
+pub fn own_profile<'c>(config: &'c Config, section: &Section) -> Option<&'c Section> {
+    let entry = config.entries(section).find(|entry| entry.key == Some(Key::Profile))?;
+    let name = entry.value.of(config.text());
+    config.sections().iter().find(|other| other.kind == section::PROFILE && other.name.of(config.text()) == name)
+}
+
+/// `net.ipv4.ip_forward` or `net/ipv4/ip_forward` as a path below /proc/sys. Where the first separator is a dot, dots
+/// and slashes change places, so that `net.ipv4.conf.eth0/1.forwarding` can be said (sysctl.d(5)).
+fn sysctl_path(name: &[u8], path: &mut Joined) -> Result<(), Code> {
+    let dotted = name.iter().find(|byte| matches!(byte, b'.' | b'/')) == Some(&b'.');
+    for byte in name {
+        let byte = match byte {
+            b'.' if dotted => b'/',
+            b'/' if dotted => b'.',
+            byte if byte.is_ascii_graphic() => *byte,
+            _ => return Err(Code::NotSysctl),
+        };
+        path.push(byte).map_err(|_| Code::NotSysctl)?;
+    }
+    let mut parts = path.split(|byte| *byte == b'/');
+    if !path.contains(&b'/') || parts.any(|part| matches!(part, b"" | b"." | b"..")) {
+        return Err(Code::NotSysctl);
+    }
+    Ok(())
+}

@@ -1,0 +1,614 @@
+//! The keys of a guest, their defaults, and what must agree.
+
+use super::build::{Builder, LOG_SIZES};
+use super::value::{self, Wrong};
+use super::{Asked, At, Guest, GuestId, Kind, Layer, Limits, Network, Ready, Restart, Rlimit, StopStep, User, Users};
+use crate::config::Section;
+use crate::config::diagnostic::{Code, Detail, Unit};
+use crate::config::key::{Key, section};
+use crate::config::lexer::Span;
+use crate::limits;
+use crate::text::{List, Text};
+
+/// A guest as far as its keys say; a profile is one too.
+#[derive(Clone, Copy, Debug)]
+pub struct Draft {
+    pub guest: Guest,
+    pub kind: Option<Kind>,
+    ephemeral: Option<bool>,
+    readonly: Option<bool>,
+}
+
+impl Draft {
+    /// Nothing said.
+    pub const NEW: Draft = Draft {
+        guest: Guest {
+            name: Text::EMPTY,
+            kind: Kind::App,
+            description: Text::EMPTY,
+            root: Text::EMPTY,
+            layer: Layer::Shared,
+            command: List::EMPTY,
+            env: List::EMPTY,
+            user: User { uid: 0, gid: 0 },
+            groups: List::EMPTY,
+            directory: Text::EMPTY,
+            hostname: Text::EMPTY,
+            tty: Text::EMPTY,
+            limits: Limits {
+                memory_bytes: None,
+                memory_high_bytes: None,
+                memory_low_bytes: None,
+                swap_bytes: None,
+                cpus_milli: None,
+                cpu_weight: None,
+                cpuset: Text::EMPTY,
+                processes: limits::PROCESSES_DEFAULT,
+                oom_score: 0,
+                oom_group: false,
+            },
+            rlimits: List::EMPTY,
+            sysctls: List::EMPTY,
+            users: Some(AUTO),
+            network: Network::None,
+            after: List::EMPTY,
+            wants: List::EMPTY,
+            autostart: true,
+            restart: Restart::OnFailure,
+            restart_delay_ms: limits::RESTART_DELAY_MS,
+            ready: Ready::Exec,
+            stop: List::EMPTY,
+            log_bytes: 0,
+            asked: [At::NOWHERE; Key::COUNT],
+            before: List::EMPTY,
+            users_given: false,
+        },
+        kind: None,
+        ephemeral: None,
+        readonly: None,
+    };
+}
+
+/// A range of users that is still to be chosen.
+pub const AUTO: Users = Users { base: 0, count: limits::USER_RANGE };
+
+/// The greatest user number; the one above it means "none" (setresuid(2)).
+pub const USER_MAX: u64 = u32::MAX as u64 - 1;
+
+/// Less cannot hold one process.
+const MEMORY_MIN: u64 = 64 << 10;
+/// The kernel counts in a long; whole T, so that the bound reads well.
+const MEMORY_MAX: u64 = (i64::MAX as u64) >> 40 << 40;
+/// From one millisecond of a tenth of a second (the kernel's least quota) to more CPUs than there are.
+const CPUS_MILLI: (u64, u64) = (10, 8_192_000);
+/// What the kernel allows (PID_MAX_LIMIT).
+const PROCESSES_MAX: u64 = 1 << 22;
+/// Times that a config may ask for.
+const TIMES: (u64, u64) = (1, 86_400_000);
+/// Descriptors that `ready = fd N` may name: those above standard error.
+const READY_FDS: (u64, u64) = (3, 255);
+
+fn is_set(asked: &Asked, key: Key) -> bool {
+    asked[key as usize] != At::NOWHERE
+}
+
+impl Builder<'_> {
+    /// The profile that a guest takes, as a draft to go on with.
+    pub fn profile_of(&mut self, section: &Section) -> Option<Draft> {
+        let config = self.config;
+        let entry = config.entries(section).find(|entry| entry.key == Some(Key::Profile))?;
+        if !self.take(Key::Profile, entry.value, config.form(section)) || !self.is_one_word() {
+            return None;
+        }
+        let profiles = config.sections().iter().filter(|section| section.kind == section::PROFILE);
+        let number = self.named(0, profiles, Code::UnknownProfile)?;
+        let draft = self.plan.profiles.get(usize::from(number)).copied()?;
+        if section.kind == section::SERVICE {
+            let alien = |key: &&Key| is_set(&draft.guest.asked, **key) && key.sections() & section::SERVICE == 0;
+            for key in Key::ALL.iter().filter(alien) {
+                self.wrong(Wrong::detail(Code::ProfileKey, Detail::Key(*key)), self.value.at(0));
+            }
+        }
+        Some(draft)
+    }
+
+    /// Takes the keys of `section` over into `draft`. A list replaces that of the profile.
+    pub fn draft(&mut self, section: &Section, draft: &mut Draft) {
+        let config = self.config;
+        let mut seen = [false; Key::COUNT];
+        for entry in config.entries(section) {
+            let Some(key) = entry.key else { continue };
+            let first = !core::mem::replace(&mut seen[key as usize], true);
+            if first {
+                draft.guest.asked[key as usize] = At::new(entry.file, entry.line);
+            }
+            if !key.is_built() || key.is_list() && !first {
+                continue;
+            }
+            if key.is_list() {
+                self.list(section, key, &mut draft.guest);
+            } else if self.take(key, entry.value, config.form(section)) {
+                self.key(key, draft);
+            }
+        }
+    }
+
+    fn key(&mut self, key: Key, draft: &mut Draft) {
+        let guest = &mut draft.guest;
+        match key {
+            Key::Kind => {
+                let kind = value::choice(self.value.word(0), &["os", "app"]);
+                if let Some(kind) = self.one_word(kind) {
+                    draft.kind = Some(if kind == 0 { Kind::Os } else { Kind::App });
+                }
+            }
+            Key::Ephemeral => draft.ephemeral = self.yes(),
+            Key::Readonly => draft.readonly = self.yes(),
+            Key::OomGroup => guest.limits.oom_group = self.yes().unwrap_or_default(),
+            Key::Autostart => guest.autostart = self.yes().unwrap_or_default(),
+            Key::Root => {
+                guest.root = self.path();
+                if self.value.word(0).iter().all(|byte| *byte == b'/') {
+                    self.wrong(Code::HostRoot.into(), self.value.at(0));
+                }
+            }
+            Key::Directory => guest.directory = self.path(),
+            Key::Tty => guest.tty = self.path(),
+            Key::Command => guest.command = self.command().unwrap_or_default(),
+            Key::Description => guest.description = self.keep_joined(0),
+            Key::Hostname => {
+                let hostname = value::hostname(self.value.word(0));
+                if self.one_word(hostname).is_some() {
+                    guest.hostname = self.keep(0);
+                }
+            }
+            Key::Cpuset => {
+                let cpuset = value::cpuset(self.value.word(0));
+                if self.one_word(cpuset).is_some() {
+                    guest.limits.cpuset = self.keep(0);
+                }
+            }
+            Key::User => guest.user = self.user().unwrap_or_default(),
+            Key::Memory => guest.limits.memory_bytes = self.size(MEMORY_MIN),
+            Key::MemoryHigh => guest.limits.memory_high_bytes = self.size(MEMORY_MIN),
+            Key::MemoryLow => guest.limits.memory_low_bytes = self.size(0),
+            Key::GuestSwap => guest.limits.swap_bytes = self.size(0),
+            Key::Cpus => {
+                let cpus = value::cpus(self.value.word(0), CPUS_MILLI);
+                guest.limits.cpus_milli = self.one_word(cpus).map(|cpus| cpus as u32);
+            }
+            Key::CpuWeight => guest.limits.cpu_weight = self.number((1, 10_000)).map(|weight| weight as u16),
+            Key::Processes => {
+                if let Some(processes) = self.number((1, PROCESSES_MAX)) {
+                    guest.limits.processes = processes as u32;
+                }
+            }
+            Key::OomScore => {
+                let score = value::signed(self.value.word(0), 1000);
+                guest.limits.oom_score = self.one_word(score).unwrap_or_default() as i16;
+            }
+            Key::Userns => {
+                guest.users = self.userns();
+                guest.users_given = guest.users.is_some_and(|users| users != AUTO);
+            }
+            Key::Restart => {
+                let choice = value::choice(self.value.word(0), &["never", "on-failure", "always"]);
+                guest.restart = match self.one_word(choice) {
+                    Some(0) => Restart::Never,
+                    Some(2) => Restart::Always,
+                    _ => Restart::OnFailure,
+                };
+            }
+            Key::RestartDelay => {
+                if let Some(delay_ms) = self.restart_delay() {
+                    guest.restart_delay_ms = delay_ms;
+                }
+            }
+            Key::Ready => guest.ready = self.ready().unwrap_or(Ready::Exec),
+            Key::Stop => guest.stop = self.stop(),
+            Key::Log => guest.log_bytes = self.log().unwrap_or_default(),
+            // `profile` was taken before; the others are lists, or not keys of a guest.
+            _ => {}
+        }
+    }
+
+    fn yes(&mut self) -> Option<bool> {
+        let yes = value::yes(self.value.word(0));
+        self.one_word(yes)
+    }
+
+    fn number(&mut self, range: (u64, u64)) -> Option<u64> {
+        let number = value::number(self.value.word(0), range);
+        self.one_word(number)
+    }
+
+    fn size(&mut self, least: u64) -> Option<u64> {
+        let size = value::size(self.value.word(0), (least, MEMORY_MAX));
+        self.one_word(size)
+    }
+
+    fn path(&mut self) -> Text {
+        let path = value::path(self.value.word(0));
+        if self.one_word(path).is_some() { self.keep(0) } else { Text::EMPTY }
+    }
+
+    fn user(&mut self) -> Option<User> {
+        let user = match value::pair(self.value.word(0)) {
+            Some((uid, gid)) => {
+                let gid = gid.unwrap_or(uid);
+                let fits = uid <= USER_MAX && gid <= USER_MAX;
+                let range = Detail::Range(0, USER_MAX, Unit::Count);
+                fits.then_some(User { uid: uid as u32, gid: gid as u32 }).ok_or(Wrong::detail(Code::OutOfRange, range))
+            }
+            None => Err(Code::NotUser.into()),
+        };
+        self.one_word(user)
+    }
+
+    fn userns(&mut self) -> Option<Users> {
+        /// The host's own users are below.
+        const BASE_MIN: u64 = limits::USER_RANGE as u64;
+        let users = match self.value.word(0) {
+            b"auto" => Ok(Some(AUTO)),
+            b"none" => Ok(None),
+            word => match value::pair(word) {
+                Some((base, _)) if base < BASE_MIN => Err(Code::HostUsers.into()),
+                Some((base, Some(count))) => {
+                    let end = base.saturating_add(count);
+                    let range = Detail::Words("the users end before 4294967295, and there is at least one");
+                    let users = Users { base: base as u32, count: count as u32 };
+                    (count > 0 && end <= USER_MAX + 1)
+                        .then_some(Some(users))
+                        .ok_or(Wrong::detail(Code::OutOfRange, range))
+                }
+                _ => Err(Code::NotUsers.into()),
+            },
+        };
+        self.one_word(users).flatten()
+    }
+
+    fn restart_delay(&mut self) -> Option<(u64, u64)> {
+        let from = value::time(self.value.word(0), TIMES);
+        let from = self.checked(0, from)?;
+        let to = match self.value.len() {
+            1 => from.max(limits::RESTART_DELAY_MS.1),
+            _ => {
+                let to = value::time(self.value.word(1), (from, TIMES.1));
+                self.checked(1, to)?
+            }
+        };
+        self.has_words(2).then_some((from, to))
+    }
+
+    fn ready(&mut self) -> Option<Ready> {
+        let index = value::choice(self.value.word(0), &["exec", "fd", "notify", "port", "file", "command"]);
+        match self.checked(0, index)? {
+            0 => self.is_one_word().then_some(Ready::Exec),
+            1 if self.value.len() < 2 => {
+                self.wrong(Wrong::detail(Code::WordMissing, Detail::Words("fd and its number")), self.value.at(0));
+                None
+            }
+            1 => {
+                let number = value::number(self.value.word(1), READY_FDS);
+                let fd = self.checked(1, number)? as u8;
+                self.has_words(2).then_some(Ready::Fd(fd))
+            }
+            _ => {
+                self.wrong(Code::NotSupported.into(), self.value.at(0));
+                None
+            }
+        }
+    }
+
+    fn log(&mut self) -> Option<u64> {
+        let word = self.value.word(0);
+        if word == b"off" {
+            return self.is_one_word().then_some(0);
+        }
+        if word == b"kmsg" || word.first() == Some(&b'/') {
+            self.wrong(Code::NotSupported.into(), self.value.at(0));
+            return None;
+        }
+        let size = value::size(word, LOG_SIZES);
+        self.one_word(size)
+    }
+
+    fn stop(&mut self) -> List<StopStep> {
+        let mark = self.plan.stop_steps.mark();
+        let mut index = 0;
+        while index < self.value.len() {
+            let signal = value::signal(self.value.word(index));
+            let Some(signal) = self.checked(index, signal) else { break };
+            let kill = i32::from(signal) == libc::SIGKILL;
+            let mut timeout_ms = if kill { 0 } else { limits::STOP_TIMEOUT_MS };
+            let named_at = index;
+            index += 1;
+            if value::is_time(self.value.word(index)) {
+                let time = value::time(self.value.word(index), TIMES);
+                timeout_ms = self.checked(index, time).unwrap_or_default();
+                index += 1;
+            } else if !kill && index < self.value.len() {
+                self.wrong(Code::StopTime.into(), self.value.at(named_at));
+            }
+            if kill && index < self.value.len() {
+                self.wrong(Code::StopAfterKill.into(), self.value.at(index));
+                break;
+            }
+            if self.plan.stop_steps.since(mark).len() == limits::STOP_STEPS {
+                self.too_many(named_at, limits::STOP_STEPS, "steps (limits::STOP_STEPS)");
+                break;
+            }
+            self.push_stop_step(StopStep { signal, timeout_ms }, self.value.at(named_at));
+        }
+        self.plan.stop_steps.since(mark)
+    }
+
+    fn push_stop_step(&mut self, step: StopStep, at: Span) {
+        if self.plan.stop_steps.push(step).is_err() {
+            let bound = Detail::Bound(2 * limits::GUESTS as u64, "steps of stop in all (twice limits::GUESTS)");
+            self.diagnostics.detail(Code::TooMany, at, bound);
+        }
+    }
+
+    fn list(&mut self, section: &Section, key: Key, guest: &mut Guest) {
+        match key {
+            Key::Env => guest.env = self.env(section),
+            Key::Groups => guest.groups = self.groups(section),
+            Key::Rlimit => guest.rlimits = self.rlimits(section),
+            Key::Sysctl => guest.sysctls = self.sysctls(section, limits::SYSCTLS, guest_may_set),
+            Key::After => guest.after = self.references(section, key),
+            Key::Before => guest.before = self.references(section, key),
+            Key::Wants => guest.wants = self.references(section, key),
+            Key::Network => guest.network = self.network(section),
+            // The other lists are not keys of a guest.
+            _ => {}
+        }
+    }
+
+    fn env(&mut self, section: &Section) -> List<Text> {
+        let mark = self.plan.words.mark();
+        self.each_value(section, Key::Env, |builder| {
+            for index in 0..builder.value.len() {
+                let word = builder.value.word(index);
+                let name = word.split(|byte| *byte == b'=').next().unwrap_or_default();
+                let since = builder.plan.words.since(mark);
+                let strings = &builder.plan.strings;
+                let has_name = |other: &Text| {
+                    strings.bytes(*other).strip_prefix(name).is_some_and(|rest| rest.first() == Some(&b'='))
+                };
+                if name.is_empty() || name.len() == word.len() {
+                    builder.wrong(Code::NotEnv.into(), builder.value.at(index));
+                } else if builder.plan.words.get(since).iter().any(has_name) {
+                    builder.wrong(Code::WordTwice.into(), builder.value.at(index));
+                } else if since.len() == limits::COMMAND_WORDS {
+                    return builder.too_many(index, limits::COMMAND_WORDS, "words (limits::COMMAND_WORDS)");
+                } else {
+                    let text = builder.keep(index);
+                    builder.push_word(text, index);
+                }
+            }
+        });
+        self.plan.words.since(mark)
+    }
+
+    fn groups(&mut self, section: &Section) -> List<u32> {
+        let mark = self.plan.groups.mark();
+        self.each_value(section, Key::Groups, |builder| {
+            for index in 0..builder.value.len() {
+                let number = value::number(builder.value.word(index), (0, USER_MAX));
+                let Some(group) = builder.checked(index, number) else { continue };
+                if builder.plan.groups.since(mark).len() == limits::GROUPS {
+                    return builder.too_many(index, limits::GROUPS, "groups (limits::GROUPS)");
+                }
+                if builder.plan.groups.push(group as u32).is_err() {
+                    return builder.too_many(index, 2 * limits::GUESTS, "groups in all (twice limits::GUESTS)");
+                }
+            }
+        });
+        self.plan.groups.since(mark)
+    }
+
+    fn rlimits(&mut self, section: &Section) -> List<Rlimit> {
+        let mark = self.plan.rlimits.mark();
+        self.each_value(section, Key::Rlimit, |builder| {
+            let resource = value::rlimit(builder.value.word(0));
+            let Some(resource) = builder.checked(0, resource) else { return };
+            if builder.value.len() < 2 {
+                let missing = Wrong::detail(Code::WordMissing, Detail::Words("a name and soft[:hard]"));
+                return builder.wrong(missing, builder.value.at(0));
+            }
+            let pair = value::rlimit_pair(builder.value.word(1));
+            let Some((soft, hard)) = builder.checked(1, pair) else { return };
+            if !builder.has_words(2) {
+                return;
+            }
+            let since = builder.plan.rlimits.since(mark);
+            if builder.plan.rlimits.get(since).iter().any(|other| other.resource == resource) {
+                return builder.wrong(Code::WordTwice.into(), builder.value.at(0));
+            }
+            if builder.plan.rlimits.push(Rlimit { resource, soft, hard }).is_err() {
+                builder.too_many(0, 2 * limits::GUESTS, "per-process limits in all (twice limits::GUESTS)");
+            }
+        });
+        self.plan.rlimits.since(mark)
+    }
+
+    fn references(&mut self, section: &Section, key: Key) -> List<GuestId> {
+        let mark = self.plan.references.mark();
+        self.each_value(section, key, |builder| {
+            for index in 0..builder.value.len() {
+                let Some(id) = builder.reference(index) else { continue };
+                if builder.plan.references.push(id).is_err() {
+                    return builder.too_many(index, limits::DEPENDENCIES, "dependencies (limits::DEPENDENCIES)");
+                }
+            }
+        });
+        self.plan.references.since(mark)
+    }
+
+    fn network(&mut self, section: &Section) -> Network {
+        let mut network = None;
+        self.each_value(section, Key::Network, |builder| {
+            let choice = value::choice(builder.value.word(0), &["none", "host"]);
+            match choice {
+                Ok(_) if network.is_some() => {
+                    builder.wrong(Code::NetworkTwice.into(), builder.value.at(0));
+                }
+                Ok(index) => {
+                    builder.has_words(1);
+                    network = Some(if index == 0 { Network::None } else { Network::Host });
+                }
+                Err(wrong) if builder.value.len() == 1 && wrong.near != crate::config::diagnostic::Near::Nothing => {
+                    builder.wrong(wrong, builder.value.at(0));
+                }
+                Err(_) => builder.wrong(Code::NotSupported.into(), builder.value.at(0)),
+            }
+        });
+        network.unwrap_or(Network::None)
+    }
+
+    /// What was not said, and what must agree.
+    pub fn finish(&mut self, section: &Section, draft: Draft) -> Guest {
+        let Draft { mut guest, kind, ephemeral, readonly } = draft;
+        let run = self.config.is_run(section);
+        guest.kind = match kind {
+            Some(kind) => kind,
+            None => {
+                if !run && !is_set(&guest.asked, Key::Kind) {
+                    self.diagnostics.error(Code::KindMissing, section.name);
+                }
+                Kind::App
+            }
+        };
+        self.root(section, &mut guest, ephemeral, readonly);
+        self.defaults(section, &mut guest, run);
+        self.limits_agree(section, &guest);
+        self.users_agree(section, &guest);
+        if guest.network == Network::Host && guest.kind != Kind::Service {
+            let strings = &self.plan.strings;
+            if self.plan.sysctls.get(guest.sysctls).iter().any(|sysctl| strings.bytes(sysctl.path).starts_with(b"net/"))
+            {
+                let at = self.asked_at(section, Key::Sysctl);
+                self.diagnostics.error(Code::NetSysctl, at);
+            }
+        }
+        guest
+    }
+
+    fn root(&mut self, section: &Section, guest: &mut Guest, ephemeral: Option<bool>, readonly: Option<bool>) {
+        if guest.kind == Kind::Service {
+            return;
+        }
+        if ephemeral == Some(true) && readonly == Some(true) {
+            let at = self.asked_at(section, Key::Readonly);
+            self.diagnostics.detail(Code::Contradiction, at, Detail::Key(Key::Ephemeral));
+        }
+        let own_root = [Key::Root, Key::Template, Key::Image].iter().any(|key| is_set(&guest.asked, *key));
+        let run = self.config.is_run(section);
+        if !own_root && !run {
+            self.diagnostics.error(Code::RootMissing, section.name);
+        }
+        guest.layer = match (ephemeral, readonly) {
+            (Some(true), _) => Layer::Memory,
+            (_, Some(true)) => Layer::ReadOnly,
+            // The host's own root is never written to.
+            _ if !own_root => Layer::Memory,
+            (_, Some(false)) => Layer::Shared,
+            _ if guest.kind == Kind::Os => Layer::Shared,
+            _ => Layer::ReadOnly,
+        };
+    }
+
+    fn defaults(&mut self, section: &Section, guest: &mut Guest, run: bool) {
+        let asked = guest.asked;
+        if guest.directory.is_empty() {
+            guest.directory = self.slash;
+        }
+        if guest.kind == Kind::Service {
+            guest.users = None;
+        } else if guest.hostname.is_empty() {
+            guest.hostname = guest.name;
+        }
+        if !is_set(&asked, Key::Command) {
+            if guest.kind == Kind::Os {
+                guest.command = self.init();
+            } else {
+                self.diagnostics.error(Code::CommandMissing, section.name);
+            }
+        }
+        if run && !is_set(&asked, Key::Restart) {
+            guest.restart = Restart::Never;
+        }
+        if !is_set(&asked, Key::Stop) {
+            guest.stop = self.default_stop(guest.kind);
+        }
+        if !guest.tty.is_empty() {
+            if guest.log_bytes > 0 {
+                let at = self.asked_at(section, Key::Log);
+                self.diagnostics.detail(Code::Contradiction, at, Detail::Key(Key::Tty));
+            }
+        } else if !is_set(&asked, Key::Log) {
+            guest.log_bytes = self.log_bytes;
+        }
+    }
+
+    fn init(&mut self) -> List<Text> {
+        if self.init.is_empty() {
+            let text = self.keep_bytes(b"/sbin/init", Span::default());
+            self.init = self.plan.words.add(&[text]).unwrap_or_default();
+        }
+        self.init
+    }
+
+    fn default_stop(&mut self, kind: Kind) -> List<StopStep> {
+        /// SIGRTMIN+3: power off (systemd.io/CONTAINER_INTERFACE).
+        const POWER_OFF: u8 = 37;
+        let (kept, signal, timeout_ms) = match kind {
+            Kind::Os => (&mut self.stop_os, POWER_OFF, limits::STOP_TIMEOUT_OS_MS),
+            Kind::App | Kind::Service => (&mut self.stop_app, libc::SIGTERM as u8, limits::STOP_TIMEOUT_MS),
+        };
+        if kept.is_empty() {
+            let kill = StopStep { signal: libc::SIGKILL as u8, timeout_ms: 0 };
+            *kept = self.plan.stop_steps.add(&[StopStep { signal, timeout_ms }, kill]).unwrap_or_default();
+        }
+        *kept
+    }
+
+    fn limits_agree(&mut self, section: &Section, guest: &Guest) {
+        let Some(memory) = guest.limits.memory_bytes else { return };
+        let others =
+            [(Key::MemoryHigh, guest.limits.memory_high_bytes), (Key::MemoryLow, guest.limits.memory_low_bytes)];
+        for (key, bytes) in others {
+            if bytes.is_some_and(|bytes| bytes > memory) {
+                let at = self.asked_at(section, key);
+                self.diagnostics.detail(Code::AboveMemory, at, Detail::Bytes(memory));
+            }
+        }
+    }
+
+    fn users_agree(&mut self, section: &Section, guest: &Guest) {
+        let Some(users) = guest.users else { return };
+        let outside = Detail::Bound(users.count.into(), "users");
+        if guest.user.uid >= users.count || guest.user.gid >= users.count {
+            let at = self.asked_at(section, Key::User);
+            self.diagnostics.detail(Code::UserOutside, at, outside);
+        }
+        if self.plan.groups.get(guest.groups).iter().any(|group| *group >= users.count) {
+            let at = self.asked_at(section, Key::Groups);
+            self.diagnostics.detail(Code::UserOutside, at, outside);
+        }
+    }
+}
+
+/// Whether a guest has its own of this kernel setting: those of a network, IPC or mount namespace (sysctl(8),
+/// ipc_namespaces(7), mq_overview(7)).
+fn guest_may_set(path: &[u8]) -> Result<(), Code> {
+    const OWN: &[&[u8]] = &[b"net/", b"kernel/msg", b"kernel/shm", b"fs/mqueue/"];
+    if path == b"kernel/hostname" {
+        return Err(Code::HostnameSysctl);
+    }
+    if path == b"kernel/sem" || OWN.iter().any(|prefix| path.starts_with(prefix)) {
+        return Ok(());
+    }
+    Err(Code::GuestSysctl)
+}

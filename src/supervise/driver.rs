@@ -1,0 +1,829 @@
+//! The table of guests, and what carries the actions of [`super::state`] out.
+//!
+//! A guest is watched by up to six descriptors; each of its functions below may be called at any time, also when
+//! nothing has happened there, and never blocks. That makes a lost or stale event harmless.
+
+use core::ffi::CStr;
+use core::fmt;
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+use super::journal::Journal;
+use super::order::{self, Set};
+use super::poll::{Interest, Part, Poll, Source};
+use super::ring::{APPEND_BYTES, Ring};
+use super::state::{Action, Actions, Event, Exit, Machine, Notice, Policy, State};
+use crate::fault::{Fault, Step};
+use crate::guest::cgroup::Base;
+use crate::guest::{self, Report, Stdio};
+use crate::limits;
+use crate::plan::{Guest, GuestId, Kind, Plan};
+use crate::sys::signal;
+use crate::sys::wait::{self, End, Which};
+
+const KILL: u8 = libc::SIGKILL as u8;
+/// A helper that was killed may have made a process that it could not report; it is looked for after so long.
+const SWEEP_MS: u64 = 1_000;
+/// What a pipe or a terminal may hold when its last writer is gone: so many reads, at most.
+const LAST_READS: usize = 32;
+
+/// Every guest's running part.
+#[derive(Debug)]
+pub struct Table {
+    slots: heapless::Vec<Slot, { limits::GUESTS }>,
+    // Apart from the slots, so that looking through them touches few pages.
+    /// When each guest's time-out is due; 0 for never.
+    deadlines_ms: [u64; limits::GUESTS],
+    /// Each guest's first process; 0 for none.
+    pids: [u32; limits::GUESTS],
+}
+
+impl Table {
+    /// A table without guests; all zero, so that a static one takes no room in the file.
+    #[must_use]
+    pub const fn new() -> Table {
+        Table { slots: heapless::Vec::new(), deadlines_ms: [0; limits::GUESTS], pids: [0; limits::GUESTS] }
+    }
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// One guest.
+#[derive(Debug, Default)]
+struct Slot {
+    machine: Machine,
+    ring: Option<Ring>,
+    helper: Option<OwnedFd>,
+    reports: Option<OwnedFd>,
+    process: Option<OwnedFd>,
+    cgroup: Option<OwnedFd>,
+    output: Option<OwnedFd>,
+    ready: Option<OwnedFd>,
+    /// Whether `output` is a terminal: its reader waits for more than one end of it.
+    is_terminal: bool,
+    /// When its first process was heard of.
+    born_ms: u64,
+    /// Fail counters of the runs before this one.
+    oom_kills: u32,
+    processes_refused: u32,
+}
+
+/// A guest as it is now, but for what its cgroup says.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// Where it is in its life.
+    pub machine: Machine,
+    /// Its first process; 0 for none.
+    pub pid: u32,
+    /// When that was made.
+    pub born_ms: u64,
+    /// Fail counters of earlier runs.
+    pub oom_kills: u32,
+    /// See `oom_kills`.
+    pub processes_refused: u32,
+}
+
+/// Carries actions out.
+#[derive(Debug)]
+pub struct Driver<'a> {
+    plan: &'static Plan,
+    base: Base,
+    table: &'static mut Table,
+    poll: &'a Poll,
+    /// Where people are told.
+    pub journal: Journal<'a>,
+    /// Whose state has changed since somebody asked.
+    news: Set,
+    /// A guest waits whose dependencies must be looked at.
+    look_at_waiting: bool,
+    helpers: usize,
+    sweep_at_ms: Option<u64>,
+}
+
+impl<'a> Driver<'a> {
+    /// A driver for the guests of `plan`, all down, whose cgroups are below `base`.
+    pub fn new(
+        plan: &'static Plan,
+        base: Base,
+        table: &'static mut Table,
+        poll: &'a Poll,
+        journal: Journal<'a>,
+    ) -> Driver<'a> {
+        while table.slots.len() < plan.guests.len() && table.slots.push(Slot::default()).is_ok() {}
+        Driver {
+            plan,
+            base,
+            table,
+            poll,
+            journal,
+            news: Set::EMPTY,
+            look_at_waiting: false,
+            helpers: 0,
+            sweep_at_ms: None,
+        }
+    }
+
+    /// Kills and removes what an earlier supervisor left in the cgroups of these guests. A guest that cannot be cleared
+    /// now is cleared, or refused, when it starts.
+    pub fn clear_leftovers(&mut self) {
+        for id in self.ids() {
+            let Some(name) = self.name(id) else { continue };
+            if self.base.is_populated(name) == Ok(true) {
+                let _ = self.base.kill(name);
+            }
+            let _ = self.base.remove(name);
+        }
+    }
+
+    /// Every guest.
+    pub fn ids(&self) -> impl Iterator<Item = GuestId> + use<> {
+        order::ids(self.table.slots.len())
+    }
+
+    /// The plan that is being carried out.
+    #[must_use]
+    pub fn plan(&self) -> &'static Plan {
+        self.plan
+    }
+
+    /// The cgroup below which the guests' are.
+    #[must_use]
+    pub fn base(&self) -> &Base {
+        &self.base
+    }
+
+    /// Where the config has the key that `fault` is about.
+    #[must_use]
+    pub fn place(&self, guest: &Guest, fault: Fault) -> Option<(&'static str, u32)> {
+        let key = fault.step.key()?;
+        self.plan.place(*guest.asked.get(key as usize)?)
+    }
+
+    /// What the plan says about a guest.
+    #[must_use]
+    pub fn guest(&self, id: GuestId) -> Option<&'static Guest> {
+        self.plan.guests.get(index(id))
+    }
+
+    /// How a guest is now.
+    #[must_use]
+    pub fn now(&self, id: GuestId) -> Option<Now> {
+        let slot = self.slot(id)?;
+        Some(Now {
+            machine: slot.machine,
+            pid: self.pid(id),
+            born_ms: slot.born_ms,
+            oom_kills: slot.oom_kills,
+            processes_refused: slot.processes_refused,
+        })
+    }
+
+    /// The state of a guest; Down for one that does not exist.
+    #[must_use]
+    pub fn state(&self, id: GuestId) -> State {
+        self.slot(id).map_or(State::Down, |slot| slot.machine.state())
+    }
+
+    /// Whether nothing of a guest exists.
+    #[must_use]
+    pub fn is_down(&self, id: GuestId) -> bool {
+        self.slot(id).is_none_or(|slot| slot.machine.is_down())
+    }
+
+    /// The guest that a waiting one waits for; nothing for one that does not wait.
+    #[must_use]
+    pub fn waits_for(&self, id: GuestId) -> Option<GuestId> {
+        let after = after(self.plan, id);
+        (self.state(id) == State::Waiting)
+            .then(|| order::waits_for(after, |other| self.state(other) == State::Ready))
+            .flatten()
+    }
+
+    /// The pidfd of a guest's first process, while its program runs.
+    #[must_use]
+    pub fn process(&self, id: GuestId) -> Option<BorrowedFd<'_>> {
+        Some(self.slot(id)?.process.as_ref()?.as_fd())
+    }
+
+    /// A guest's output; nothing where there is none yet.
+    #[must_use]
+    pub fn ring(&self, id: GuestId) -> Option<&Ring> {
+        self.slot(id)?.ring.as_ref()
+    }
+
+    /// Those whose state has changed since the last call.
+    pub fn take_news(&mut self) -> Set {
+        core::mem::replace(&mut self.news, Set::EMPTY)
+    }
+
+    /// Starts `id` and all that it wants.
+    pub fn start(&mut self, id: GuestId, now_ms: u64) {
+        let plan = self.plan;
+        let mut wanted = order::wanted_with(id, |id| wants(plan, id));
+        while let Some(id) = wanted.take_first() {
+            self.feed(id, Event::Start, now_ms);
+        }
+    }
+
+    /// Those that may be stopped now when all are to go down.
+    #[must_use]
+    pub fn may_stop(&self) -> Set {
+        let plan = self.plan;
+        order::may_stop(self.table.slots.len(), |id| after(plan, id), |id| self.is_down(id))
+    }
+
+    /// When something is due by time alone; nothing for never.
+    #[must_use]
+    pub fn next_deadline_ms(&self) -> Option<u64> {
+        let deadlines = self.table.deadlines_ms.iter().take(self.table.slots.len());
+        deadlines.copied().filter(|&deadline| deadline != 0).chain(self.sweep_at_ms).min()
+    }
+
+    /// Takes one event of a guest, and carries out what follows from it.
+    pub fn feed(&mut self, id: GuestId, event: Event, now_ms: u64) {
+        let mut next = Some(event);
+        while let Some(event) = next.take() {
+            for action in self.step(id, event, now_ms) {
+                // At most one action of an event has an answer at once.
+                if let Some(answer) = self.act(id, action, now_ms) {
+                    next = Some(answer);
+                }
+            }
+        }
+    }
+
+    /// Starts waiting guests whose dependencies are ready: so many in a turn, and so many at a time. Whether it should be
+    /// called again soon.
+    pub fn start_waiting(&mut self, now_ms: u64) -> bool {
+        if !core::mem::take(&mut self.look_at_waiting) {
+            return false;
+        }
+        let mut started = 0;
+        for id in self.ids() {
+            if self.state(id) != State::Waiting || self.waits_for(id).is_some() {
+                continue;
+            }
+            if started >= limits::STARTS_PER_TURN || self.helpers >= limits::STARTS_AT_ONCE {
+                self.look_at_waiting = true;
+                return self.helpers < limits::STARTS_AT_ONCE;
+            }
+            self.feed(id, Event::DependenciesReady, now_ms);
+            started += 1;
+        }
+        false
+    }
+
+    /// Lets every time-out that is due happen.
+    pub fn time_out(&mut self, now_ms: u64) {
+        for id in self.ids() {
+            let deadline = self.table.deadlines_ms.get(index(id)).copied().unwrap_or(0);
+            if deadline != 0 && deadline <= now_ms {
+                // What an event was lost of is found now at the latest.
+                self.look(id, now_ms);
+                if self.slot(id).and_then(|slot| slot.machine.deadline_ms()).is_some_and(|due| due <= now_ms) {
+                    self.feed(id, Event::TimeOut, now_ms);
+                }
+            }
+        }
+        if self.sweep_at_ms.is_some_and(|due| due <= now_ms) {
+            self.sweep(now_ms);
+        }
+    }
+
+    /// Something happened to a part of a guest.
+    pub fn happened(&mut self, part: Part, id: GuestId, now_ms: u64) {
+        match part {
+            Part::Helper => self.helper(id, now_ms),
+            Part::Reports => self.reports(id, now_ms),
+            Part::Process => self.process_ended(id, now_ms),
+            Part::Cgroup => self.emptied(id, now_ms),
+            Part::Output => self.output(id),
+            Part::Ready => self.ready(id, now_ms),
+        }
+    }
+
+    /// Reaps up to `limits::REAP_BATCH` ended children that raised SIGCHLD: orphans, and guests. Whether there may be more.
+    pub fn reap(&mut self, now_ms: u64) -> bool {
+        for _ in 0..limits::REAP_BATCH {
+            let pid = match wait::peek(Which::Ordinary) {
+                Ok(Some((pid, _))) => pid,
+                Ok(None) | Err(Errno::CHILD) => return false,
+                Err(errno) => {
+                    self.journal.trouble("waitid", errno, now_ms);
+                    return true;
+                }
+            };
+            match self.guest_of(pid, now_ms) {
+                Some(id) => self.process_ended(id, now_ms),
+                None => match wait::reap(Which::Pid(pid)) {
+                    Ok(_) | Err(Errno::CHILD) => {}
+                    Err(errno) => {
+                        self.journal.trouble("waitid", errno, now_ms);
+                        return true;
+                    }
+                },
+            }
+        }
+        true
+    }
+
+    // The machine and its actions.
+
+    fn step(&mut self, id: GuestId, event: Event, now_ms: u64) -> Actions {
+        let Some(policy) = policy(self.plan, id) else { return Actions::new() };
+        let Some(slot) = self.table.slots.get_mut(index(id)) else { return Actions::new() };
+        let before = slot.machine.state();
+        let actions = slot.machine.on(event, now_ms, &policy);
+        let after = slot.machine.state();
+        if let Some(deadline) = self.table.deadlines_ms.get_mut(index(id)) {
+            *deadline = slot.machine.deadline_ms().map_or(0, |deadline| deadline.max(1));
+        }
+        if before != after {
+            self.news.add(id);
+            self.look_at_waiting |= matches!(after, State::Waiting | State::Ready);
+        }
+        actions
+    }
+
+    /// Does it, and says what has come of it where that is known at once.
+    fn act(&mut self, id: GuestId, action: Action, now_ms: u64) -> Option<Event> {
+        match action {
+            Action::Spawn => self.spawn(id).err().map(Event::StartFailed),
+            Action::Signal(number) => {
+                self.signal(id, number, now_ms);
+                None
+            }
+            Action::KillAll => match self.kill_all(id) {
+                Ok(is_empty) => is_empty.then_some(Event::Emptied),
+                Err(fault) => Some(Event::KillFailed(fault)),
+            },
+            Action::Clear => Some(match self.clear(id) {
+                Ok(()) => Event::Cleared,
+                Err(fault) => Event::ClearFailed(fault),
+            }),
+            Action::Announce(notice) => {
+                self.announce(id, notice);
+                None
+            }
+        }
+    }
+
+    fn spawn(&mut self, id: GuestId) -> Result<(), Fault> {
+        let Some(guest) = self.guest(id) else { return Ok(()) };
+        let name = self.plan.strings.c_str(guest.name);
+        let Some(slot) = self.table.slots.get_mut(index(id)) else { return Ok(()) };
+        if guest.log_bytes > 0 && slot.ring.is_none() {
+            slot.ring = Some(Ring::new(name, guest.log_bytes).map_err(fault_at(Step::OutputPipe))?);
+        }
+        let starting = guest::start(self.plan, id, &self.base, Stdio::Log)?;
+        self.helpers += 1;
+        slot.is_terminal = false;
+        slot.born_ms = 0;
+        let watch = |part, fd: &OwnedFd| self.poll.watch(fd.as_fd(), Source::Guest(part, id), Interest::Readable);
+        let helper = slot.helper.insert(starting.helper);
+        let reports = slot.reports.insert(starting.reports);
+        slot.output = starting.output;
+        slot.ready = starting.ready;
+        let watched = watch(Part::Helper, helper)
+            .and_then(|()| watch(Part::Reports, reports))
+            .and_then(|()| slot.output.as_ref().map_or(Ok(()), |output| watch(Part::Output, output)))
+            .and_then(|()| slot.ready.as_ref().map_or(Ok(()), |ready| watch(Part::Ready, ready)));
+        watched.map_err(fault_at(Step::WatchGuest))
+    }
+
+    /// A second attempt covers a call that failed for a moment; after that the step's time-out goes on.
+    fn signal(&mut self, id: GuestId, number: u8, now_ms: u64) {
+        let result = self.send_signal(id, number).or_else(|_| self.send_signal(id, number));
+        if let Err(errno) = result
+            && errno != Errno::SRCH
+        {
+            self.journal.trouble("pidfd_send_signal", errno, now_ms);
+        }
+    }
+
+    fn send_signal(&self, id: GuestId, number: u8) -> Result<(), Errno> {
+        let process = self.slot(id).and_then(|slot| slot.process.as_ref());
+        match (process, Pid::from_raw(self.pid(id) as i32)) {
+            (Some(process), _) => signal::send(process.as_fd(), number),
+            (None, Some(pid)) => signal::send_to(pid, number),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// Kills helper, first process and cgroup; whether nothing is left already.
+    fn kill_all(&mut self, id: GuestId) -> Result<bool, Fault> {
+        let Some(name) = self.name(id) else { return Ok(true) };
+        if let Some(helper) = self.slot(id).and_then(|slot| slot.helper.as_ref()) {
+            // It has ended, and waits to be waited for, where this fails.
+            let _ = signal::send(helper.as_fd(), KILL);
+        }
+        let _ = self.send_signal(id, KILL);
+        if self.base.is_populated(name)? {
+            self.watch_cgroup(id, name)?;
+            self.base.kill(name)?;
+        }
+        self.is_empty(id)
+    }
+
+    fn watch_cgroup(&mut self, id: GuestId, name: &CStr) -> Result<(), Fault> {
+        let Some(slot) = self.table.slots.get_mut(index(id)) else { return Ok(()) };
+        if slot.cgroup.is_none() {
+            let events = self.base.events(name)?;
+            let source = Source::Guest(Part::Cgroup, id);
+            self.poll.watch(events.as_fd(), source, Interest::Changed).map_err(fault_at(Step::CgroupEvents))?;
+            slot.cgroup = Some(events);
+        }
+        Ok(())
+    }
+
+    /// Whether no process of it is left, neither running nor to be waited for.
+    fn is_empty(&self, id: GuestId) -> Result<bool, Fault> {
+        let Some((slot, name)) = self.slot(id).zip(self.name(id)) else { return Ok(true) };
+        Ok(slot.helper.is_none() && self.pid(id) == 0 && !self.base.is_populated(name)?)
+    }
+
+    fn clear(&mut self, id: GuestId) -> Result<(), Fault> {
+        for _ in 0..LAST_READS {
+            if self.read_output(id) != Some(APPEND_BYTES) {
+                break;
+            }
+        }
+        let Some(name) = self.name(id) else { return Ok(()) };
+        let Some(slot) = self.table.slots.get_mut(index(id)) else { return Ok(()) };
+        let parts = [&mut slot.reports, &mut slot.output, &mut slot.ready, &mut slot.cgroup];
+        parts.into_iter().filter_map(Option::take).for_each(|fd| self.poll.close(fd));
+        let usage = self.base.usage(name);
+        self.base.remove(name)?;
+        slot.oom_kills = slot.oom_kills.saturating_add(usage.oom_kills);
+        slot.processes_refused = slot.processes_refused.saturating_add(usage.processes_refused);
+        Ok(())
+    }
+
+    // What happens to the parts of a guest.
+
+    /// Looks at every part by which a guest's start or end is noticed.
+    fn look(&mut self, id: GuestId, now_ms: u64) {
+        self.reports(id, now_ms);
+        self.helper(id, now_ms);
+        self.process_ended(id, now_ms);
+        self.emptied(id, now_ms);
+    }
+
+    fn reports(&mut self, id: GuestId, now_ms: u64) {
+        while let Some(reports) = self.slot(id).and_then(|slot| slot.reports.as_ref()) {
+            match guest::receive(reports.as_fd()) {
+                Report::Nothing => return,
+                Report::Born { pid, pidfd } => self.born(id, pid, pidfd, now_ms),
+                Report::Console(master) => self.console(id, master, now_ms),
+                Report::Failed(fault) => self.start_failed(id, fault, now_ms),
+                Report::Closed => {
+                    if let Some(reports) = self.slot_mut(id).and_then(|slot| slot.reports.take()) {
+                        self.poll.close(reports);
+                    }
+                    if self.state(id) == State::Starting && self.pid(id) != 0 {
+                        self.feed(id, Event::Executed, now_ms);
+                    }
+                }
+            }
+        }
+    }
+
+    fn start_failed(&mut self, id: GuestId, fault: Fault, now_ms: u64) {
+        if matches!(self.state(id), State::Starting | State::Killing) {
+            self.feed(id, Event::StartFailed(fault), now_ms);
+        }
+    }
+
+    fn born(&mut self, id: GuestId, pid: u32, pidfd: Result<OwnedFd, Fault>, now_ms: u64) {
+        if let Some(place) = self.table.pids.get_mut(index(id)) {
+            *place = pid;
+        }
+        let Some(slot) = self.table.slots.get_mut(index(id)) else { return };
+        slot.born_ms = now_ms;
+        let watched = pidfd.and_then(|pidfd| {
+            let process = slot.process.insert(pidfd);
+            let source = Source::Guest(Part::Process, id);
+            self.poll.watch(process.as_fd(), source, Interest::Readable).map_err(fault_at(Step::WatchGuest))
+        });
+        if matches!(slot.machine.state(), State::Starting | State::Killing) {
+            self.feed(id, Event::Born, now_ms);
+        }
+        if let Err(fault) = watched {
+            self.start_failed(id, fault, now_ms);
+        }
+    }
+
+    fn console(&mut self, id: GuestId, master: OwnedFd, now_ms: u64) {
+        let Some(slot) = self.table.slots.get_mut(index(id)) else { return };
+        if let Some(pipe) = slot.output.take() {
+            self.poll.close(pipe);
+        }
+        slot.is_terminal = true;
+        let master = slot.output.insert(master);
+        // It blocks where the guest made it so.
+        let set = rustix::fs::fcntl_setfl(&*master, rustix::fs::OFlags::NONBLOCK);
+        let source = Source::Guest(Part::Output, id);
+        let watched = set.and_then(|()| self.poll.watch(master.as_fd(), source, Interest::NewlyReadable));
+        if let Err(errno) = watched {
+            self.start_failed(id, fault_at(Step::ReportTerminal)(errno), now_ms);
+        }
+    }
+
+    fn helper(&mut self, id: GuestId, now_ms: u64) {
+        let Some(helper) = self.slot(id).and_then(|slot| slot.helper.as_ref()) else { return };
+        let end = match wait::reap(Which::PidFd(helper.as_fd())) {
+            Ok(None) => return,
+            Ok(Some((_, end))) => end,
+            Err(Errno::CHILD) => End::Code(0),
+            Err(errno) => return self.journal.trouble("waitid", errno, now_ms),
+        };
+        // What it said comes before its end.
+        self.reports(id, now_ms);
+        if let Some(helper) = self.slot_mut(id).and_then(|slot| slot.helper.take()) {
+            self.poll.close(helper);
+            self.helpers = self.helpers.saturating_sub(1);
+        }
+        self.look_at_waiting = true;
+        let signal = if let End::Signal(signal) = end { signal } else { 0 };
+        let born = self.pid(id) != 0;
+        if signal != 0 && !born {
+            self.sweep_at_ms = Some(now_ms.saturating_add(SWEEP_MS));
+        }
+        match self.state(id) {
+            State::Starting if signal != 0 || !born => {
+                let fault = Fault { step: Step::Helper, errno: libc::ECHILD as u16, detail: signal.into() };
+                self.feed(id, Event::StartFailed(fault), now_ms);
+            }
+            // What it made at the last moment goes too.
+            State::Killing => {
+                if let Some(answer) = self.act(id, Action::KillAll, now_ms) {
+                    self.feed(id, answer, now_ms);
+                }
+            }
+            State::Starting
+            | State::Down
+            | State::Waiting
+            | State::Running
+            | State::Ready
+            | State::Stopping { .. }
+            | State::Clearing
+            | State::Delayed
+            | State::Failed => {}
+        }
+    }
+
+    fn process_ended(&mut self, id: GuestId, now_ms: u64) {
+        let pid = Pid::from_raw(self.pid(id) as i32);
+        let process = self.slot(id).and_then(|slot| slot.process.as_ref());
+        let which = match (process, pid) {
+            (Some(process), _) => Which::PidFd(process.as_fd()),
+            (None, Some(pid)) => Which::Pid(pid),
+            (None, None) => return,
+        };
+        let end = match wait::reap(which) {
+            Ok(None) => return,
+            Ok(Some((_, end))) => Some(end),
+            Err(Errno::CHILD) => None,
+            Err(errno) => return self.journal.trouble("waitid", errno, now_ms),
+        };
+        let exit = end.map_or(Exit::Unknown, |end| self.exit(id, end));
+        // The step that failed, or the end of the reports, comes before the end of the process.
+        self.reports(id, now_ms);
+        if let Some(process) = self.slot_mut(id).and_then(|slot| slot.process.take()) {
+            self.poll.close(process);
+        }
+        if let Some(place) = self.table.pids.get_mut(index(id)) {
+            *place = 0;
+        }
+        self.feed(id, Event::Exited(exit), now_ms);
+        self.emptied(id, now_ms);
+    }
+
+    fn exit(&self, id: GuestId, end: End) -> Exit {
+        let is_os = self.guest(id).is_some_and(|guest| guest.kind == Kind::Os);
+        match end {
+            End::Code(code) => Exit::Code(code),
+            // reboot(2) in a pid namespace ends its init with one of these two.
+            End::Signal(signal) if is_os && i32::from(signal) == libc::SIGINT => Exit::PowerOff,
+            End::Signal(signal) if is_os && i32::from(signal) == libc::SIGHUP => Exit::Reboot,
+            End::Signal(KILL) if self.name(id).is_some_and(|name| self.base.usage(name).oom_kills > 0) => {
+                Exit::OutOfMemory
+            }
+            End::Signal(signal) => Exit::Signal(signal),
+        }
+    }
+
+    fn emptied(&mut self, id: GuestId, now_ms: u64) {
+        if self.state(id) != State::Killing {
+            return;
+        }
+        match self.is_empty(id) {
+            Ok(true) => self.feed(id, Event::Emptied, now_ms),
+            Ok(false) => {}
+            Err(fault) => self.feed(id, Event::KillFailed(fault), now_ms),
+        }
+    }
+
+    fn output(&mut self, id: GuestId) {
+        let read = self.read_output(id);
+        let Some(slot) = self.table.slots.get_mut(index(id)) else { return };
+        let Some(output) = &slot.output else { return };
+        match read {
+            // It is said only once that there is something; there may be more.
+            Some(1..) if slot.is_terminal => {
+                let _ = self.poll.change(output.as_fd(), Source::Guest(Part::Output, id), Interest::NewlyReadable);
+            }
+            // Nobody has the guest's side open: of a terminal somebody may open it again.
+            Some(0) if !slot.is_terminal => {
+                if let Some(output) = slot.output.take() {
+                    self.poll.close(output);
+                }
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    /// Moves what there is to read, one buffer of it at most, into the log; how much that was, 0 for the end. Nothing
+    /// where there is nothing to read now.
+    fn read_output(&mut self, id: GuestId) -> Option<usize> {
+        let slot = self.table.slots.get_mut(index(id))?;
+        let mut buffer = [0; APPEND_BYTES];
+        let count = match rustix::io::read(slot.output.as_ref()?, &mut buffer) {
+            Ok(count) => count,
+            Err(Errno::AGAIN | Errno::INTR) => return None,
+            // EIO: of a terminal, the guest's side is closed. Others mean that nothing can be read at all.
+            Err(_) => 0,
+        };
+        if let Some(ring) = &mut slot.ring {
+            // No memory: what the guest said is lost, and it does not wait for us.
+            let _ = ring.append(buffer.get(..count).unwrap_or_default());
+        }
+        Some(count)
+    }
+
+    fn ready(&mut self, id: GuestId, now_ms: u64) {
+        // It could say so only after exec.
+        self.reports(id, now_ms);
+        let Some(ready) = self.slot(id).and_then(|slot| slot.ready.as_ref()) else { return };
+        let mut buffer = [0; 64];
+        let is_ready = match rustix::io::read(ready, &mut buffer) {
+            Err(Errno::AGAIN | Errno::INTR) => return,
+            Ok(count) if count > 0 => {
+                if !buffer.iter().take(count).any(|&byte| byte == b'\n') {
+                    return;
+                }
+                true
+            }
+            Ok(_) | Err(_) => false,
+        };
+        if let Some(ready) = self.slot_mut(id).and_then(|slot| slot.ready.take()) {
+            self.poll.close(ready);
+        }
+        if is_ready && matches!(self.state(id), State::Running | State::Stopping { .. }) {
+            self.feed(id, Event::ReadyReported, now_ms);
+        }
+    }
+
+    /// The guest whose first process `pid` is. One that was just made may not have been heard of yet.
+    fn guest_of(&mut self, pid: Pid, now_ms: u64) -> Option<GuestId> {
+        let pid = pid.as_raw_nonzero().get() as u32;
+        if self.helpers > 0 && self.find_pid(pid).is_none() {
+            for id in self.ids() {
+                if self.state(id) == State::Starting && self.pid(id) == 0 {
+                    self.reports(id, now_ms);
+                }
+            }
+        }
+        self.find_pid(pid)
+    }
+
+    fn find_pid(&self, pid: u32) -> Option<GuestId> {
+        let pids = self.table.pids.get(..self.table.slots.len())?;
+        pids.iter().position(|&other| other == pid).map(|index| GuestId(index as u16))
+    }
+
+    /// Reaps what killed helpers made and could not report: children that raise no signal and belong to no guest.
+    fn sweep(&mut self, now_ms: u64) {
+        self.sweep_at_ms = None;
+        if self.helpers > 0 {
+            // Helpers look the same from here.
+            self.sweep_at_ms = Some(now_ms.saturating_add(SWEEP_MS));
+            return;
+        }
+        while let Ok(Some((pid, _))) = wait::peek(Which::Silent) {
+            if self.guest_of(pid, now_ms).is_some() || wait::reap(Which::Pid(pid)).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn announce(&self, id: GuestId, notice: Notice) {
+        let Some(guest) = self.guest(id) else { return };
+        let who = Who { kind: guest.kind, name: self.plan.strings.str(guest.name) };
+        let say = |words: fmt::Arguments<'_>| self.journal.line(format_args!("{who}: {words}"));
+        match notice {
+            Notice::Started => say(format_args!("started, process {}", self.pid(id))),
+            Notice::Ready => say(format_args!("ready")),
+            Notice::Stopping => say(format_args!("stopping")),
+            Notice::Ended(exit @ Exit::Failed(fault)) => match self.place(guest, fault) {
+                Some((file, line)) => say(format_args!("{exit} ({file}:{line})")),
+                None => say(format_args!("{exit}")),
+            },
+            Notice::Ended(exit) => say(format_args!("{exit}")),
+            Notice::Down => say(format_args!("down")),
+            Notice::Failed => say(format_args!("failed, stays down")),
+            Notice::Delayed(ms) => say(format_args!("starts again in {}.{:03} s", ms / 1000, ms % 1000)),
+            Notice::Stuck => say(format_args!("its processes do not go away; still waiting for them")),
+            Notice::Trouble(fault) => say(format_args!("{fault}; trying again")),
+            Notice::Impossible => say(format_args!("an event came that cannot come: a bug of inn; going on")),
+        }
+    }
+
+    // The table.
+
+    fn slot(&self, id: GuestId) -> Option<&Slot> {
+        self.table.slots.get(index(id))
+    }
+
+    fn slot_mut(&mut self, id: GuestId) -> Option<&mut Slot> {
+        self.table.slots.get_mut(index(id))
+    }
+
+    fn pid(&self, id: GuestId) -> u32 {
+        self.table.pids.get(index(id)).copied().unwrap_or(0)
+    }
+
+    fn name(&self, id: GuestId) -> Option<&'static CStr> {
+        Some(self.plan.strings.c_str(self.guest(id)?.name))
+    }
+}
+
+/// "guest web", "service sshd".
+struct Who {
+    kind: Kind,
+    name: &'static str,
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.kind == Kind::Service { "service" } else { "guest" };
+        write!(f, "{kind} {}", self.name)
+    }
+}
+
+/// "exited with code 1".
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Exit::Code(code) => write!(f, "exited with code {code}"),
+            Exit::Signal(signal) => write!(f, "killed by signal {signal}"),
+            Exit::OutOfMemory => f.write_str("out of memory, killed"),
+            Exit::Failed(fault) => write!(f, "not started: {fault}"),
+            Exit::PowerOff => f.write_str("powered off from inside"),
+            Exit::Reboot => f.write_str("rebooted from inside"),
+            Exit::Unknown => f.write_str("ended, nobody knows how"),
+        }
+    }
+}
+
+fn index(id: GuestId) -> usize {
+    usize::from(id.0)
+}
+
+fn fault_at(step: Step) -> impl Fn(Errno) -> Fault {
+    move |errno| Fault { step, errno: errno.raw_os_error() as u16, detail: 0 }
+}
+
+fn policy(plan: &'static Plan, id: GuestId) -> Option<Policy<'static>> {
+    let guest = plan.guests.get(index(id))?;
+    Some(Policy {
+        restart: guest.restart,
+        delay_ms: guest.restart_delay_ms,
+        ready: guest.ready,
+        stop: plan.stop_steps.get(guest.stop),
+    })
+}
+
+fn after(plan: &'static Plan, id: GuestId) -> &'static [GuestId] {
+    plan.guests.get(index(id)).map_or(&[], |guest| plan.dependencies.get(guest.after))
+}
+
+fn wants(plan: &'static Plan, id: GuestId) -> &'static [GuestId] {
+    plan.guests.get(index(id)).map_or(&[], |guest| plan.dependencies.get(guest.wants))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_costs_little() {
+        assert!(size_of::<Slot>() <= 256, "{}", size_of::<Slot>());
+    }
+}

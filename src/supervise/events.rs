@@ -1,0 +1,419 @@
+//! The event loop: where the outside world (a signal, a descriptor, a client, the clock) becomes events.
+//!
+//! No call that fails here ends the loop: it is told, and the loop goes on. It cannot spin over one, for a turn with
+//! trouble is followed by a pause.
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::time::Timespec;
+
+use super::driver::Driver;
+use super::poll::{self, EVENTS, Happened, Interest, Poll, Source};
+use super::requests::{Desk, Requests};
+use super::snapshot::Facts;
+use super::state::{Event, State};
+use crate::control::server::{ClientId, Incoming, Refusal, Server, Wants};
+use crate::control::wire::Power;
+use crate::host::console::Console;
+use crate::host::emergency::Emergency;
+use crate::host::power::Wanted;
+use crate::sys::{clock, signal};
+
+/// How long the loop rests after a turn with trouble.
+const PAUSE_NS: i64 = 10_000_000;
+/// How long PID 1 waits before it tries again to make its socket.
+const SOCKET_RETRY_MS: u64 = 1_000;
+/// The last part of the time for going down belongs to the kill.
+const KILL_SHARE: u64 = 10;
+
+/// What this process is.
+#[derive(Debug)]
+pub enum Role<'a> {
+    /// The host's init.
+    Init {
+        /// Where it speaks.
+        console: &'a Console,
+        /// The shell that runs in place of guests, where there is no config to go by.
+        emergency: Option<Emergency>,
+    },
+    /// An ordinary process.
+    Process,
+}
+
+/// The host is going down.
+#[derive(Clone, Copy, Debug)]
+struct Ending {
+    wanted: Option<Wanted>,
+    kill_at_ms: u64,
+    give_up_at_ms: u64,
+    killed: bool,
+}
+
+/// How the loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What the machine is to do; nothing where this is not its init.
+    pub wanted: Option<Wanted>,
+    /// When the time for going down is over.
+    pub deadline_ms: u64,
+    /// Whether every guest is down.
+    pub all_down: bool,
+}
+
+/// The supervisor.
+#[derive(Debug)]
+pub struct Supervisor<'a> {
+    poll: &'a Poll,
+    signals: OwnedFd,
+    role: Role<'a>,
+    driver: Driver<'a>,
+    facts: Facts<'a>,
+    socket: &'a core::ffi::CStr,
+    server: Option<Server>,
+    /// When to try again to make the socket.
+    socket_at_ms: Option<u64>,
+    requests: Requests,
+    ending: Option<Ending>,
+    reap_more: bool,
+}
+
+impl<'a> Supervisor<'a> {
+    /// A supervisor with nothing started yet. Every signal must be blocked.
+    ///
+    /// # Errors
+    /// Of signalfd(2) or epoll_ctl(2).
+    pub fn new(
+        poll: &'a Poll,
+        role: Role<'a>,
+        driver: Driver<'a>,
+        facts: Facts<'a>,
+        socket: &'a core::ffi::CStr,
+    ) -> Result<Supervisor<'a>, Errno> {
+        let signals = signal::descriptor(signal::Set::ALL)?;
+        watch_signals(poll, &signals)?;
+        Ok(Supervisor::with_signals(poll, signals, role, driver, facts, socket))
+    }
+
+    /// The same, with a signal descriptor that is watched already.
+    pub fn with_signals(
+        poll: &'a Poll,
+        signals: OwnedFd,
+        role: Role<'a>,
+        driver: Driver<'a>,
+        facts: Facts<'a>,
+        socket: &'a core::ffi::CStr,
+    ) -> Supervisor<'a> {
+        Supervisor {
+            poll,
+            signals,
+            role,
+            driver,
+            facts,
+            socket,
+            server: None,
+            socket_at_ms: None,
+            requests: Requests::default(),
+            ending: None,
+            // What ended before the signals were heard.
+            reap_more: true,
+        }
+    }
+
+    /// Kills and removes what an earlier supervisor left of these guests.
+    pub fn clear_leftovers(&mut self) {
+        self.driver.clear_leftovers();
+    }
+
+    /// Makes the control socket.
+    ///
+    /// # Errors
+    /// The call that failed.
+    pub fn listen(&mut self) -> Result<(), Refusal> {
+        let server = Server::bind(self.socket)?;
+        let watched = self.poll.watch(server.listener(), Source::Listener, Interest::Readable);
+        watched.map_err(|errno| Refusal { call: "epoll_ctl", errno })?;
+        self.server = Some(server);
+        Ok(())
+    }
+
+    /// Starts the guests that start with the host, and runs until all is to go down and is.
+    pub fn run(&mut self) -> Outcome {
+        let now_ms = clock::now_ms();
+        for id in self.driver.ids() {
+            if self.driver.guest(id).is_some_and(|guest| guest.autostart) {
+                self.driver.start(id, now_ms);
+            }
+        }
+        self.watch_shell();
+        if self.server.is_none() {
+            self.socket_at_ms = Some(now_ms);
+        }
+        let mut events = poll::no_events();
+        loop {
+            let now_ms = clock::now_ms();
+            let hurry = self.settle(now_ms);
+            if let Some(outcome) = self.outcome(now_ms) {
+                return outcome;
+            }
+            let timeout_ms = if hurry { Some(0) } else { self.deadline_ms().map(|due| due.saturating_sub(now_ms)) };
+            let count = self.poll.wait(&mut events, timeout_ms).unwrap_or_else(|errno| {
+                if errno != Errno::INTR {
+                    self.driver.journal.trouble("epoll_wait", errno, now_ms);
+                }
+                0
+            });
+            let now_ms = clock::now_ms();
+            for happened in events.iter().take(count.min(EVENTS)).filter_map(|&event| poll::decode(event)) {
+                self.happened(happened, now_ms);
+            }
+            self.time_out(now_ms);
+            if self.driver.journal.take_trouble() {
+                // It may end early; it only has to keep a failing call from being made without end.
+                let _ = rustix::thread::nanosleep(&Timespec { tv_sec: 0, tv_nsec: PAUSE_NS });
+            }
+        }
+    }
+
+    // One turn.
+
+    /// Does what follows from the state of things; whether there is more to do at once.
+    fn settle(&mut self, now_ms: u64) -> bool {
+        if self.reap_more {
+            self.reap_more = self.driver.reap(now_ms);
+        }
+        self.go_down(now_ms);
+        let starts = self.driver.start_waiting(now_ms);
+        let requests = self.answer(now_ms);
+        self.reap_more || starts || requests
+    }
+
+    fn deadline_ms(&self) -> Option<u64> {
+        let shell = match &self.role {
+            Role::Init { emergency: Some(emergency), .. } => emergency.due_ms(),
+            Role::Init { emergency: None, .. } | Role::Process => None,
+        };
+        let ending = self.ending.map(|ending| if ending.killed { ending.give_up_at_ms } else { ending.kill_at_ms });
+        let clients = self.server.as_ref().and_then(Server::next_deadline_ms);
+        [self.driver.next_deadline_ms(), clients, ending, shell, self.socket_at_ms].into_iter().flatten().min()
+    }
+
+    fn happened(&mut self, happened: Happened, now_ms: u64) {
+        match happened.source {
+            Source::Signals => self.signals(now_ms),
+            Source::Listener => self.accept(now_ms),
+            Source::Client(client) => self.client(client, happened.hung_up, now_ms),
+            Source::Guest(part, id) => self.driver.happened(part, id, now_ms),
+            Source::Shell => self.shell_ended(),
+        }
+    }
+
+    fn time_out(&mut self, now_ms: u64) {
+        self.driver.time_out(now_ms);
+        while let Some(client) = self.server.as_mut().and_then(|server| server.expire(now_ms)) {
+            self.requests.forget(client);
+        }
+        if self.socket_at_ms.is_some_and(|due| due <= now_ms) {
+            self.socket_at_ms = None;
+            if let Err(refusal) = self.listen() {
+                self.driver.journal.error(format_args!("no control socket: {refusal}; trying again"));
+                self.socket_at_ms = Some(now_ms.saturating_add(SOCKET_RETRY_MS));
+            }
+        }
+        if let Role::Init { console, emergency: Some(emergency) } = &mut self.role
+            && emergency.due_ms().is_some_and(|due| due <= now_ms)
+        {
+            emergency.offer(console, Some(self.driver.plan()));
+            self.watch_shell();
+        }
+    }
+
+    fn signals(&mut self, now_ms: u64) {
+        // So many at once that a flood of them cannot keep the loop here; the rest is read in the next turn.
+        for _ in 0..EVENTS {
+            match signal::next(self.signals.as_fd()) {
+                Ok(Some(number)) => self.signal(number, now_ms),
+                Ok(None) | Err(Errno::INTR) => return,
+                Err(errno) => {
+                    self.driver.journal.trouble("read the signals", errno, now_ms);
+                    // It may have been a child's.
+                    self.reap_more = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn signal(&mut self, number: u8, now_ms: u64) {
+        let number = i32::from(number);
+        if number == libc::SIGCHLD {
+            self.reap_more = true;
+            return;
+        }
+        match self.role {
+            Role::Init { .. } => {
+                if let Some(wanted) = Wanted::from_signal(number as u8) {
+                    self.begin_ending(Some(wanted), now_ms);
+                }
+            }
+            Role::Process => {
+                if matches!(number, libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT) {
+                    self.begin_ending(None, now_ms);
+                }
+            }
+        }
+    }
+
+    // Clients.
+
+    fn accept(&mut self, now_ms: u64) {
+        let Some(server) = &mut self.server else { return };
+        let Some(client) = server.accept(now_ms) else { return };
+        let Some(socket) = server.descriptor(client) else { return };
+        if let Err(errno) = self.poll.watch(socket, Source::Client(client), Interest::Request) {
+            self.driver.journal.trouble("epoll_ctl", errno, now_ms);
+            server.close(client);
+        }
+    }
+
+    fn client(&mut self, client: ClientId, hung_up: bool, now_ms: u64) {
+        let Some(server) = &mut self.server else { return };
+        match server.wants(client) {
+            Wants::Request => match server.receive(client) {
+                Incoming::Request(request) => {
+                    let mut desk = Desk {
+                        driver: &mut self.driver,
+                        server,
+                        facts: &self.facts,
+                        is_init: matches!(self.role, Role::Init { .. }),
+                        going_down: self.ending.is_some(),
+                        now_ms,
+                    };
+                    if let Some(how) = self.requests.take(client, &request, &mut desk) {
+                        self.power(how, now_ms);
+                    }
+                }
+                Incoming::Nothing => {}
+                Incoming::Gone => self.requests.forget(client),
+            },
+            Wants::Room | Wants::Nothing if hung_up => {
+                server.close(client);
+                self.requests.forget(client);
+            }
+            // Its job goes on when all jobs do.
+            Wants::Room | Wants::Nothing => {}
+        }
+        if let Some(server) = &mut self.server {
+            rewatch(self.poll, server, client);
+        }
+    }
+
+    fn answer(&mut self, now_ms: u64) -> bool {
+        let Some(server) = &mut self.server else { return false };
+        let mut desk = Desk {
+            driver: &mut self.driver,
+            server,
+            facts: &self.facts,
+            is_init: matches!(self.role, Role::Init { .. }),
+            going_down: self.ending.is_some(),
+            now_ms,
+        };
+        self.requests.advance(&mut desk, |server, client| rewatch(self.poll, server, client))
+    }
+
+    fn power(&mut self, how: Power, now_ms: u64) {
+        let wanted = match how {
+            Power::PowerOff => Wanted::PowerOff,
+            Power::Reboot => Wanted::Reboot,
+            Power::Halt => Wanted::Halt,
+        };
+        self.begin_ending(Some(wanted), now_ms);
+    }
+
+    // The end.
+
+    /// A second demand kills at once.
+    fn begin_ending(&mut self, wanted: Option<Wanted>, now_ms: u64) {
+        if let Some(ending) = &mut self.ending {
+            ending.wanted = wanted.or(ending.wanted);
+            ending.kill_at_ms = now_ms;
+            return;
+        }
+        let time_ms = self.driver.plan().host.shutdown_timeout_ms;
+        self.driver.journal.line(format_args!("going down"));
+        self.ending = Some(Ending {
+            wanted,
+            kill_at_ms: now_ms.saturating_add(time_ms - time_ms / KILL_SHARE),
+            give_up_at_ms: now_ms.saturating_add(time_ms),
+            killed: false,
+        });
+        for id in self.driver.ids() {
+            self.driver.feed(id, Event::HostGoingDown, now_ms);
+        }
+    }
+
+    /// Stops those that nothing up comes after; when the time is over, kills all.
+    fn go_down(&mut self, now_ms: u64) {
+        let Some(ending) = &mut self.ending else { return };
+        let is_late = now_ms >= ending.kill_at_ms;
+        if is_late && core::mem::replace(&mut ending.killed, true) {
+            return;
+        }
+        for id in self.driver.ids().filter(|_| is_late) {
+            self.driver.feed(id, Event::Kill, now_ms);
+        }
+        let mut next = self.driver.may_stop();
+        while let Some(id) = next.take_first() {
+            if matches!(self.driver.state(id), State::Running | State::Ready) {
+                self.driver.feed(id, Event::Stop, now_ms);
+            }
+        }
+    }
+
+    fn outcome(&self, now_ms: u64) -> Option<Outcome> {
+        let ending = self.ending?;
+        let all_down = self.driver.ids().all(|id| self.driver.is_down(id));
+        (all_down || now_ms >= ending.give_up_at_ms).then_some(Outcome {
+            wanted: ending.wanted,
+            deadline_ms: ending.give_up_at_ms,
+            all_down,
+        })
+    }
+
+    // The emergency shell.
+
+    fn watch_shell(&mut self) {
+        if let Role::Init { emergency: Some(emergency), .. } = &self.role
+            && let Some(shell) = emergency.pidfd()
+            && let Err(errno) = self.poll.watch(shell, Source::Shell, Interest::Readable)
+        {
+            self.driver.journal.trouble("epoll_ctl", errno, clock::now_ms());
+        }
+    }
+
+    fn shell_ended(&mut self) {
+        if let Role::Init { console, emergency: Some(emergency) } = &mut self.role {
+            emergency.ended(console);
+        }
+    }
+}
+
+/// Watches the signal descriptor.
+///
+/// # Errors
+/// Of epoll_ctl(2).
+pub fn watch_signals(poll: &Poll, signals: &OwnedFd) -> Result<(), Errno> {
+    poll.watch(signals.as_fd(), Source::Signals, Interest::Readable)
+}
+
+/// Watches a client for what it is now expected to do.
+fn rewatch(poll: &Poll, server: &Server, client: ClientId) {
+    let interest = match server.wants(client) {
+        Wants::Request => Interest::Request,
+        Wants::Room => Interest::Room,
+        Wants::Nothing => Interest::HangUp,
+    };
+    if let Some(socket) = server.descriptor(client) {
+        // It was watched before; where this fails, the client's own deadline ends it.
+        let _ = poll.change(socket, Source::Client(client), interest);
+    }
+}

@@ -1,0 +1,272 @@
+//! Requests of clients that are being carried out: one a client.
+//!
+//! A request becomes a [`Job`]; each turn of the event loop every job goes as far as it can: until its client has to take
+//! what was sent, or until a guest has come to the state that it waits for.
+
+use core::fmt::Write;
+
+use rustix::fd::OwnedFd;
+
+use super::driver::Driver;
+use super::snapshot::{self, Cgroup, Facts};
+use super::state::{Event, Exit, State};
+use crate::control::server::{ClientId, Sent, Server};
+use crate::control::wire::{Code, Failure, Name, Place, Power, Reply, Request};
+use crate::limits;
+use crate::plan::GuestId;
+
+/// What is left to be done for a client.
+#[derive(Clone, Copy, Debug)]
+enum Job {
+    /// A reply for each guest from `next` to before `end`, then Done.
+    Each { what: What, next: u16, end: u16 },
+    /// Done when the guest runs, or is ready; an error when it did not start.
+    Up { id: GuestId, is_ready: bool },
+    /// Done when nothing of the guest exists.
+    Gone { id: GuestId },
+    /// An error.
+    Fail { code: Code, id: Option<GuestId>, why: &'static str },
+}
+
+/// What is told of each guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Guest,
+    Logs,
+    Join,
+    /// Of the host; the guest does not matter.
+    Host,
+    Version,
+}
+
+/// What became of a job.
+enum Progress {
+    /// There is more to do, now.
+    More,
+    /// The client must take what was sent, or a guest must change.
+    Waits,
+    /// The client got its last reply, or is gone.
+    Over,
+}
+
+/// Every client's job.
+#[derive(Debug, Default)]
+pub struct Requests {
+    jobs: heapless::Vec<(ClientId, Job), { limits::CLIENTS }>,
+}
+
+/// What requests are answered from.
+#[derive(Debug)]
+pub struct Desk<'r, 'a> {
+    /// The guests.
+    pub driver: &'r mut Driver<'a>,
+    /// The socket.
+    pub server: &'r mut Server,
+    /// About this supervisor.
+    pub facts: &'r Facts<'r>,
+    /// Whether this is the host's init.
+    pub is_init: bool,
+    /// Whether the host is going down.
+    pub going_down: bool,
+    /// The time.
+    pub now_ms: u64,
+}
+
+impl Requests {
+    /// Takes a client's request. Changes of a guest begin at once; what the host is to do is returned.
+    pub fn take(&mut self, client: ClientId, request: &Request, desk: &mut Desk<'_, '_>) -> Option<Power> {
+        self.forget(client);
+        let (job, power) = begin(request, desk);
+        // There is a place for every client.
+        let _ = self.jobs.push((client, job));
+        power
+    }
+
+    /// The client is gone.
+    pub fn forget(&mut self, client: ClientId) {
+        self.jobs.retain(|(other, _)| *other != client);
+    }
+
+    /// Goes on with every job, and calls `touched` for each client that something was sent to. Whether there is more to
+    /// do now.
+    pub fn advance(&mut self, desk: &mut Desk<'_, '_>, mut touched: impl FnMut(&Server, ClientId)) -> bool {
+        let mut hurry = false;
+        self.jobs.retain_mut(|(client, job)| {
+            let progress = advance(*client, job, desk);
+            touched(desk.server, *client);
+            hurry |= matches!(progress, Progress::More);
+            !matches!(progress, Progress::Over)
+        });
+        hurry
+    }
+}
+
+fn begin(request: &Request, desk: &mut Desk<'_, '_>) -> (Job, Option<Power>) {
+    let count = desk.driver.ids().count() as u16;
+    let all = |what, end| (Job::Each { what, next: 0, end }, None);
+    match *request {
+        Request::List => return all(What::Guest, count),
+        Request::HostStatus => return all(What::Host, 1),
+        Request::Version => return all(What::Version, 1),
+        Request::Logs { guest } if guest.is_all() => return all(What::Logs, count),
+        Request::Power { .. } if !desk.is_init => {
+            let why = "the host has another init; this supervisor ends with SIGTERM";
+            return (Job::Fail { code: Code::WrongState, id: None, why }, None);
+        }
+        Request::Power { how } => return (Job::Each { what: What::Host, next: 0, end: 0 }, Some(how)),
+        Request::Status { .. }
+        | Request::Start { .. }
+        | Request::Stop { .. }
+        | Request::Restart { .. }
+        | Request::Kill { .. }
+        | Request::Join { .. }
+        | Request::Logs { .. } => {}
+    }
+    let job = match find(request.guest(), desk) {
+        Ok(id) => of_guest(request, id, desk),
+        Err(job) => job,
+    };
+    (job, None)
+}
+
+fn find(name: Name, desk: &Desk<'_, '_>) -> Result<GuestId, Job> {
+    if name.is_all() {
+        return Err(Job::Fail { code: Code::Usage, id: None, why: "say which guest" });
+    }
+    let found = desk.driver.plan().find(name.as_str().as_bytes());
+    found.ok_or(Job::Fail { code: Code::NoGuest, id: None, why: "no guest or service has that name" })
+}
+
+fn of_guest(request: &Request, id: GuestId, desk: &mut Desk<'_, '_>) -> Job {
+    let one = |what| Job::Each { what, next: id.0, end: id.0 + 1 };
+    let wrong_state = |why| Job::Fail { code: Code::WrongState, id: Some(id), why };
+    let now_ms = desk.now_ms;
+    match *request {
+        Request::Status { .. } => one(What::Guest),
+        Request::Logs { .. } if desk.driver.ring(id).is_none() => wrong_state("it has said nothing yet, or log is off"),
+        Request::Logs { .. } => one(What::Logs),
+        Request::Join { .. } if desk.driver.process(id).is_none() || !snapshot::is_up(desk.driver.state(id)) => {
+            wrong_state("it does not run")
+        }
+        Request::Join { .. } => one(What::Join),
+        Request::Start { .. } | Request::Restart { .. } if desk.going_down => wrong_state("the host is going down"),
+        Request::Start { wait, .. } => {
+            desk.driver.start(id, now_ms);
+            Job::Up { id, is_ready: wait }
+        }
+        Request::Restart { wait, .. } => {
+            desk.driver.feed(id, Event::Restart, now_ms);
+            Job::Up { id, is_ready: wait }
+        }
+        Request::Stop { .. } => {
+            desk.driver.feed(id, Event::Stop, now_ms);
+            Job::Gone { id }
+        }
+        Request::Kill { .. } => {
+            desk.driver.feed(id, Event::Kill, now_ms);
+            Job::Gone { id }
+        }
+        Request::List | Request::HostStatus | Request::Power { .. } | Request::Version => one(What::Host),
+    }
+}
+
+fn advance(client: ClientId, job: &mut Job, desk: &mut Desk<'_, '_>) -> Progress {
+    match *job {
+        Job::Each { what, next, end } => each(client, job, desk, what, next, end),
+        Job::Up { id, is_ready } => match desk.driver.state(id) {
+            State::Ready => last(client, desk, &Reply::Done),
+            State::Running if !is_ready => last(client, desk, &Reply::Done),
+            State::Waiting if !is_ready && desk.driver.waits_for(id).is_some() => last(client, desk, &Reply::Done),
+            State::Failed | State::Delayed | State::Down => {
+                *job = Job::Fail { code: Code::Failed, id: Some(id), why: "it did not start" };
+                advance(client, job, desk)
+            }
+            State::Waiting
+            | State::Starting
+            | State::Running
+            | State::Stopping { .. }
+            | State::Killing
+            | State::Clearing => Progress::Waits,
+        },
+        Job::Gone { id } if desk.driver.is_down(id) => last(client, desk, &Reply::Done),
+        Job::Gone { .. } => Progress::Waits,
+        Job::Fail { code, id, why } => fail(client, desk, code, id, why),
+    }
+}
+
+fn each(client: ClientId, job: &mut Job, desk: &mut Desk<'_, '_>, what: What, next: u16, end: u16) -> Progress {
+    let until = end.min(next.saturating_add(limits::LIST_BATCH as u16));
+    for number in next..until {
+        match tell(client, desk, what, GuestId(number)) {
+            Sent::Done => *job = Job::Each { what, next: number + 1, end },
+            Sent::Later => return Progress::Waits,
+            Sent::Gone => return Progress::Over,
+        }
+    }
+    if until < end { Progress::More } else { last(client, desk, &Reply::Done) }
+}
+
+fn tell(client: ClientId, desk: &mut Desk<'_, '_>, what: What, id: GuestId) -> Sent {
+    let mut cgroup = Cgroup::new();
+    let Desk { driver, server, facts, going_down, now_ms, is_init: _ } = desk;
+    let now_ms = *now_ms;
+    match what {
+        What::Guest => match snapshot::guest(driver, facts, id, now_ms, &mut cgroup) {
+            Some(info) => server.send(client, &Reply::Guest(info), None, now_ms),
+            None => Sent::Done,
+        },
+        What::Host => {
+            server.send(client, &Reply::Host(snapshot::host(driver, facts, *going_down, now_ms)), None, now_ms)
+        }
+        What::Version => server.send(client, &Reply::Version(env!("CARGO_PKG_VERSION")), None, now_ms),
+        What::Join => match snapshot::join(driver, facts, id, &mut cgroup).zip(driver.process(id)) {
+            Some((info, process)) => server.send(client, &Reply::Join(info), Some(process), now_ms),
+            None => Sent::Done,
+        },
+        What::Logs => {
+            let Some((ring, guest)) = driver.ring(id).zip(driver.guest(id)) else { return Sent::Done };
+            let guest = driver.plan().strings.str(guest.name);
+            match ring.for_reading() {
+                Ok(memory) => server.send(client, &Reply::Logs { guest }, Some(as_fd(&memory)), now_ms),
+                Err(errno) => {
+                    driver.journal.trouble("open a log", errno, now_ms);
+                    Sent::Done
+                }
+            }
+        }
+    }
+}
+
+fn as_fd(fd: &OwnedFd) -> rustix::fd::BorrowedFd<'_> {
+    rustix::fd::AsFd::as_fd(fd)
+}
+
+fn fail(client: ClientId, desk: &mut Desk<'_, '_>, code: Code, id: Option<GuestId>, why: &str) -> Progress {
+    let plan = desk.driver.plan();
+    let mut words = heapless::String::<128>::new();
+    let mut failure = Failure::new(code, "", why);
+    if let Some((id, guest)) = id.and_then(|id| Some((id, desk.driver.guest(id)?))) {
+        failure.guest = plan.strings.str(guest.name);
+        let exit = desk.driver.now(id).and_then(|now| now.machine.exit());
+        match exit.filter(|_| code == Code::Failed) {
+            Some(Exit::Failed(fault)) => {
+                failure.fault = Some(fault);
+                failure.place = desk.driver.place(guest, fault).map(|(file, line)| Place { file, line });
+            }
+            Some(exit) => {
+                // It fits.
+                let _ = write!(words, "{why}: {exit}");
+                failure.why = &words;
+            }
+            None => {}
+        }
+    }
+    last(client, desk, &Reply::Error(failure))
+}
+
+fn last(client: ClientId, desk: &mut Desk<'_, '_>, reply: &Reply<'_>) -> Progress {
+    match desk.server.send(client, reply, None, desk.now_ms) {
+        Sent::Later => Progress::Waits,
+        Sent::Done | Sent::Gone => Progress::Over,
+    }
+}

@@ -1,0 +1,197 @@
+//! A supervisor from its plan to its end: in the foreground of another init's host, or as the host's own init.
+
+use core::ffi::CStr;
+use core::fmt;
+
+use super::driver::{Driver, Table};
+use super::events::{Outcome, Role, Supervisor};
+use super::journal::{Journal, To};
+use super::poll::Poll;
+use super::snapshot::{CGROUP_BYTES, Facts};
+use crate::control::server;
+use crate::fault::ErrnoWords;
+use crate::guest::cgroup::{self, Base};
+use crate::host::console::Console;
+use crate::host::emergency::Emergency;
+use crate::host::files;
+use crate::limits;
+use crate::plan::Plan;
+use crate::sys::memory::Static;
+use crate::sys::{Errno, clock, signal, stdio};
+
+static TABLE: Static<Table> = Static::new(Table::new());
+
+/// The name of the cgroup of all guests.
+const BASE: &str = "inn";
+/// PID 1 has nobody to give up to: what its loop cannot do without is tried again after so long.
+const RETRY_NS: i64 = 200_000_000;
+
+/// Why a supervisor in the foreground does not start.
+#[derive(Debug)]
+enum Refused {
+    Socket(server::Refusal),
+    Cgroup(crate::fault::Fault),
+    CgroupTaken,
+    Call(&'static str, Errno),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refused::Socket(refusal) if refusal.errno == Errno::ADDRINUSE => {
+                f.write_str("another supervisor has this socket; stop it, or choose another with --socket")
+            }
+            Refused::Socket(refusal) => write!(f, "control socket: {refusal}"),
+            Refused::Cgroup(fault) => match fault.advice() {
+                Some(advice) => write!(f, "{fault}; {advice}"),
+                None => write!(f, "{fault}"),
+            },
+            Refused::CgroupTaken => {
+                f.write_str("another supervisor has its guests in this cgroup; start this one in a cgroup of its own")
+            }
+            Refused::Call(call, errno) => write!(f, "{call}: {}", ErrnoWords(errno.raw_os_error() as u16)),
+        }
+    }
+}
+
+/// Supervises the guests of `plan` as an ordinary process, until a signal ends it. Returns the exit code: 0 when every
+/// guest was stopped and nothing of it is left.
+pub fn foreground(plan: &'static Plan, config: &CStr, socket: &CStr) -> u8 {
+    let journal = Journal::new(To::Descriptor(stdio::error()));
+    match try_foreground(plan, config, socket) {
+        Ok(outcome) if outcome.all_down => 0,
+        Ok(_) => {
+            journal.error(format_args!("the time for going down is over; guests are left in cgroup {BASE}"));
+            1
+        }
+        Err(refused) => {
+            journal.error(format_args!("{refused}"));
+            1
+        }
+    }
+}
+
+fn try_foreground(plan: &'static Plan, config: &CStr, socket: &CStr) -> Result<Outcome, Refused> {
+    signal::block(signal::Set::ALL).map_err(|errno| Refused::Call("rt_sigprocmask", errno))?;
+    raise_files();
+    let mut own = [0; CGROUP_BYTES];
+    let name = own_cgroup(&mut own).map_err(|errno| Refused::Call("read /proc/self/cgroup", errno))?;
+    let base = Base::open(name).map_err(Refused::Cgroup)?;
+    let outcome = try_in_base(plan, config, socket, base, name);
+    // It stays where a guest is left, or another supervisor has it.
+    let _ = cgroup::remove_base(name);
+    outcome
+}
+
+fn try_in_base(plan: &'static Plan, config: &CStr, socket: &CStr, base: Base, name: &CStr) -> Result<Outcome, Refused> {
+    if !base.claim().map_err(|errno| Refused::Call("flock", errno))? {
+        return Err(Refused::CgroupTaken);
+    }
+    let poll = Poll::new().map_err(|errno| Refused::Call("epoll_create1", errno))?;
+    let table = TABLE.take().ok_or(Refused::Call("take the table", Errno::BUSY))?;
+    let facts = facts(config, name);
+    let journal = Journal::new(To::Descriptor(stdio::error()));
+    let driver = Driver::new(plan, base, table, &poll, journal);
+    let mut supervisor = Supervisor::new(&poll, Role::Process, driver, facts, socket)
+        .map_err(|errno| Refused::Call("signalfd4", errno))?;
+    supervisor.listen().map_err(Refused::Socket)?;
+    supervisor.clear_leftovers();
+    let outcome = supervisor.run();
+    // The socket belongs to nobody from here on.
+    drop(supervisor);
+    let _ = rustix::fs::unlink(socket);
+    Ok(outcome)
+}
+
+/// Supervises the guests of `plan` as the host's init, or offers the emergency shell, until the host is to go down. Every
+/// signal is blocked.
+pub fn init(console: &Console, plan: &'static Plan, config: &CStr, needs_shell: bool) -> Outcome {
+    let mut journal = Journal::new(To::Console(console));
+    // None of these can fail for long, unless the kernel lacks what nothing goes without; then that is said, again and
+    // again, and Ctrl-Alt-Del still works.
+    let poll = insist(&mut journal, "epoll_create1", Poll::new);
+    let name = c"inn";
+    let base = insist(&mut journal, "make the cgroup of all guests", || {
+        Base::open(name).map_err(|fault| Errno::from_raw_os_error(fault.errno.into()))
+    });
+    let table = insist(&mut journal, "take the table", || TABLE.take().ok_or(Errno::BUSY));
+    let signals = insist(&mut journal, "signalfd4", || {
+        let signals = signal::descriptor(signal::Set::ALL)?;
+        super::events::watch_signals(&poll, &signals)?;
+        Ok(signals)
+    });
+    let emergency = needs_shell.then(|| Emergency::start(console, Some(plan)));
+    let role = Role::Init { console, emergency };
+    let driver = Driver::new(plan, base, table, &poll, journal);
+    let mut supervisor = Supervisor::with_signals(&poll, signals, role, driver, facts(config, name), server::PATH);
+    supervisor.run()
+}
+
+fn insist<T>(journal: &mut Journal<'_>, what: &str, mut attempt: impl FnMut() -> Result<T, Errno>) -> T {
+    loop {
+        match attempt() {
+            Ok(value) => return value,
+            Err(errno) => journal.trouble(what, errno, clock::now_ms()),
+        }
+        let _ = rustix::thread::nanosleep(&rustix::time::Timespec { tv_sec: 0, tv_nsec: RETRY_NS });
+    }
+}
+
+fn facts<'a>(config: &'a CStr, base: &'a CStr) -> Facts<'a> {
+    Facts {
+        base: base.to_str().unwrap_or_default(),
+        config: config.to_str().unwrap_or("?"),
+        started_ms: clock::now_ms(),
+    }
+}
+
+/// The name of the cgroup `inn` below this process's own, in `buffer` (cgroups(7): the line of version 2 is `0::/PATH`).
+fn own_cgroup(buffer: &mut [u8; CGROUP_BYTES]) -> Result<&CStr, Errno> {
+    let mut text = [0; 2 * CGROUP_BYTES];
+    let text = files::read_path(c"/proc/self/cgroup", &mut text)?;
+    let line = text.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"0::/")).ok_or(Errno::NOENT)?;
+    let mut used = 0;
+    let mut put = |bytes: &[u8]| -> Result<(), Errno> {
+        let room = buffer.get_mut(used..used + bytes.len()).ok_or(Errno::NAMETOOLONG)?;
+        room.copy_from_slice(bytes);
+        used += bytes.len();
+        Ok(())
+    };
+    put(line)?;
+    if !line.is_empty() {
+        put(b"/")?;
+    }
+    put(BASE.as_bytes())?;
+    put(b"\0")?;
+    // A guest's name comes behind it.
+    if used + limits::NAME_BYTES >= CGROUP_BYTES {
+        return Err(Errno::NAMETOOLONG);
+    }
+    CStr::from_bytes_until_nul(buffer).map_err(|_| Errno::INVAL)
+}
+
+/// Raises the limit of open files as far as it goes: what all guests need, or what is allowed. Where it stays, a guest for
+/// which there is no descriptor does not start, and says so.
+fn raise_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let now = getrlimit(Resource::Nofile);
+    let enough = |limit: Option<u64>| limit.map(|limit| limit.max(limits::DESCRIPTORS));
+    let wanted = Rlimit { current: enough(now.current), maximum: enough(now.maximum) };
+    if setrlimit(Resource::Nofile, wanted).is_err() {
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: now.maximum, maximum: now.maximum });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cgroup_of_all_guests_is_below_our_own() {
+        let mut buffer = [0; CGROUP_BYTES];
+        let name = own_cgroup(&mut buffer).unwrap().to_str().unwrap();
+        let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+        let own = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap();
+        assert_eq!(name, std::format!("{}/inn", own.trim_end_matches('/')).trim_start_matches('/'));
+    }
+}

@@ -1,0 +1,139 @@
+//! Guests and host as clients see them: what [`wire`] sends.
+
+use core::fmt::Write;
+
+use super::driver::Driver;
+use super::state::{Exit, State};
+use crate::control::wire::{self, GuestInfo, HostInfo, JoinInfo, Name, Place};
+use crate::limits;
+use crate::plan::GuestId;
+
+/// Bytes of the name of a guest's cgroup, below the root of the cgroup v2 file system.
+pub const CGROUP_BYTES: usize = 512;
+/// The name of a guest's cgroup.
+pub type Cgroup = heapless::String<CGROUP_BYTES>;
+
+/// What does not change while a supervisor runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The cgroup below which the guests' are, below the root of the cgroup v2 file system: `inn`.
+    pub base: &'a str,
+    /// The config file.
+    pub config: &'a str,
+    /// When this supervisor started.
+    pub started_ms: u64,
+}
+
+/// One guest.
+pub fn guest<'b>(
+    driver: &Driver<'_>,
+    facts: &Facts<'_>,
+    id: GuestId,
+    now_ms: u64,
+    cgroup: &'b mut Cgroup,
+) -> Option<GuestInfo<'b>> {
+    let plan = driver.plan();
+    let (guest, now) = driver.guest(id).zip(driver.now(id))?;
+    let name = plan.strings.str(guest.name);
+    let machine = now.machine;
+    // Where nothing of it exists there is no cgroup to be read.
+    let usage = if machine.is_down() { None } else { Some(driver.base().usage(plan.strings.c_str(guest.name))) };
+    let exit = machine.exit();
+    let place = match exit {
+        Some(Exit::Failed(fault)) => driver.place(guest, fault),
+        _ => None,
+    };
+    let waits_for = driver.waits_for(id).and_then(|other| driver.guest(other));
+    Some(GuestInfo {
+        name,
+        kind: guest.kind,
+        state: state(machine.state()),
+        waits_for: waits_for.and_then(|other| Name::new(plan.strings.bytes(other.name))).unwrap_or(Name::ALL),
+        is_stuck: machine.is_stuck(),
+        pid: now.pid,
+        uptime_ms: (now.pid != 0).then(|| now_ms.saturating_sub(now.born_ms)),
+        memory_bytes: usage.and_then(|usage| usage.memory_bytes),
+        memory_limit_bytes: guest.limits.memory_bytes,
+        swap_limit_bytes: guest.limits.swap_bytes,
+        cpu_us: usage.map(|usage| usage.cpu_us),
+        cpus_limit_milli: guest.limits.cpus_milli,
+        processes: usage.and_then(|usage| usage.processes),
+        processes_limit: Some(guest.limits.processes),
+        oom_kills: now.oom_kills.saturating_add(usage.map_or(0, |usage| usage.oom_kills)),
+        processes_refused: now.processes_refused.saturating_add(usage.map_or(0, |usage| usage.processes_refused)),
+        restarts: machine.restarts(),
+        next_start_ms: (machine.state() == State::Delayed)
+            .then(|| machine.deadline_ms().unwrap_or(now_ms).saturating_sub(now_ms)),
+        exit: exit.and_then(wire_exit),
+        place: place.map(|(file, line)| Place { file, line }),
+        users: guest.users,
+        autostart: guest.autostart,
+        root: plan.strings.str(guest.root),
+        cgroup: name_cgroup(facts, name, cgroup),
+        description: plan.strings.str(guest.description),
+    })
+}
+
+/// What a command needs to join a guest; nothing while its program does not run.
+pub fn join<'b>(driver: &Driver<'_>, facts: &Facts<'_>, id: GuestId, cgroup: &'b mut Cgroup) -> Option<JoinInfo<'b>> {
+    let guest = driver.guest(id)?;
+    let name = driver.plan().strings.str(guest.name);
+    let (users, user) = (guest.users, guest.user);
+    Some(JoinInfo { name, kind: guest.kind, users, user, cgroup: name_cgroup(facts, name, cgroup) })
+}
+
+/// The host.
+pub fn host<'b>(driver: &Driver<'_>, facts: &Facts<'b>, going_down: bool, now_ms: u64) -> HostInfo<'b> {
+    let count = |is: fn(State) -> bool| driver.ids().filter(|&id| is(driver.state(id))).count() as u32;
+    HostInfo {
+        version: env!("CARGO_PKG_VERSION"),
+        config: facts.config,
+        pid: rustix::process::getpid().as_raw_nonzero().get() as u32,
+        uptime_ms: now_ms.saturating_sub(facts.started_ms),
+        guests: driver.ids().count() as u32,
+        running: count(is_up),
+        failed: count(|state| state == State::Failed),
+        going_down,
+    }
+}
+
+/// Whether a guest in this state has a program that runs.
+#[must_use]
+pub fn is_up(state: State) -> bool {
+    matches!(state, State::Running | State::Ready | State::Stopping { .. })
+}
+
+fn name_cgroup<'b>(facts: &Facts<'_>, name: &str, cgroup: &'b mut Cgroup) -> &'b str {
+    cgroup.clear();
+    // The base was checked to leave room for a name.
+    let _ = write!(cgroup, "{}/{name}", facts.base);
+    cgroup
+}
+
+const _: () = assert!(limits::NAME_BYTES < CGROUP_BYTES && CGROUP_BYTES <= wire::TEXT_BYTES);
+
+fn state(state: State) -> wire::State {
+    match state {
+        State::Down => wire::State::Down,
+        State::Waiting => wire::State::Waiting,
+        State::Starting => wire::State::Starting,
+        State::Running => wire::State::Running,
+        State::Ready => wire::State::Ready,
+        State::Stopping { .. } => wire::State::Stopping,
+        State::Killing => wire::State::Killing,
+        State::Clearing => wire::State::Clearing,
+        State::Delayed => wire::State::Delayed,
+        State::Failed => wire::State::Failed,
+    }
+}
+
+fn wire_exit(exit: Exit) -> Option<wire::Exit> {
+    Some(match exit {
+        Exit::Code(code) => wire::Exit::Code(code),
+        Exit::Signal(signal) => wire::Exit::Signal(signal),
+        Exit::OutOfMemory => wire::Exit::OutOfMemory,
+        Exit::Failed(fault) => wire::Exit::Failed(fault),
+        Exit::PowerOff | Exit::Reboot => wire::Exit::Code(0),
+        Exit::Unknown => return None,
+    })
+}

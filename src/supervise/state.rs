@@ -1,0 +1,663 @@
+//! The life of one guest: event × state → state and actions. Pure; the driver carries the actions out.
+//!
+//! ```text
+//!            Start        dependencies ready     exec worked     ready said
+//!   Down ──────────▶ Waiting ──────────▶ Starting ──────▶ Running ──────▶ Ready
+//!    ▲ ▲                ▲                   │ fails, hangs   │ Stop │ exits  │
+//!    │ │ Cleared        │ back-off over     │                ▼      │        │
+//!    │ └─ Clearing ─▶ Delayed               │             Stopping  │        │
+//!    │       ▲ nothing left                 ▼                ▼      ▼        ▼
+//!  Failed    └────────────────────────── Killing ◀──────────────────────────────
+//! ```
+//!
+//! There is one way down: whatever is left is killed, only an empty cgroup is cleared, and only after that a guest may
+//! be started again. So no start ever finds anything of the one before.
+
+use heapless::Vec;
+
+use crate::fault::{Fault, Step};
+use crate::limits;
+use crate::plan::{Ready, Restart, StopStep};
+
+/// Where a guest is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Not running, and nobody wants it to.
+    Down,
+    /// Wanted; its dependencies are not all ready.
+    Waiting,
+    /// The helper is at work; exec has not been reached.
+    Starting,
+    /// Its program runs, and has not said that it is ready.
+    Running,
+    /// Its program runs and is ready.
+    Ready,
+    /// It was asked to go by this step of its `stop`.
+    Stopping {
+        /// Index of the step.
+        step: u8,
+    },
+    /// All of it is being killed; over when its cgroup is empty and its processes are waited for.
+    Killing,
+    /// Nothing of it runs; what it leaves is being removed.
+    Clearing,
+    /// It ended by itself and starts again when the back-off is over.
+    Delayed,
+    /// It ended badly, or could not start, and stays down.
+    Failed,
+}
+
+/// Something that happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Somebody wants it up.
+    Start,
+    /// Somebody wants it down, the polite way.
+    Stop,
+    /// Somebody wants it down and up again.
+    Restart,
+    /// Somebody wants it down at once.
+    Kill,
+    /// Everything it comes after is ready.
+    DependenciesReady,
+    /// Its first process exists.
+    Born,
+    /// A step of its start failed.
+    StartFailed(Fault),
+    /// Exec worked.
+    Executed,
+    /// It said that it is ready.
+    ReadyReported,
+    /// Its first process ended.
+    Exited(Exit),
+    /// No process of it is left, and those that were ours are waited for.
+    Emptied,
+    /// The kernel could not be asked to kill it, or to tell when it is empty.
+    KillFailed(Fault),
+    /// What it left is removed.
+    Cleared,
+    /// What it left could not be removed.
+    ClearFailed(Fault),
+    /// The deadline is over.
+    TimeOut,
+    /// The host is being shut down: nothing starts any more.
+    HostGoingDown,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Exit code.
+    Code(u8),
+    /// Signal number.
+    Signal(u8),
+    /// Killed by the kernel for its memory limit.
+    OutOfMemory,
+    /// A step of its start failed.
+    Failed(Fault),
+    /// Powered off from inside.
+    PowerOff,
+    /// Rebooted from inside.
+    Reboot,
+    /// Somebody else took the exit status.
+    Unknown,
+}
+
+impl Exit {
+    /// Whether a guest that ends so has failed.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        match self {
+            Exit::Code(0) | Exit::PowerOff | Exit::Reboot => false,
+            Exit::Code(_) | Exit::Signal(_) | Exit::OutOfMemory | Exit::Failed(_) | Exit::Unknown => true,
+        }
+    }
+}
+
+/// What the driver has to do, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Start the helper. Answered by Born, Executed, `StartFailed`.
+    Spawn,
+    /// Send this signal to the first process.
+    Signal(u8),
+    /// Kill the helper and the whole cgroup. Answered by Exited, Emptied, `KillFailed`.
+    KillAll,
+    /// Remove what is left. Answered by Cleared or `ClearFailed`.
+    Clear,
+    /// Tell people.
+    Announce(Notice),
+}
+
+/// What people are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Its program runs.
+    Started,
+    /// It is ready; not said where `ready = exec`.
+    Ready,
+    /// It is asked to stop.
+    Stopping,
+    /// Its first process ended, or a step of its start failed.
+    Ended(Exit),
+    /// It is down.
+    Down,
+    /// It stays down though it should not be.
+    Failed,
+    /// It starts again after so many milliseconds.
+    Delayed(u64),
+    /// It is being killed and its processes do not go.
+    Stuck,
+    /// What it left cannot be removed, or the kernel cannot be asked to kill it; it is tried again.
+    Trouble(Fault),
+    /// An event that cannot come in this state: an error of this program. Nothing was done.
+    Impossible,
+}
+
+/// Actions of one event.
+pub type Actions = Vec<Action, 3>;
+
+/// What the config says about a guest's life.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy<'a> {
+    /// When it ends by itself.
+    pub restart: Restart,
+    /// Back-off: first and greatest delay, milliseconds.
+    pub delay_ms: (u64, u64),
+    /// When it counts as ready.
+    pub ready: Ready,
+    /// How it is stopped.
+    pub stop: &'a [StopStep],
+}
+
+/// What follows when it is cleared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    /// What `restart` says.
+    Policy,
+    /// It stays down: somebody asked for that.
+    Rest,
+    /// It starts again: somebody asked for that.
+    Again,
+}
+
+/// One guest's life. Times are milliseconds of one clock that never goes back.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine {
+    state: State,
+    then: Then,
+    host_going_down: bool,
+    /// Its end takes longer than it may.
+    stuck: bool,
+    /// People were told of a trouble with its end.
+    troubled: bool,
+    /// How the present run ended; nothing while it goes on.
+    exit: Option<Exit>,
+    /// How the run before ended.
+    last_exit: Option<Exit>,
+    restarts: u32,
+    /// The back-off that was last used; 0: none yet.
+    delay_ms: u64,
+    since_ms: u64,
+    /// When exec worked; 0 where it has not.
+    up_ms: u64,
+    /// When its end began; it may be killed and cleared several times.
+    ending_ms: u64,
+    deadline_ms: Option<u64>,
+}
+
+/// Exec was not reached within [`limits::START_TIMEOUT_MS`].
+const TIMED_OUT: Fault = Fault { step: Step::StartTimeOut, errno: libc::ETIMEDOUT as u16, detail: 0 };
+/// A kill or a removal that the kernel refused is tried again after so long, until it counts as stuck; from then on
+/// every [`limits::KILL_TIMEOUT_MS`].
+const RETRY_MS: u64 = 100;
+/// Each back-off is so many times the one before: a guest that exits at once is started 6 times in the first 20 s
+/// with the default delays, and the first restart is still quick.
+const GROWTH: u64 = 3;
+
+impl Machine {
+    /// A guest that was never started.
+    #[must_use]
+    pub const fn new() -> Machine {
+        Machine {
+            state: State::Down,
+            then: Then::Policy,
+            host_going_down: false,
+            stuck: false,
+            troubled: false,
+            exit: None,
+            last_exit: None,
+            restarts: 0,
+            delay_ms: 0,
+            since_ms: 0,
+            up_ms: 0,
+            ending_ms: 0,
+            deadline_ms: None,
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// When it got there.
+    #[must_use]
+    pub fn since_ms(&self) -> u64 {
+        self.since_ms
+    }
+
+    /// When its program began to run, in its present run; nothing before that.
+    #[must_use]
+    pub fn up_since_ms(&self) -> Option<u64> {
+        (self.up_ms != 0 && !self.is_down()).then_some(self.up_ms)
+    }
+
+    /// When a [`Event::TimeOut`] is due; nothing for never.
+    #[must_use]
+    pub fn deadline_ms(&self) -> Option<u64> {
+        self.deadline_ms
+    }
+
+    /// Whether it is being killed or cleared and that takes longer than it may.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        self.stuck
+    }
+
+    /// How its last run ended; while it runs, how the one before did.
+    #[must_use]
+    pub fn exit(&self) -> Option<Exit> {
+        self.exit.or(self.last_exit)
+    }
+
+    /// How often `restart` has started it again.
+    #[must_use]
+    pub fn restarts(&self) -> u32 {
+        self.restarts
+    }
+
+    /// Whether nothing of it exists.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        match self.state {
+            State::Down | State::Failed | State::Waiting | State::Delayed => true,
+            State::Starting
+            | State::Running
+            | State::Ready
+            | State::Stopping { .. }
+            | State::Killing
+            | State::Clearing => false,
+        }
+    }
+
+    /// Takes `event` at `now` and says what is to be done.
+    pub fn on(&mut self, event: Event, now: u64, policy: &Policy<'_>) -> Actions {
+        match self.state {
+            State::Down | State::Failed => self.at_rest(event, now),
+            State::Waiting => self.waiting(event, now),
+            State::Delayed => self.delayed(event, now),
+            State::Starting => self.starting(event, now, policy),
+            State::Running | State::Ready => self.up(event, now, policy),
+            State::Stopping { step } => self.stopping(event, now, policy, step),
+            State::Killing => self.killing(event, now),
+            State::Clearing => self.clearing(event, now, policy),
+        }
+    }
+
+    // One function a state, one arm an event.
+
+    fn at_rest(&mut self, event: Event, now: u64) -> Actions {
+        match event {
+            Event::Start | Event::Restart => self.want(now),
+            Event::Stop | Event::Kill => none(),
+            Event::HostGoingDown => self.stay_down(),
+            Event::DependenciesReady
+            | Event::Born
+            | Event::StartFailed(_)
+            | Event::Executed
+            | Event::ReadyReported
+            | Event::Exited(_)
+            | Event::Emptied
+            | Event::KillFailed(_)
+            | Event::Cleared
+            | Event::ClearFailed(_)
+            | Event::TimeOut => impossible(),
+        }
+    }
+
+    fn waiting(&mut self, event: Event, now: u64) -> Actions {
+        match event {
+            Event::Start | Event::Restart => none(),
+            Event::Stop | Event::Kill => self.rest(State::Down, now),
+            Event::HostGoingDown => {
+                self.host_going_down = true;
+                self.rest(State::Down, now)
+            }
+            Event::DependenciesReady => self.spawn(now),
+            Event::Born
+            | Event::StartFailed(_)
+            | Event::Executed
+            | Event::ReadyReported
+            | Event::Exited(_)
+            | Event::Emptied
+            | Event::KillFailed(_)
+            | Event::Cleared
+            | Event::ClearFailed(_)
+            | Event::TimeOut => impossible(),
+        }
+    }
+
+    fn delayed(&mut self, event: Event, now: u64) -> Actions {
+        match event {
+            Event::Start | Event::Restart => self.want(now),
+            Event::Stop | Event::Kill => self.rest(State::Down, now),
+            Event::HostGoingDown => {
+                self.host_going_down = true;
+                self.rest(State::Down, now)
+            }
+            Event::TimeOut => {
+                self.restarts = self.restarts.saturating_add(1);
+                self.go(State::Waiting, now, None);
+                none()
+            }
+            Event::DependenciesReady
+            | Event::Born
+            | Event::StartFailed(_)
+            | Event::Executed
+            | Event::ReadyReported
+            | Event::Exited(_)
+            | Event::Emptied
+            | Event::KillFailed(_)
+            | Event::Cleared
+            | Event::ClearFailed(_) => impossible(),
+        }
+    }
+
+    fn starting(&mut self, event: Event, now: u64, policy: &Policy<'_>) -> Actions {
+        match event {
+            Event::Start | Event::Born => none(),
+            Event::Stop | Event::Kill => self.kill(Then::Rest, now),
+            Event::Restart => self.kill(Then::Again, now),
+            Event::HostGoingDown => {
+                self.host_going_down = true;
+                self.kill(Then::Rest, now)
+            }
+            Event::StartFailed(fault) => self.end(Exit::Failed(fault), now),
+            Event::Exited(exit) => self.end(exit, now),
+            Event::TimeOut => self.end(Exit::Failed(TIMED_OUT), now),
+            Event::Executed => {
+                self.up_ms = now.max(1);
+                let state = if policy.ready == Ready::Exec { State::Ready } else { State::Running };
+                self.go(state, now, None);
+                one(Action::Announce(Notice::Started))
+            }
+            Event::DependenciesReady
+            | Event::ReadyReported
+            | Event::Emptied
+            | Event::KillFailed(_)
+            | Event::Cleared
+            | Event::ClearFailed(_) => impossible(),
+        }
+    }
+
+    fn up(&mut self, event: Event, now: u64, policy: &Policy<'_>) -> Actions {
+        match event {
+            Event::Start => none(),
+            Event::Stop => self.stop(Then::Rest, now, policy),
+            Event::Restart => self.stop(Then::Again, now, policy),
+            Event::Kill => self.kill(Then::Rest, now),
+            // Its turn comes: what depends on it goes first.
+            Event::HostGoingDown => self.stay_down(),
+            Event::ReadyReported if self.state == State::Ready => none(),
+            Event::ReadyReported => {
+                self.go(State::Ready, now, None);
+                one(Action::Announce(Notice::Ready))
+            }
+            Event::Exited(exit) => self.end(exit, now),
+            Event::DependenciesReady
+            | Event::Born
+            | Event::StartFailed(_)
+            | Event::Executed
+            | Event::Emptied
+            | Event::KillFailed(_)
+            | Event::Cleared
+            | Event::ClearFailed(_)
+            | Event::TimeOut => impossible(),
+        }
+    }
+
+    fn stopping(&mut self, event: Event, now: u64, policy: &Policy<'_>, step: u8) -> Actions {
+        match event {
+            Event::Start | Event::Restart => self.then(Then::Again),
+            Event::Stop => self.then(Then::Rest),
+            Event::Kill => self.kill(Then::Rest, now),
+            Event::HostGoingDown => self.stay_down(),
+            Event::ReadyReported => none(),
+            Event::Exited(exit) => self.end(exit, now),
+            Event::TimeOut => self.stop_step(step.saturating_add(1), now, policy),
+            Event::DependenciesReady
+            | Event::Born
+            | Event::StartFailed(_)
+            | Event::Executed
+            | Event::Emptied
+            | Event::KillFailed(_)
+            | Event::Cleared
+            | Event::ClearFailed(_) => impossible(),
+        }
+    }
+
+    fn killing(&mut self, event: Event, now: u64) -> Actions {
+        match event {
+            Event::Start | Event::Restart => self.then(Then::Again),
+            Event::Stop | Event::Kill => self.then(Then::Rest),
+            Event::HostGoingDown => self.stay_down(),
+            // The helper was faster than the kill: what it has just made must go too.
+            Event::Born => one(Action::KillAll),
+            // What is heard of a start that is being killed anyway.
+            Event::StartFailed(_) | Event::Executed | Event::ReadyReported => none(),
+            Event::Exited(exit) => {
+                self.exit.get_or_insert(exit);
+                none()
+            }
+            Event::Emptied => {
+                self.go(State::Clearing, now, None);
+                one(Action::Clear)
+            }
+            Event::KillFailed(fault) => self.trouble(fault, now),
+            // An event may have been lost, or a kill not have been taken: asking again does no harm.
+            Event::TimeOut => {
+                self.deadline_ms = Some(now.saturating_add(limits::KILL_TIMEOUT_MS));
+                let mut actions = one(Action::KillAll);
+                push(&mut actions, self.note_stuck(now));
+                actions
+            }
+            Event::DependenciesReady | Event::Cleared | Event::ClearFailed(_) => impossible(),
+        }
+    }
+
+    fn clearing(&mut self, event: Event, now: u64, policy: &Policy<'_>) -> Actions {
+        match event {
+            Event::Start | Event::Restart => self.then(Then::Again),
+            Event::Stop | Event::Kill => self.then(Then::Rest),
+            Event::HostGoingDown => self.stay_down(),
+            Event::Cleared => self.settle(now, policy),
+            Event::ClearFailed(fault) => self.trouble(fault, now),
+            // Something may have joined the cgroup since it was empty (`inn exec`).
+            Event::TimeOut => {
+                let mut actions = self.kill(self.then, now);
+                push(&mut actions, self.note_stuck(now));
+                actions
+            }
+            Event::DependenciesReady
+            | Event::Born
+            | Event::StartFailed(_)
+            | Event::Executed
+            | Event::ReadyReported
+            | Event::Exited(_)
+            | Event::Emptied
+            | Event::KillFailed(_) => impossible(),
+        }
+    }
+
+    // The transitions.
+
+    fn go(&mut self, state: State, now: u64, after_ms: Option<u64>) {
+        let is_ending = |state| matches!(state, State::Killing | State::Clearing);
+        if !(is_ending(state) && is_ending(self.state)) {
+            self.ending_ms = now;
+            self.stuck = false;
+            self.troubled = false;
+        }
+        self.state = state;
+        self.since_ms = now;
+        self.deadline_ms = after_ms.map(|ms| now.saturating_add(ms));
+    }
+
+    fn rest(&mut self, state: State, now: u64) -> Actions {
+        self.then = Then::Policy;
+        self.delay_ms = 0;
+        self.go(state, now, None);
+        one(Action::Announce(if state == State::Failed { Notice::Failed } else { Notice::Down }))
+    }
+
+    /// Somebody asked for it, so its back-off is forgotten.
+    fn want(&mut self, now: u64) -> Actions {
+        if !self.host_going_down {
+            self.then = Then::Policy;
+            self.delay_ms = 0;
+            self.go(State::Waiting, now, None);
+        }
+        none()
+    }
+
+    fn spawn(&mut self, now: u64) -> Actions {
+        self.last_exit = self.exit.take().or(self.last_exit);
+        self.then = Then::Policy;
+        self.up_ms = 0;
+        self.go(State::Starting, now, Some(limits::START_TIMEOUT_MS));
+        one(Action::Spawn)
+    }
+
+    fn then(&mut self, then: Then) -> Actions {
+        self.then = if self.host_going_down { Then::Rest } else { then };
+        none()
+    }
+
+    fn stay_down(&mut self) -> Actions {
+        self.host_going_down = true;
+        self.then = Then::Rest;
+        none()
+    }
+
+    fn stop(&mut self, then: Then, now: u64, policy: &Policy<'_>) -> Actions {
+        self.then(then);
+        let mut actions = one(Action::Announce(Notice::Stopping));
+        push(&mut actions, self.stop_step(0, now, policy));
+        actions
+    }
+
+    fn stop_step(&mut self, step: u8, now: u64, policy: &Policy<'_>) -> Actions {
+        match policy.stop.get(usize::from(step)) {
+            Some(&StopStep { signal, timeout_ms }) if i32::from(signal) != libc::SIGKILL => {
+                self.go(State::Stopping { step }, now, Some(timeout_ms));
+                one(Action::Signal(signal))
+            }
+            Some(_) | None => self.kill(self.then, now),
+        }
+    }
+
+    fn kill(&mut self, then: Then, now: u64) -> Actions {
+        self.then(then);
+        self.go(State::Killing, now, Some(limits::KILL_TIMEOUT_MS));
+        one(Action::KillAll)
+    }
+
+    /// Its first process is gone or of no use: nothing of it may stay.
+    fn end(&mut self, exit: Exit, now: u64) -> Actions {
+        self.exit = Some(exit);
+        if self.up_ms != 0 && now.saturating_sub(self.up_ms) >= limits::STABLE_MS {
+            self.delay_ms = 0;
+        }
+        let mut actions = one(Action::Announce(Notice::Ended(exit)));
+        push(&mut actions, self.kill(self.then, now));
+        actions
+    }
+
+    fn settle(&mut self, now: u64, policy: &Policy<'_>) -> Actions {
+        let exit = self.exit.unwrap_or(Exit::Unknown);
+        let again = match (self.then, exit, policy.restart) {
+            (Then::Rest, ..) => false,
+            (Then::Again, ..) => return self.want(now),
+            (Then::Policy, Exit::PowerOff, _) => false,
+            (Then::Policy, Exit::Reboot, _) => true,
+            (Then::Policy, _, Restart::Never) => false,
+            (Then::Policy, _, Restart::Always) => true,
+            (Then::Policy, _, Restart::OnFailure) => exit.is_failure(),
+        };
+        if again && !self.host_going_down {
+            return self.back_off(now, policy.delay_ms);
+        }
+        let failed = self.then == Then::Policy && exit.is_failure();
+        self.rest(if failed { State::Failed } else { State::Down }, now)
+    }
+
+    fn back_off(&mut self, now: u64, (from, to): (u64, u64)) -> Actions {
+        self.delay_ms = self.delay_ms.saturating_mul(GROWTH).max(from).min(to);
+        self.go(State::Delayed, now, Some(self.delay_ms));
+        one(Action::Announce(Notice::Delayed(self.delay_ms)))
+    }
+
+    /// Tries again later; says so once, not at every attempt.
+    fn trouble(&mut self, fault: Fault, now: u64) -> Actions {
+        let mut actions = self.note_stuck(now);
+        let retry_ms = if self.stuck { limits::KILL_TIMEOUT_MS } else { RETRY_MS };
+        self.deadline_ms = Some(now.saturating_add(retry_ms));
+        if !core::mem::replace(&mut self.troubled, true) {
+            add(&mut actions, Action::Announce(Notice::Trouble(fault)));
+        }
+        actions
+    }
+
+    fn note_stuck(&mut self, now: u64) -> Actions {
+        let late = now.saturating_sub(self.ending_ms) >= limits::KILL_TIMEOUT_MS;
+        if late && !core::mem::replace(&mut self.stuck, true) { one(Action::Announce(Notice::Stuck)) } else { none() }
+    }
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn none() -> Actions {
+    Actions::new()
+}
+
+fn one(action: Action) -> Actions {
+    let mut actions = Actions::new();
+    add(&mut actions, action);
+    actions
+}
+
+fn push(actions: &mut Actions, more: Actions) {
+    for action in more {
+        add(actions, action);
+    }
+}
+
+/// No event has more than three actions: the property test below would see a lost one.
+fn add(actions: &mut Actions, action: Action) {
+    let added = actions.push(action);
+    debug_assert!(added.is_ok());
+}
+
+/// The driver sends each event only in states where it can happen; in others it does nothing, and says so.
+fn impossible() -> Actions {
+    one(Action::Announce(Notice::Impossible))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! Waiting for children, with their numbers (waitid(2)).
+
+use rustix::fd::{AsRawFd, BorrowedFd};
+use rustix::process::Pid;
+
+use super::{Errno, call};
+
+/// Which children.
+#[derive(Clone, Copy, Debug)]
+pub enum Which<'a> {
+    /// The one that this pidfd names, whatever signal its end raises.
+    PidFd(BorrowedFd<'a>),
+    /// The one with this number, whatever signal its end raises.
+    Pid(Pid),
+    /// Any whose end raises SIGCHLD: orphans, and guests after exec, which sets that signal for every process.
+    Ordinary,
+    /// Any whose end raises no signal: what [`super::clone`] made, until it execs.
+    Silent,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It exited with this code.
+    Code(u8),
+    /// This signal killed it.
+    Signal(u8),
+}
+
+/// The number of a child that has ended, and how; it stays a zombie. Never blocks; nothing where none has ended.
+///
+/// # Errors
+/// ECHILD where there is no such child.
+pub fn peek(which: Which<'_>) -> Result<Option<(Pid, End)>, Errno> {
+    wait(which, libc::WNOWAIT)
+}
+
+/// The same, and the child is gone for good.
+///
+/// # Errors
+/// ECHILD where there is no such child.
+pub fn reap(which: Which<'_>) -> Result<Option<(Pid, End)>, Errno> {
+    wait(which, 0)
+}
+
+fn wait(which: Which<'_>, flags: i32) -> Result<Option<(Pid, End)>, Errno> {
+    let (kind, id, whom) = match which {
+        Which::PidFd(pidfd) => (libc::P_PIDFD, pidfd.as_raw_fd(), libc::__WALL),
+        Which::Pid(pid) => (libc::P_PID, pid.as_raw_nonzero().get(), libc::__WALL),
+        Which::Ordinary => (libc::P_ALL, 0, 0),
+        Which::Silent => (libc::P_ALL, 0, libc::__WCLONE),
+    };
+    // SAFETY: all zero is a valid siginfo_t; its si_pid stays 0 where no child has ended.
+    let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
+    let flags = flags | whom | libc::WEXITED | libc::WNOHANG;
+    // SAFETY: writes a siginfo_t that lives beyond the call; no rusage is asked for.
+    unsafe { call(libc::SYS_waitid, [kind as usize, id as usize, &raw mut info as usize, flags as usize, 0]) }?;
+    // SAFETY: waitid has filled in the fields of SIGCHLD, or left them zero.
+    let Some(pid) = Pid::from_raw(unsafe { info.si_pid() }) else { return Ok(None) };
+    // SAFETY: as above.
+    let status = unsafe { info.si_status() } as u8;
+    Ok(Some((pid, if info.si_code == libc::CLD_EXITED { End::Code(status) } else { End::Signal(status & 0x7f) })))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_child_is_peeked_at_then_reaped_and_then_no_more() {
+        for (script, end) in [("exit 7", End::Code(7)), ("kill -9 $$", End::Signal(9))] {
+            let mut child = Command::new("/bin/sh").args(["-c", script]).spawn().unwrap();
+            let pid = Pid::from_raw(child.id() as i32).unwrap();
+            let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+            let mut ready = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
+            rustix::event::poll(&mut ready, None).unwrap();
+            assert_eq!(peek(Which::Pid(pid)), Ok(Some((pid, end))));
+            use rustix::fd::AsFd;
+            assert_eq!(reap(Which::PidFd(pidfd.as_fd())), Ok(Some((pid, end))));
+            assert_eq!(reap(Which::PidFd(pidfd.as_fd())), Err(Errno::CHILD));
+            // Reaped behind its back: std finds nothing to wait for.
+            assert!(child.wait().map_or(true, |status| status.into_raw() >= 0));
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The host comes up, whatever it finds, and goes down in order.
+
+use crate::machine::{Guest, Machine, Recipe, TIMEOUT};
+
+#[test]
+fn poweroff_goes_down_in_order_on_5_10() {
+    goes_down("poweroff", "5.10", "reboot: Power down", |machine| {
+        machine.tell("inn poweroff");
+    });
+}
+
+#[test]
+fn poweroff_goes_down_in_order_on_6_12() {
+    goes_down("poweroff", "6.12", "reboot: Power down", |machine| {
+        machine.tell("inn poweroff");
+    });
+}
+
+#[test]
+fn reboot_goes_down_in_order() {
+    goes_down("reboot", "6.1", "reboot: Restarting system", |machine| {
+        machine.tell("inn reboot");
+    });
+}
+
+#[test]
+fn ctrl_alt_del_goes_down_in_order() {
+    goes_down("ctrl-alt-del", "6.1", "reboot: Restarting system", |machine| machine.press("ctrl-alt-delete"));
+}
+
+#[test]
+fn the_usual_signal_powers_off_in_order() {
+    // What `poweroff` of busybox and of sysvinit send.
+    goes_down("signal", "6.1", "reboot: Power down", |machine| {
+        machine.tell("kill -USR2 1");
+    });
+}
+
+fn goes_down(name: &'static str, kernel: &'static str, last_words: &str, ask: impl FnOnce(&mut Machine)) {
+    let recipe = Recipe { name, kernel, folder: "boot", command_line: "" };
+    let Some(mut machine) = Machine::boot(recipe) else { return };
+    machine.check("services stop in reverse order, then the kernel takes over", |machine| {
+        machine.guest_until("third", Guest::is_ready);
+        machine.guest_until("asks-not", Guest::is_ready);
+        ask(machine);
+        machine.console.wait_for("third stops", TIMEOUT);
+        machine.console.wait_for("second stops", TIMEOUT);
+        machine.console.wait_for("first stops", TIMEOUT);
+        machine.console.wait_for(last_words, TIMEOUT);
+        assert!(machine.wait().success());
+        assert!(!machine.console.all().contains("Kernel panic"));
+    });
+    machine.end();
+}
+
+#[test]
+fn without_a_config_there_is_a_message_and_a_shell() {
+    let recipe = Recipe { name: "no-config", kernel: "6.1", folder: "bare", command_line: "" };
+    emergency(recipe, &["/etc/inn.conf", "ENOENT"]);
+}
+
+#[test]
+fn with_a_broken_config_there_are_its_errors_and_a_shell() {
+    let recipe =
+        Recipe { name: "broken-config", kernel: "6.12", folder: "boot", command_line: "inn.config=/etc/broken.conf" };
+    emergency(recipe, &["/etc/broken.conf:5:", "restart", "/etc/broken.conf:9:"]);
+}
+
+#[test]
+fn a_config_that_is_named_and_missing_gives_a_shell() {
+    let recipe =
+        Recipe { name: "missing-config", kernel: "5.10", folder: "boot", command_line: "inn.config=/etc/none.conf" };
+    emergency(recipe, &["/etc/none.conf", "ENOENT"]);
+}
+
+fn emergency(recipe: Recipe, words: &[&str]) {
+    let Some(mut machine) = Machine::power_on(recipe) else { return };
+    machine.check("the console says what is wrong", |machine| {
+        for word in words {
+            machine.console.wait_for(word, TIMEOUT);
+        }
+    });
+    machine.check("the console has a shell, and PID 1 is there", |machine| {
+        let shell = machine.type_on_console("readlink /proc/1/exe");
+        assert!(shell.code == 0 && shell.text.contains("/inn"), "{}", shell.text);
+    });
+    machine.check("a shell that ends is started again", |machine| {
+        machine.type_on_console("echo $$ > /run/shell");
+        machine.console.send("exit\n");
+        let other = machine.type_on_console("test $(cat /run/shell) != $$");
+        assert_eq!(other.code, 0, "{}", other.text);
+    });
+    machine.check("the host can be powered off from there", |machine| {
+        machine.console.send("kill -USR2 1\n");
+        machine.console.wait_for("reboot: Power down", TIMEOUT);
+        assert!(machine.wait().success());
+    });
+    machine.end();
+}
+
+#[test]
+fn the_kernels_command_line_names_the_config() {
+    let command_line = "inn.config=/etc/other.conf";
+    let recipe = Recipe { name: "other-config", kernel: "6.1", folder: "boot", command_line };
+    let Some(mut machine) = Machine::boot(recipe) else { return };
+    machine.check("the config that was named is in force", |machine| {
+        assert_eq!(machine.ok("hostname"), "other");
+        assert!(!machine.ok("inn list").contains("third"));
+    });
+    machine.end();
+}
+
+#[test]
+fn a_guest_that_asks_for_a_controller_the_kernel_lacks_does_not_start() {
+    let command_line = "cgroup_disable=memory";
+    for kernel in ["5.10", "6.12"] {
+        let recipe = Recipe { name: "no-memory-controller", kernel, folder: "boot", command_line };
+        let Some(mut machine) = Machine::boot(recipe) else { return };
+        machine.check("it fails, and says which limit cannot be kept", |machine| {
+            let asks = machine.guest_until("asks", |guest| guest.state() == "failed");
+            assert_eq!(asks.text("exit"), "start-failed");
+            let status = machine.ok("inn status asks");
+            assert!(status.contains("memory") && status.contains("inn.conf:"), "{status}");
+        });
+        machine.check("a guest that does not ask runs", |machine| {
+            machine.guest_until("asks-not", Guest::is_ready);
+        });
+        machine.check("inn check says so", |machine| {
+            let output = machine.run("inn check");
+            assert!(output.text.contains("memory"), "{}", output.text);
+        });
+        machine.end();
+    }
+}

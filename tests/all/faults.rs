@@ -1,0 +1,231 @@
+//! Every system call of a start fails once, in the supervisor, in its helper and in the guest: the supervisor lives on,
+//! nothing is left of the start, and the next one succeeds.
+//!
+//! The supervisor and all that it makes are traced (ptrace(2)). From the request to start on, call number N is replaced by
+//! one that does not exist, and its result by the error; N grows until a start comes through without having been touched.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use std::sync::{Arc, mpsc};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::ptrace::{self, Event, Options};
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use crate::must;
+use crate::private::Supervisor;
+
+const CONFIG: &str = "
+[guest victim]
+kind = app
+root = /
+ephemeral = yes
+command = /bin/sleep 1000
+autostart = no
+restart = never
+network = none
+ready = fd 7
+env = SHELL=/bin/sh
+rlimit = nofile 100:200
+groups = 5 6
+stop = SIGKILL
+
+[guest bystander]
+kind = app
+root = /
+command = /bin/sleep 1000
+restart = always
+stop = SIGKILL
+";
+
+const ERRORS: [Errno; 5] = [Errno::EMFILE, Errno::ENOMEM, Errno::EAGAIN, Errno::ENOSYS, Errno::EPERM];
+
+/// Far above what a start takes: an injection that never ends is a failure.
+const CALLS_MAX: u32 = 2_000;
+
+#[test]
+fn every_call_of_a_start_may_fail() {
+    if !must::root("every_call_of_a_start_may_fail") {
+        return;
+    }
+    let faults: Vec<_> = ERRORS
+        .chunks(3)
+        .map(|errors| std::thread::spawn(move || errors.iter().for_each(|error| fail_each_call(*error))))
+        .collect();
+    for thread in faults {
+        thread.join().expect("no start went wrong");
+    }
+}
+
+/// What tracer and client tell each other.
+#[derive(Default)]
+struct Injection {
+    /// Which call is to fail, counted from 1; 0 for none.
+    at: AtomicU32,
+    /// How many there have been.
+    seen: AtomicU32,
+    /// The call number of the one that failed, for people.
+    failed: AtomicI32,
+    /// The guest's program runs: the start is over.
+    executed: AtomicBool,
+    /// The test is over.
+    done: AtomicBool,
+}
+
+fn fail_each_call(error: Errno) {
+    let injection = Arc::new(Injection::default());
+    let supervisor = Supervisor::start(&format!("fault-{error}"), CONFIG);
+    supervisor.await_answer();
+    running(&supervisor, "bystander");
+    let bystander = pid(&supervisor, "bystander");
+    let root = Pid::from_raw(supervisor.pid() as i32);
+    let (ready, begun) = mpsc::channel();
+    let tracer = {
+        let injection = Arc::clone(&injection);
+        std::thread::spawn(move || trace(root, error, &injection, &ready))
+    };
+    begun.recv().expect("it is traced");
+    let mut touched = 0;
+    for number in 1..CALLS_MAX {
+        injection.executed.store(false, Ordering::SeqCst);
+        injection.failed.store(-1, Ordering::SeqCst);
+        injection.seen.store(0, Ordering::SeqCst);
+        injection.at.store(number, Ordering::SeqCst);
+        let what = || format!("{error} at call {number} ({})", injection.failed.load(Ordering::SeqCst));
+        // Its answer may be the very call that fails; what counts is what is there afterwards.
+        let _ = supervisor.inn(&["start", "victim"]);
+        settled(&supervisor, &what);
+        injection.at.store(0, Ordering::SeqCst);
+        let missed = injection.failed.load(Ordering::SeqCst) == -1;
+        let _ = supervisor.inn(&["kill", "victim"]);
+        gone(&supervisor, &what, bystander);
+        if missed {
+            break;
+        }
+        touched = number;
+    }
+    assert!(touched > 100, "only {touched} calls failed: is the start traced at all?");
+    assert!(touched < CALLS_MAX - 1, "a start never came through");
+    injection.done.store(true, Ordering::SeqCst);
+    must::say(&format!("each of {touched} calls failed with {error}, and nothing was left"));
+    drop(supervisor);
+    tracer.join().expect("the tracer ends");
+}
+
+/// Waits until the victim is neither starting nor about to be.
+fn settled(supervisor: &Supervisor, what: &impl Fn() -> String) {
+    supervisor.wait_for(&format!("an end of the start, {}", what()), |this| {
+        ["running", "ready", "failed", "down"].contains(&state(this, "victim").as_str())
+    });
+}
+
+/// Waits until nothing is left of the victim; the bystander has not noticed.
+fn gone(supervisor: &Supervisor, what: &impl Fn() -> String, bystander: u64) {
+    supervisor.wait_for(&format!("nothing to be left, {}", what()), |this| {
+        this.cgroups() == ["bystander"] && this.processes() == [bystander as u32]
+    });
+    assert_eq!(pid(supervisor, "bystander"), bystander, "{}: the other guest was restarted", what());
+}
+
+fn running(supervisor: &Supervisor, guest: &str) {
+    supervisor.wait_for(guest, |this| ["running", "ready"].contains(&state(this, guest).as_str()));
+}
+
+fn state(supervisor: &Supervisor, guest: &str) -> String {
+    field(supervisor, guest, "state").and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+fn pid(supervisor: &Supervisor, guest: &str) -> u64 {
+    field(supervisor, guest, "pid").and_then(|value| value.as_u64()).unwrap_or_default()
+}
+
+fn field(supervisor: &Supervisor, guest: &str, name: &str) -> Option<serde_json::Value> {
+    let output = supervisor.inn(&["list", "--json"]);
+    let guests: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
+    let list = guests.as_array().or_else(|| guests["guests"].as_array())?;
+    list.iter().find(|entry| entry["name"] == guest).map(|entry| entry[name].clone())
+}
+
+/// Follows `root` and all its descendants until the test is over.
+fn trace(root: Pid, error: Errno, injection: &Injection, ready: &mpsc::Sender<()>) {
+    let options = Options::PTRACE_O_TRACESYSGOOD
+        | Options::PTRACE_O_TRACEFORK
+        | Options::PTRACE_O_TRACEVFORK
+        | Options::PTRACE_O_TRACECLONE
+        | Options::PTRACE_O_TRACEEXEC;
+    ptrace::seize(root, options).expect("it can be traced");
+    ptrace::interrupt(root).expect("it stops");
+    ready.send(()).expect("the test waits");
+    // By tracee: whether it is inside a call, and whether that call is to fail.
+    let mut inside: HashMap<Pid, bool> = HashMap::new();
+    loop {
+        // Only this thread's: the test's other children are others' to wait for.
+        let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
+        match waitpid(None, Some(flags)) {
+            Ok(WaitStatus::PtraceSyscall(pid)) => {
+                match inside.remove(&pid) {
+                    None => {
+                        let fails = entered(pid, injection);
+                        inside.insert(pid, fails);
+                    }
+                    Some(true) => set_result(pid, error),
+                    Some(false) => {}
+                }
+                resume(pid, None);
+            }
+            Ok(WaitStatus::PtraceEvent(pid, _, event)) => {
+                if event == Event::PTRACE_EVENT_EXEC as i32 {
+                    injection.executed.store(true, Ordering::SeqCst);
+                }
+                resume(pid, None);
+            }
+            Ok(WaitStatus::Stopped(pid, signal)) => {
+                resume(pid, (signal != Signal::SIGTRAP && signal != Signal::SIGSTOP).then_some(signal));
+            }
+            Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) => {
+                inside.remove(&pid);
+            }
+            Ok(_) => {}
+            Err(Errno::ECHILD) => return,
+            Err(error) => panic!("waitpid: {error}"),
+        }
+        if injection.done.load(Ordering::SeqCst) && inside.is_empty() {
+            return;
+        }
+    }
+}
+
+/// Counts a call, and replaces it if it is the one. After exec the program is the guest's own.
+fn entered(pid: Pid, injection: &Injection) -> bool {
+    let at = injection.at.load(Ordering::SeqCst);
+    if at == 0 || injection.executed.load(Ordering::SeqCst) || injection.failed.load(Ordering::SeqCst) != -1 {
+        return false;
+    }
+    let Ok(mut registers) = ptrace::getregs(pid) else { return false };
+    let number = registers.orig_rax as i64;
+    // Waiting is no part of a start, and an end cannot fail.
+    if [libc::SYS_epoll_wait, libc::SYS_epoll_pwait, libc::SYS_exit_group].contains(&number) {
+        return false;
+    }
+    if injection.seen.fetch_add(1, Ordering::SeqCst) + 1 != at {
+        return false;
+    }
+    registers.orig_rax = u64::MAX;
+    injection.failed.store(number as i32, Ordering::SeqCst);
+    ptrace::setregs(pid, registers).is_ok()
+}
+
+fn set_result(pid: Pid, error: Errno) {
+    if let Ok(mut registers) = ptrace::getregs(pid) {
+        registers.rax = -(error as i64) as u64;
+        let _ = ptrace::setregs(pid, registers);
+    }
+}
+
+/// Lets a tracee go on to its next call. It may have been killed meanwhile.
+fn resume(pid: Pid, signal: Option<Signal>) {
+    let _ = ptrace::syscall(pid, signal);
+}

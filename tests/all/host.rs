@@ -1,0 +1,183 @@
+//! The program on this very host, as root: `inn run` and `inn check`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use crate::must;
+
+#[test]
+fn run_of_id_leaves_nothing_behind() {
+    if !must::root("run_of_id_leaves_nothing_behind") {
+        return;
+    }
+    let before = Traces::now();
+    let output = inn(&["run", "--", "id"]);
+    let after = Traces::now();
+    assert!(output.status.success(), "{}", words(&output));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("uid=0"), "{}", words(&output));
+    before.same_as(&after);
+}
+
+#[test]
+fn run_that_fails_to_start_leaves_nothing_behind() {
+    if !must::root("run_that_fails_to_start_leaves_nothing_behind") {
+        return;
+    }
+    let before = Traces::now();
+    for (arguments, code) in [
+        (&["run", "--", "/no/such/program"][..], 127),
+        (&["run", "--", "/etc/passwd"][..], 126),
+        (&["run", "--root", "/no/such/root", "--", "true"][..], 125),
+    ] {
+        let output = inn(arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", words(&output));
+        assert!(!output.stderr.is_empty(), "{arguments:?} says nothing");
+    }
+    before.same_as(&Traces::now());
+}
+
+#[test]
+fn run_gives_the_programs_own_exit_code() {
+    if !must::root("run_gives_the_programs_own_exit_code") {
+        return;
+    }
+    for (script, code) in [("exit 0", 0), ("exit 42", 42), ("kill -9 $$", 0), ("sh -c 'kill -9 $$'; exit $?", 137)] {
+        let output = inn(&["run", "--", "/bin/sh", "-c", script]);
+        // The first process of a pid namespace is not killed by a signal from inside (pid_namespaces(7)).
+        assert_eq!(output.status.code(), Some(code), "{script}: {}", words(&output));
+    }
+}
+
+#[test]
+fn run_passes_input_and_output() {
+    if !must::root("run_passes_input_and_output") {
+        return;
+    }
+    let mut command = Command::new(must::inn());
+    command.args(["run", "--", "/bin/cat"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("inn starts");
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"as it is\n").expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "as it is\n", "{}", words(&output));
+}
+
+#[test]
+fn a_throwaway_guest_sees_the_hosts_files_and_changes_none() {
+    if !must::root("a_throwaway_guest_sees_the_hosts_files_and_changes_none") {
+        return;
+    }
+    let mark = format!("/etc/inn-test-{}", std::process::id());
+    let output = inn(&["run", "--", "/bin/sh", "-c", &format!("cat /etc/os-release && touch {mark} && ls {mark}")]);
+    assert!(output.status.success(), "{}", words(&output));
+    assert!(!PathBuf::from(&mark).exists(), "{mark} is on the host");
+}
+
+#[test]
+fn check_refuses_wrong_files_with_one_clear_line() {
+    let directory = must::target().join("check");
+    fs::create_dir_all(&directory).expect("a directory");
+    let file = |name: &str, content: &[u8]| {
+        fs::write(directory.join(name), content).expect("a file");
+        directory.join(name)
+    };
+    let binary: Vec<u8> = (0..=255).cycle().take(4096).collect();
+    let cases = [
+        (file("binary", &binary), "binary"),
+        (file("ten-mebibytes", &vec![b'#'; 10 << 20]), "10 MiB"),
+        (directory.clone(), "a directory"),
+        (directory.join("missing"), "missing"),
+    ];
+    for (path, what) in cases {
+        let output = inn(&["check", path.to_str().unwrap()]);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{what}: {}", words(&output));
+        assert!(error.contains(path.to_str().unwrap()), "{what}: {error}");
+    }
+    let unended = file("unended", b"[guest web]\nkind = app\nroot = /\ncommand = /bin/true");
+    assert_eq!(inn(&["check", unended.to_str().unwrap()]).status.code(), Some(0), "a file without end of line");
+}
+
+#[test]
+fn check_reports_every_error_of_a_config() {
+    let directory = must::target().join("check");
+    fs::create_dir_all(&directory).expect("a directory");
+    for count in [1, 2, 60] {
+        let path = directory.join(format!("{count}-errors"));
+        let mut text = String::from("[guest web]\nkind = app\nroot = /\ncommand = /bin/true\n");
+        for number in 0..count {
+            text += &format!("unknown-{number} = 1\n");
+        }
+        fs::write(&path, text).expect("a file");
+        let output = inn(&["check", path.to_str().unwrap()]);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{}", words(&output));
+        for number in 0..count {
+            assert!(error.contains(&format!(":{}:1: ", 5 + number)), "error {number} of {count} is missing: {error}");
+        }
+    }
+}
+
+fn inn(arguments: &[&str]) -> Output {
+    Command::new(must::inn()).args(arguments).stdin(Stdio::null()).output().expect("inn starts")
+}
+
+fn words(output: &Output) -> String {
+    let signal = output.status.signal().map(|signal| format!(", signal {signal}")).unwrap_or_default();
+    let [out, error] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    format!("code {:?}{signal}\n{out}{error}", output.status.code())
+}
+
+/// What a guest could leave behind on a host.
+#[derive(Debug)]
+struct Traces {
+    mounts: BTreeSet<String>,
+    links: BTreeSet<String>,
+    cgroups: BTreeSet<PathBuf>,
+    namespaces: BTreeSet<String>,
+}
+
+impl Traces {
+    fn now() -> Traces {
+        let lines = |path: &str| fs::read_to_string(path).expect(path).lines().map(str::to_owned).collect();
+        let names = |path: &str| fs::read_dir(path).expect(path).flatten();
+        Traces {
+            mounts: lines("/proc/self/mountinfo"),
+            links: names("/sys/class/net").map(|entry| entry.file_name().to_string_lossy().into_owned()).collect(),
+            cgroups: cgroups(),
+            // A process that is left is left in a namespace of its own: other processes come and go on a host.
+            namespaces: names("/proc")
+                .filter_map(|entry| fs::read_link(entry.path().join("ns/pid")).ok())
+                .map(|link| link.to_string_lossy().into_owned())
+                .collect(),
+        }
+    }
+
+    fn same_as(&self, after: &Traces) {
+        fn new<T: Ord + std::fmt::Debug>(before: &BTreeSet<T>, after: &BTreeSet<T>, what: &str) {
+            let new: Vec<&T> = after.difference(before).collect();
+            assert!(new.is_empty(), "{what} left behind: {new:?}");
+        }
+        new(&self.mounts, &after.mounts, "mounts");
+        new(&self.links, &after.links, "links");
+        new(&self.cgroups, &after.cgroups, "cgroups");
+        new(&self.namespaces, &after.namespaces, "pid namespaces with processes");
+    }
+}
+
+/// Every directory of every cgroup hierarchy.
+fn cgroups() -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![PathBuf::from("/sys/fs/cgroup")];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                open.push(entry.path());
+            }
+        }
+        found.insert(directory);
+    }
+    found
+}

@@ -1,0 +1,410 @@
+//! Machines under QEMU with `inn` as PID 1, and checks on them.
+//!
+//! A machine boots from an initramfs made of `tests/machines/common` and one other folder of `tests/machines`. Commands
+//! go to `/bin/agent` there, over the second serial port; the first is the console. A machine serves many checks, each
+//! with a name: one that fails says so, and the others are done all the same.
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::must;
+
+/// Bounds against hanging, not expectations: software emulation on a loaded machine is slow.
+const BOOT_TIMEOUT: Duration = Duration::from_secs(180);
+/// See [`BOOT_TIMEOUT`].
+pub const TIMEOUT: Duration = Duration::from_secs(120);
+/// How long the agent lets a command run: less than [`TIMEOUT`], so that it answers still.
+const COMMAND_SECONDS: u64 = 100;
+/// Machines at once: the test machines have two cores.
+const MACHINES: usize = 2;
+/// Lines of a console that a failure shows.
+const TAIL_LINES: usize = 40;
+
+/// A recipe for a machine.
+#[derive(Clone, Copy)]
+pub struct Recipe {
+    /// For messages and file names.
+    pub name: &'static str,
+    /// The kernel's version: "5.10", "6.1" or "6.12".
+    pub kernel: &'static str,
+    /// The folder of `tests/machines` with its config.
+    pub folder: &'static str,
+    /// More words for the kernel.
+    pub command_line: &'static str,
+}
+
+/// A machine that runs.
+pub struct Machine {
+    name: String,
+    qemu: Child,
+    /// Its first serial port.
+    pub console: Line,
+    agent: Line,
+    monitor: Line,
+    number: u32,
+    checks: usize,
+    failures: Vec<String>,
+    log: PathBuf,
+    sockets: PathBuf,
+    _turn: Turn,
+}
+
+/// What a command gave.
+pub struct Output {
+    /// Its exit code.
+    pub code: i32,
+    /// What it printed, standard error included.
+    pub text: String,
+}
+
+impl Machine {
+    /// Boots a machine and waits for its agent; nothing where this host cannot.
+    pub fn boot(recipe: Recipe) -> Option<Machine> {
+        let mut machine = Machine::power_on(recipe)?;
+        machine.agent.wait_for("<<ready>>\n", BOOT_TIMEOUT);
+        Some(machine)
+    }
+
+    /// Boots a machine that may have no agent; nothing where this host cannot.
+    pub fn power_on(recipe: Recipe) -> Option<Machine> {
+        let name = format!("{}-{}", recipe.name, recipe.kernel);
+        if !must::qemu(&name) {
+            return None;
+        }
+        let turn = Turn::take();
+        let image = image(&recipe);
+        let sockets = must::target().join(format!("machines/{name}.{}", std::process::id()));
+        std::fs::create_dir_all(&sockets).expect("a directory for its sockets");
+        let logs = must::target().join("machine-logs");
+        std::fs::create_dir_all(&logs).expect("a directory for its log");
+        let log = logs.join(format!("{name}.log"));
+        let listen = |port: &str| UnixListener::bind(sockets.join(port)).expect("a socket");
+        let ports = ["console", "agent", "monitor"].map(listen);
+        let character =
+            |port: &str, more: &str| format!("socket,id={port},path={}{more}", sockets.join(port).display());
+        let mut qemu = Command::new("qemu-system-x86_64")
+            .args(["-accel", "tcg", "-cpu", "max,cx16=off,la57=off", "-m", "512", "-display", "none", "-vga", "none"])
+            .args(["-no-reboot", "-nodefaults", "-nic", "none"])
+            .args([
+                "-chardev",
+                &character("console", &format!(",logfile={}", log.display())),
+                "-serial",
+                "chardev:console",
+            ])
+            .args(["-chardev", &character("agent", ""), "-serial", "chardev:agent"])
+            .args(["-chardev", &character("monitor", ""), "-mon", "chardev=monitor,mode=readline"])
+            .arg("-kernel")
+            .arg(must::target().join("kernels").join(recipe.kernel).join("vmlinuz"))
+            .arg("-initrd")
+            .arg(image)
+            .args(["-append", &format!("console=ttyS0 panic=-1 {}", recipe.command_line)])
+            .spawn()
+            .expect("QEMU starts");
+        let [console, agent, monitor] = ports.map(|port| Line::accept(&port, &mut qemu));
+        let (checks, failures, number) = (0, Vec::new(), 0);
+        Some(Machine { name, qemu, console, agent, monitor, number, checks, failures, log, sockets, _turn: turn })
+    }
+
+    /// Has the machine's shell run `command`, after which it may never be heard of again.
+    pub fn tell(&mut self, command: &str) {
+        assert!(!command.contains('\n'), "a command is one line");
+        self.number += 1;
+        self.agent.send(&format!("{} {COMMAND_SECONDS} {command}\n", self.number));
+    }
+
+    /// Runs `command` with the machine's shell, as root of the host.
+    pub fn run(&mut self, command: &str) -> Output {
+        self.tell(command);
+        let number = self.number;
+        let text = self.agent.wait_for(&format!("<<{number} "), TIMEOUT);
+        let code = self.agent.wait_for(">>\n", TIMEOUT);
+        let text = text.trim_end_matches(&format!("<<{number} ")).trim_end_matches('\n').to_owned();
+        Output { code: code.trim_end_matches(">>\n").parse().expect("an exit code"), text }
+    }
+
+    /// The output of a command that must succeed.
+    pub fn ok(&mut self, command: &str) -> String {
+        let Output { code, text } = self.run(command);
+        assert!(code == 0, "`{command}` gave {code}: {text}");
+        text
+    }
+
+    /// Runs `command` again and again until `holds` of its output: how soon is the machine's affair, only never fails.
+    pub fn until(&mut self, command: &str, holds: impl Fn(&Output) -> bool) -> Output {
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            let output = self.run(command);
+            if holds(&output) {
+                return output;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "`{command}` never gave what it should; last: {} {}",
+                output.code,
+                output.text
+            );
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// What `inn list` says about `guest`.
+    pub fn guest(&mut self, guest: &str) -> Guest {
+        let text = self.ok("inn list --json");
+        match find(&text, guest) {
+            Some(facts) => Guest(facts),
+            None => panic!("inn list says nothing about {guest}: {text}"),
+        }
+    }
+
+    /// Waits until what `inn list` says about `guest` holds.
+    pub fn guest_until(&mut self, guest: &str, holds: impl Fn(&Guest) -> bool) -> Guest {
+        let output =
+            self.until("inn list --json", |output| find(&output.text, guest).map(Guest).is_some_and(|it| holds(&it)));
+        Guest(find(&output.text, guest).expect("it was there"))
+    }
+
+    /// A key of a keyboard, as the monitor of QEMU names it: "ctrl-alt-delete".
+    pub fn press(&mut self, key: &str) {
+        self.monitor.send(&format!("sendkey {key}\n"));
+    }
+
+    /// Runs a command with the shell on the console.
+    pub fn type_on_console(&mut self, command: &str) -> Output {
+        self.number += 1;
+        let number = self.number;
+        // The echo of the line must not look like the mark.
+        self.console.send(&format!("{command}; echo \"<<\"{number} $?\">>\"\n"));
+        let text = self.console.wait_for(&format!("<<{number} "), TIMEOUT);
+        let code = self.console.wait_for(">>", TIMEOUT);
+        Output { code: code.trim_end_matches(">>").parse().expect("an exit code"), text }
+    }
+
+    /// One check: what it panics with is kept, and the next check is done all the same.
+    pub fn check(&mut self, name: &str, check: impl FnOnce(&mut Machine)) {
+        self.checks += 1;
+        let result = catch_unwind(AssertUnwindSafe(|| check(self)));
+        let verdict = if result.is_ok() { "ok" } else { "FAILED" };
+        must::say(&format!("{}: {name} ... {verdict}", self.name));
+        if let Err(reason) = result {
+            let reason = reason.downcast_ref::<String>().cloned();
+            let reason = reason.unwrap_or_else(|| "see above".into());
+            self.failures.push(format!("{name}: {reason}"));
+        }
+    }
+
+    /// Waits for the machine to end by itself.
+    pub fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            if let Some(status) = self.qemu.try_wait().expect("QEMU can be waited for") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the machine does not end");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Ends the machine; fails if a check failed.
+    pub fn end(mut self) {
+        assert!(self.checks > 0, "a machine without a check");
+        let failures = std::mem::take(&mut self.failures);
+        if failures.is_empty() {
+            return;
+        }
+        panic!("{} of {} checks failed on {}:\n{}", failures.len(), self.checks, self.name, failures.join("\n"));
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = self.qemu.kill();
+        let _ = self.qemu.wait();
+        let _ = std::fs::remove_dir_all(&self.sockets);
+        if thread::panicking() {
+            let console = String::from_utf8_lossy(&self.console.heard.lock().bytes).into_owned();
+            let lines: Vec<&str> = console.lines().collect();
+            let tail = &lines[lines.len().saturating_sub(TAIL_LINES)..];
+            must::say(&format!("{}: the console is in {}; it ends with:", self.name, self.log.display()));
+            must::say(&tail.join("\n"));
+        } else {
+            let _ = std::fs::remove_file(&self.log);
+        }
+    }
+}
+
+/// What `inn list --json` says about one guest.
+#[derive(Debug)]
+pub struct Guest(Value);
+
+impl Guest {
+    /// A word: `state`, `exit_reason`, …; empty for none.
+    pub fn text(&self, fact: &str) -> &str {
+        self.0[fact].as_str().unwrap_or_default()
+    }
+
+    /// A number: `pid`, `restarts`, …
+    pub fn number(&self, fact: &str) -> u64 {
+        self.0[fact].as_u64().unwrap_or_else(|| panic!("no number {fact} in {}", self.0))
+    }
+
+    /// Its state.
+    pub fn state(&self) -> &str {
+        self.text("state")
+    }
+
+    /// Whether its program runs and is ready.
+    pub fn is_ready(&self) -> bool {
+        self.state() == "ready"
+    }
+
+    /// Its first process.
+    pub fn pid(&self) -> u64 {
+        self.number("pid")
+    }
+}
+
+/// The object about `guest` in JSON that is an array, or several values.
+fn find(text: &str, guest: &str) -> Option<Value> {
+    let values = serde_json::Deserializer::from_str(text).into_iter::<Value>().map_while(Result::ok);
+    let guests = values.flat_map(|value| match value {
+        Value::Array(guests) => guests,
+        other => vec![other],
+    });
+    guests.into_iter().find(|facts| facts["name"] == guest)
+}
+
+/// Makes the image, unless another test has.
+fn image(recipe: &Recipe) -> PathBuf {
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _one = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let image = must::target().join(format!("images/{}-{}.cpio.gz", recipe.folder, recipe.kernel));
+    let machines = must::project().join("tests/machines");
+    let made = Command::new("python3")
+        .arg(must::project().join("images/image.py"))
+        .arg(&image)
+        .args(["--kernel", recipe.kernel, "--module", "overlay", "--module", "bridge", "--inn"])
+        .arg(must::inn())
+        .args(["--template", "/", "--template", "/guests/busybox", "--tree"])
+        .arg(machines.join("common"))
+        .arg("--tree")
+        .arg(machines.join(recipe.folder))
+        .status()
+        .expect("python3 starts");
+    assert!(made.success(), "images/image.py failed");
+    image
+}
+
+/// One end of a serial port: a thread reads it, so that the machine never waits for this end.
+pub struct Line {
+    stream: UnixStream,
+    heard: Arc<Heard>,
+    looked_at: usize,
+}
+
+#[derive(Default)]
+struct Heard {
+    state: Mutex<HeardState>,
+    more: Condvar,
+}
+
+#[derive(Default)]
+struct HeardState {
+    bytes: Vec<u8>,
+    closed: bool,
+}
+
+impl Heard {
+    fn lock(&self) -> MutexGuard<'_, HeardState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Line {
+    fn accept(listener: &UnixListener, qemu: &mut Child) -> Line {
+        listener.set_nonblocking(true).expect("a socket can be asked not to block");
+        let stream = loop {
+            match listener.accept() {
+                Ok((stream, _)) => break stream,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => panic!("QEMU does not connect: {error}"),
+            }
+            let ended = qemu.try_wait().expect("QEMU can be waited for");
+            assert!(ended.is_none(), "QEMU ended at once");
+            thread::sleep(Duration::from_millis(10));
+        };
+        let heard = Arc::<Heard>::default();
+        let (mut reader, writer) = (stream.try_clone().expect("a second descriptor"), heard.clone());
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            loop {
+                let count = reader.read(&mut buffer).unwrap_or(0);
+                let mut state = writer.lock();
+                state.bytes.extend_from_slice(&buffer[..count]);
+                state.closed = count == 0;
+                writer.more.notify_all();
+                if count == 0 {
+                    return;
+                }
+            }
+        });
+        Line { stream, heard, looked_at: 0 }
+    }
+
+    /// Types `text`.
+    pub fn send(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).expect("the machine is there");
+    }
+
+    /// What has not been looked at, up to and with `end`, which must come.
+    pub fn wait_for(&mut self, end: &str, timeout: Duration) -> String {
+        let deadline = Instant::now() + timeout;
+        let mut state = self.heard.lock();
+        loop {
+            let new = &state.bytes[self.looked_at..];
+            if let Some(at) = new.windows(end.len()).position(|window| window == end.as_bytes()) {
+                let text = String::from_utf8_lossy(&new[..at + end.len()]).into_owned();
+                self.looked_at += at + end.len();
+                return text;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!state.closed, "the machine ended before {end:?}; last: {}", String::from_utf8_lossy(new));
+            assert!(!left.is_zero(), "never came: {end:?}; last: {}", String::from_utf8_lossy(new));
+            state = self.heard.more.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// All that was ever heard.
+    pub fn all(&self) -> String {
+        String::from_utf8_lossy(&self.heard.lock().bytes).into_owned()
+    }
+}
+
+/// The right to run a machine.
+struct Turn;
+
+static TURNS: Mutex<usize> = Mutex::new(MACHINES);
+static TURN_IS_FREE: Condvar = Condvar::new();
+
+impl Turn {
+    fn take() -> Turn {
+        let turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turns = TURN_IS_FREE.wait_while(turns, |turns| *turns == 0).unwrap_or_else(PoisonError::into_inner);
+        *turns -= 1;
+        Turn
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *TURNS.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        TURN_IS_FREE.notify_one();
+    }
+}

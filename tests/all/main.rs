@@ -1,0 +1,21 @@
+//! Everything that is tested from outside, in one program, one module for each subject: the library as its users see it,
+//! the whole program as a file, on this host as root, and as PID 1 of machines under QEMU.
+//!
+//! What needs root or QEMU says so and passes where it has neither, unless `INN_MUST_RUN=1` makes that a failure.
+
+mod boot;
+mod config_corpus;
+mod config_plan;
+mod config_properties;
+mod control;
+mod elf;
+mod faults;
+mod guests;
+mod host;
+mod limits;
+mod machine;
+mod must;
+mod private;
+mod server;
+mod supervision;
+mod wire;

@@ -1,0 +1,52 @@
+//! What a test needs, and what is to happen where that is missing.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The top directory of the project.
+pub fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Where outputs go.
+pub fn target() -> PathBuf {
+    project().join("target")
+}
+
+/// The released program, built if need be: what is tested is what is shipped.
+pub fn inn() -> &'static Path {
+    static INN: OnceLock<PathBuf> = OnceLock::new();
+    INN.get_or_init(|| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.current_dir(project()).args(["build", "--release", "--quiet", "--target-dir"]).arg(target());
+        assert!(cargo.status().expect("cargo starts").success(), "cargo build --release failed");
+        target().join("release/inn")
+    })
+}
+
+/// Whether this process is root; says so where it is not, or fails where the test must run.
+pub fn root(test: &str) -> bool {
+    may_run(test, rustix::process::geteuid().is_root(), "it needs root")
+}
+
+/// Whether QEMU is here; says so where it is not, or fails where the test must run.
+pub fn qemu(test: &str) -> bool {
+    let found = Command::new("qemu-system-x86_64").arg("--version").output().is_ok_and(|done| done.status.success());
+    may_run(test, found, "it needs qemu-system-x86_64 (Debian: qemu-system-x86)")
+}
+
+fn may_run(test: &str, can: bool, why_not: &str) -> bool {
+    let must = std::env::var_os("INN_MUST_RUN").is_some_and(|value| value == "1");
+    assert!(can || !must, "{test} must run, and cannot: {why_not}");
+    if !can {
+        say(&format!("{test} was skipped: {why_not}"));
+    }
+    can
+}
+
+/// Prints a line that is seen even when the test passes.
+pub fn say(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}

@@ -1,0 +1,140 @@
+//! A supervisor on this very host, apart from everything else on it: its own mount namespace, and a cgroup that is the
+//! root of all that it sees. It is gone, with all of its guests, when the value is dropped, also by a failed test.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::must;
+
+/// A running `inn supervise`.
+pub struct Supervisor {
+    child: Child,
+    cgroup: PathBuf,
+    /// Where its config, socket and log are, and what else a test puts there.
+    pub directory: PathBuf,
+}
+
+/// Enters cgroup `$1`, hides the rest, and becomes the supervisor.
+const ENTER: &str = r#"
+echo $$ > "$1/cgroup.procs" && exec unshare --cgroup --mount sh -c '
+    mount -t cgroup2 none /sys/fs/cgroup && exec "$0" supervise --config "$1/inn.conf" --socket "$1/control"
+' "$2" "$3"
+"#;
+
+impl Supervisor {
+    /// Starts one with `config`; `name` tells it from others.
+    pub fn start(name: &str, config: &str) -> Supervisor {
+        Supervisor::spawn(name, config, |_| {})
+    }
+
+    /// The same, with a last word on how the process is made.
+    pub fn spawn(name: &str, config: &str, prepare: impl FnOnce(&mut Command)) -> Supervisor {
+        let name = format!("inn-test-{name}-{}", std::process::id());
+        let directory = must::target().join("private").join(&name);
+        fs::create_dir_all(&directory).expect("a directory");
+        fs::write(directory.join("inn.conf"), config).expect("a config");
+        let cgroup = cgroup2().join(&name);
+        fs::create_dir(&cgroup).expect("a cgroup");
+        let log = fs::File::create(directory.join("log")).expect("a log");
+        let mut command = Command::new("sh");
+        command.args(["-c", ENTER, "enter"]).arg(&cgroup).arg(must::inn()).arg(&directory);
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a log")).stderr(log).process_group(0);
+        prepare(&mut command);
+        let child = command.spawn().expect("sh starts");
+        Supervisor { child, cgroup, directory }
+    }
+
+    /// Its process number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Runs `inn` with `arguments` against it.
+    pub fn inn(&self, arguments: &[&str]) -> Output {
+        let (verb, rest) = arguments.split_first().expect("a verb");
+        let socket = self.directory.join("control");
+        let mut command = Command::new(must::inn());
+        command.arg(verb).arg("--socket").arg(socket).args(rest).stdin(Stdio::null());
+        command.output().expect("inn starts")
+    }
+
+    /// What it has printed so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+    }
+
+    /// Waits until it answers.
+    pub fn await_answer(&self) {
+        self.wait_for("an answer", |this| this.inn(&["list"]).status.success());
+    }
+
+    /// Waits until `condition` holds; fails after a generous time, with what was waited for.
+    pub fn wait_for(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !condition(self) {
+            assert!(Instant::now() < deadline, "waited in vain for {what}; the supervisor said:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The cgroups of guests that there are.
+    pub fn cgroups(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.cgroup.join("inn")).into_iter().flatten().flatten();
+        entries.filter(|entry| entry.path().is_dir()).map(|entry| entry.file_name().into_string().unwrap()).collect()
+    }
+
+    /// The processes below the supervisor's cgroup that are not the supervisor.
+    pub fn processes(&self) -> Vec<u32> {
+        let mut found = Vec::new();
+        processes_below(&self.cgroup, &mut found);
+        found.retain(|pid| *pid != self.pid());
+        found
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        let mut pids = Vec::new();
+        // All of them at once, the supervisor too: whatever it holds up, nothing is left.
+        for _ in 0..100 {
+            pids.clear();
+            processes_below(&self.cgroup, &mut pids);
+            if pids.is_empty() {
+                break;
+            }
+            let _ = fs::write(self.cgroup.join("cgroup.kill"), "1");
+            let _ = self.child.try_wait();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        remove_below(&self.cgroup);
+        if !std::thread::panicking() {
+            let _ = fs::remove_dir_all(&self.directory);
+        }
+    }
+}
+
+/// Where cgroup v2 is on this host: alone, or beside version 1.
+fn cgroup2() -> &'static Path {
+    let beside = Path::new("/sys/fs/cgroup/unified");
+    if beside.join("cgroup.procs").exists() { beside } else { Path::new("/sys/fs/cgroup") }
+}
+
+fn processes_below(cgroup: &Path, found: &mut Vec<u32>) {
+    let lines = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+    found.extend(lines.lines().filter_map(|line| line.parse::<u32>().ok()));
+    for entry in fs::read_dir(cgroup).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()) {
+        processes_below(&entry.path(), found);
+    }
+}
+
+fn remove_below(cgroup: &Path) {
+    for entry in fs::read_dir(cgroup).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()) {
+        remove_below(&entry.path());
+    }
+    let _ = fs::remove_dir(cgroup);
+}

@@ -1,0 +1,106 @@
+//! Guests that end, fail to start, wait for each other, and will not stop.
+
+use crate::machine::{Guest, Machine, Recipe};
+
+#[test]
+fn guests_are_supervised_on_5_10() {
+    supervise("5.10");
+}
+
+#[test]
+fn guests_are_supervised_on_6_1() {
+    supervise("6.1");
+}
+
+#[test]
+fn guests_are_supervised_on_6_12() {
+    supervise("6.12");
+}
+
+fn supervise(kernel: &'static str) {
+    let recipe = Recipe { name: "supervision", kernel, folder: "supervision", command_line: "" };
+    let Some(mut machine) = Machine::boot(recipe) else { return };
+    machine.check("a guest that is killed is started again", killed);
+    machine.check("a guest that ends at once is started less and less often", back_off);
+    machine.check("a guest that did its work stays down, with its exit code", |machine| {
+        let done = machine.guest_until("done", |guest| guest.text("exit") == "code");
+        assert_eq!((done.state(), done.number("exit_code"), done.number("restarts")), ("down", 0, 0));
+    });
+    machine.check("a guest starts when the one before it is ready, not just started", order);
+    machine.check("stop takes its steps, and then all of it is gone", stop);
+    failures(&mut machine);
+    machine.check("inn kill ends a guest at once, and it stays down", |machine| {
+        machine.ok("inn kill steady");
+        assert_eq!(machine.guest("steady").state(), "down");
+        assert_ne!(machine.run("inn exec steady true").code, 0);
+    });
+    machine.end();
+}
+
+fn killed(machine: &mut Machine) {
+    let before = machine.guest_until("steady", Guest::is_ready);
+    for (signal, round) in [(9, 1), (11, 2)] {
+        let pid = machine.guest("steady").pid();
+        machine.ok(&format!("kill -{signal} {pid}"));
+        let now = machine.guest_until("steady", |guest| guest.is_ready() && guest.pid() != pid);
+        assert_eq!(now.number("restarts"), before.number("restarts") + round);
+        assert_eq!((now.text("exit"), now.number("exit_signal")), ("signal", signal));
+    }
+}
+
+fn back_off(machine: &mut Machine) {
+    // Delays double from 100 ms, so that the announced one passes a second after a few starts.
+    let later = machine.guest_until("flapping", |guest| {
+        guest.state() == "delayed" && guest.number("restarts") >= 4 && guest.number("next_start_ms") > 1000
+    });
+    assert_eq!((later.text("exit"), later.number("exit_code")), ("code", 1));
+    machine.ok("inn stop flapping");
+    assert_eq!(machine.guest("flapping").state(), "down");
+}
+
+fn order(machine: &mut Machine) {
+    machine.guest_until("second", Guest::is_ready);
+    let time = |machine: &mut Machine, guest: &str| -> f64 {
+        let log = machine.until(&format!("inn logs {guest}"), |output| output.text.contains('.')).text;
+        log.trim().rsplit(' ').next().unwrap().parse().unwrap_or_else(|_| panic!("no time in {log}"))
+    };
+    let (ready, started) = (time(machine, "slow"), time(machine, "second"));
+    assert!(ready <= started, "slow was ready at {ready}, second started at {started}");
+}
+
+fn stop(machine: &mut Machine) {
+    let stubborn = machine.guest_until("stubborn", Guest::is_ready);
+    machine.until("inn exec stubborn ps", |output| output.text.matches("sleep").count() >= 3);
+    let cgroup = stubborn.text("cgroup").to_owned();
+    machine.ok("inn stop stubborn");
+    let after = machine.guest("stubborn");
+    assert_eq!((after.state(), after.text("exit"), after.number("exit_signal")), ("down", "signal", 9));
+    assert_ne!(machine.run(&format!("ls -d {cgroup}/guest")).code, 0, "its cgroup is left");
+    let log = machine.ok("inn logs stubborn");
+    let (term, int) = (log.find("asked by TERM"), log.find("asked by INT"));
+    assert!(term.is_some() && term < int, "{log}");
+}
+
+fn failures(machine: &mut Machine) {
+    for (guest, name, words) in [
+        ("no-root", "a missing root", ["/guests/missing", "ENOENT"]),
+        ("no-command", "a missing command", ["/bin/missing", "ENOENT"]),
+        ("not-executable", "a command that is not executable", ["/etc/passwd", "EACCES"]),
+        ("other-machine", "a command for another machine", ["/bin/other-machine", "ENOEXEC"]),
+        ("no-interpreter", "a command without its interpreter", ["/bin/no-interpreter", "interpreter"]),
+    ] {
+        machine.check(&format!("{name} is the reason that the guest fails with"), |machine| {
+            let failed = machine.guest_until(guest, |guest| guest.state() == "failed");
+            assert_eq!(failed.text("exit"), "start-failed");
+            let status = machine.ok(&format!("inn status {guest}"));
+            assert!(words.iter().all(|word| status.contains(word)), "not all of {words:?} in:\n{status}");
+            assert!(status.contains("inn.conf:"), "no place in the config in:\n{status}");
+            let start = machine.run(&format!("inn start --wait {guest}"));
+            assert_eq!(start.code, 1, "{}", start.text);
+            assert_ne!(machine.run(&format!("ls -d /sys/fs/cgroup/inn/{guest}/guest")).code, 0, "its cgroup is left");
+        });
+    }
+    machine.check("the failure of some does not keep others from running", |machine| {
+        assert!(machine.guest("steady").is_ready());
+    });
+}
