@@ -59,7 +59,7 @@ def tools(inn, work, cgroup):
     oci = ["run", "--bundle", str(work / "bundle")]
     return [
         Tool("floor", "", lambda n: [str(work / "floor"), str(cgroup), str(root), "/tell"]),
-        Tool("inn", "", lambda n: [inn, "run", "--root", str(root), "--kind", "app", "--readonly", "yes", "--", "/tell"]),
+        Tool("inn", "", lambda n: [inn, "run", "--root", str(root), "--kind", "app", "--", "/tell"]),
         Tool(
             "bubblewrap",
             "no cgroup, own user range, masks, filter, time namespace, shm size",
