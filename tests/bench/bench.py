@@ -229,7 +229,7 @@ def children(pid):
 def memory(inn, work, guests):
     """Of `inn supervise` with so many guests running, or why there is none."""
     config, socket, log = work / "inn.conf", work / "control", work / "supervise.log"
-    sections = [f"[guest g{n}]\nkind = app\nroot = {work}/bundle/rootfs\ncommand = /tell stay\n" for n in range(guests)]
+    sections = [f"[guest bench{n}]\nkind = app\nroot = {work}/bundle/rootfs\ncommand = /tell stay\n" for n in range(guests)]
     config.write_text("[host]\n" + "".join(sections))
     with open(log, "w") as out:
         supervisor = subprocess.Popen([inn, "--config", config, "--socket", socket, "supervise"], stdout=out, stderr=out,
@@ -347,11 +347,15 @@ def own_mounts():
 
 
 def end_children():
-    """Kills every process that this one started, and what they left to it."""
-    while children(os.getpid()):
+    """Ends every process that this one started, and what they left to it: asked first, for they have to tidy up."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + 2
         for child in children(os.getpid()):
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+            os.kill(child, number)
+        while children(os.getpid()) and time.monotonic() < deadline:
+            for child in children(os.getpid()):
+                os.waitpid(child, os.WNOHANG)
+            time.sleep(0.01)
 
 
 def remove_cgroups(cgroup):
@@ -370,7 +374,9 @@ def left_behind(cgroup, mounts_before):
     processes = [stat.split(" (")[1].split(")")[0] for stat in
                  (Path(f"/proc/{pid}/stat").read_text() for pid in children(os.getpid())) if ") Z " not in stat]
     below = [path for path, _, _ in os.walk(cgroup) if Path(path) not in (cgroup, cgroup / "caller")]
-    return processes + below + [line for line in mounts() if line not in mounts_before]
+    # `inn run` makes its own beside ours, named after its process; another's may be running.
+    beside = [str(path) for path in cgroup.parent.glob("inn-run-*") if not Path("/proc", path.name[8:]).exists()]
+    return processes + below + beside + [line for line in mounts() if line not in mounts_before]
 
 
 def mounts():
