@@ -73,7 +73,8 @@ def play(console):
     check(console.run("inn exec clock sh -c 'exit 7'", code=None)[1] == 7, "exec gives the command's own exit code")
 
     step("What they print is kept.")
-    wait_until(console, "the clock's output is in its log", lambda: "up for" in console.run("inn logs clock"))
+    wait_until(console, "the clock's output is in its log", lambda: "up for" in console.run("inn logs clock", quiet=True))
+    console.run("inn logs clock")
 
     step("A guest that dies is started again.")
     before = guest(console, "web")
@@ -88,10 +89,11 @@ def play(console):
 
     step("An orphan is reaped by the host's first process.")
     # The subshell ends at once and leaves the sleep an orphan; it says its number first.
-    orphan = console.run("sh -c 'sleep 1 & echo $!'").split()[-1]
-    wait_until(console, "the orphan is gone", lambda: console.run(f"ls -d /proc/{orphan}", code=None)[1] != 0)
-    states = console.run("cat /proc/[0-9]*/stat 2>/dev/null | sed 's/.*) //' | cut -c 1", code=None)[0]
-    check("Z" not in states.split(), "no zombie is left on the host")
+    orphan = console.run("sh -c 'sleep 2 & echo $!'").split()[-1]
+    console.run(f"grep PPid: /proc/{orphan}/status")
+    wait_until(console, "the orphan is gone", lambda: console.run(f"ls -d /proc/{orphan}", None, quiet=True)[1] != 0)
+    zombies = console.run("ps -o stat,pid,args | grep ^Z", code=None)[0]
+    check(zombies == "", f"zombies are left on the host: {zombies}")
 
     step("And it all goes down in order.")
     console.send("inn poweroff")
@@ -136,22 +138,26 @@ class Console:
         self.log = b""
         # What of the log has been looked at.
         self.seen = 0
-        self.quiet = False
+        self.shows = True
         self.number = 0
 
     def run(self, command, code=0, quiet=False):
         """The output of `command`; with `code=None` also its exit code, whatever it is."""
         self.number += 1
-        # The shell echoes the command, so that the mark must look different there.
-        self.quiet = quiet
+        mark = re.compile(rf"=(\d+)={self.number}=\n")
+        self.shows = False
+        # The shell echoes the command: there the mark looks different.
         self.send(f"{command}; echo =$?={self.number}=")
-        mark = re.compile(rf"=(\d+)={self.number}=\r?\n")
         text = self.wait_for(mark, COMMAND_TIMEOUT_S, f"the end of `{command}`")
         self.wait_for(PROMPT, COMMAND_TIMEOUT_S, "the prompt")
-        self.quiet = False
+        self.shows = True
         found = mark.search(text)
-        # The first line is the echo.
-        output = text[: found.start()].partition("\n")[2].replace("\r", "")
+        before, _, output = text[: found.start()].partition(f"=$?={self.number}=\n")
+        # What the host itself says may come at any time: before the echo, and between the lines that are wanted.
+        said = re.compile(r"^inn: .*\n", re.MULTILINE)
+        if not quiet:
+            print("".join(said.findall(before)) + PROMPT + command + "\n" + output, end="", flush=True)
+        output = said.sub("", output)
         if code is None:
             return output, int(found[1])
         check(int(found[1]) == code, f"`{command}` gave {found[1]}, not {code}:\n{output}")
@@ -178,10 +184,11 @@ class Console:
         data = self.process.stdout.read(4096)
         if not data:
             raise Failure(f"the machine ended before: {words}")
-        self.log += data
-        if not self.quiet:
-            sys.stdout.write(data.decode(errors="replace").replace("\r", ""))
-            sys.stdout.flush()
+        # Without what is meant for a terminal: carriage returns, and sequences that ask for its width or clear it.
+        text = re.sub(rb"\r|\x1bc|\x1b\[[?\d;]*[a-zA-Z]", b"", data)
+        self.log += text
+        if self.shows:
+            print(text.decode(errors="replace"), end="", flush=True)
 
     def wait(self):
         """QEMU's exit code; the machine has been told to end."""

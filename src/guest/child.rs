@@ -20,8 +20,8 @@ pub fn run(build: &Build<'_>, prepared: Prepared, go: BorrowedFd<'_>) -> ! {
 }
 
 /// Becomes the service's program.
-pub fn run_service(build: &Build<'_>) -> ! {
-    let Err(fault) = service(build);
+pub fn run_service(build: &Build<'_>, go: BorrowedFd<'_>) -> ! {
+    let Err(fault) = service(build, go);
     give_up(build, fault)
 }
 
@@ -48,7 +48,8 @@ fn line(build: &Build<'_>, prepared: &Prepared, go: BorrowedFd<'_>) -> Result<In
     become_program(build)
 }
 
-fn service(build: &Build<'_>) -> Result<Infallible, Fault> {
+fn service(build: &Build<'_>, go: BorrowedFd<'_>) -> Result<Infallible, Fault> {
+    report::await_release(go)?;
     rustix::process::setsid().at(Step::NewSession)?;
     become_program(build)
 }

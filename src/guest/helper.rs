@@ -53,9 +53,7 @@ fn line(build: &Build<'_>) -> Result<(), Fault> {
     };
     // Its offsets can be written only before a process is in it, so it cannot be made by the clone below.
     own_clocks()?;
-    let (ours, theirs) =
-        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-            .at(Step::StartSignal)?;
+    let (ours, theirs) = start_signal()?;
     match clone(namespaces(build), Some(cgroup.as_fd())).at(Step::Clone)? {
         Side::Child => {
             // So that it reads end-of-file if the helper dies.
@@ -76,16 +74,27 @@ fn line(build: &Build<'_>) -> Result<(), Fault> {
 
 /// What a service needs of the helper: a process in its cgroup, with its limits.
 fn service(build: &Build<'_>, cgroup: BorrowedFd<'_>) -> Result<(), Fault> {
+    let (ours, theirs) = start_signal()?;
     match clone(Flags::PARENT, Some(cgroup)).at(Step::Clone)? {
-        Side::Child => child::run_service(build),
+        Side::Child => {
+            drop(ours);
+            child::run_service(build, theirs.as_fd())
+        }
         Side::Parent(pid, pidfd) => {
-            let finished = report::send_born(build.reports.as_fd(), pid);
+            // Not before its birth is reported: one that ended at once would look like anybody's orphan to PID 1.
+            let finished =
+                report::send_born(build.reports.as_fd(), pid).and_then(|()| report::release(ours.as_fd(), None));
             if finished.is_err() {
                 let _ = signal::send(pidfd.as_fd(), libc::SIGKILL as u8);
             }
             finished
         }
     }
+}
+
+fn start_signal() -> Result<(OwnedFd, OwnedFd), Fault> {
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .at(Step::StartSignal)
 }
 
 fn namespaces(build: &Build<'_>) -> Flags {

@@ -15,6 +15,7 @@ use super::order::{self, Set};
 use super::poll::{Interest, Part, Poll, Source};
 use super::ring::{APPEND_BYTES, Ring};
 use super::state::{Action, Actions, Event, Exit, Machine, Notice, Policy, State};
+use super::unheard::is_unheard;
 use crate::fault::{Fault, Step};
 use crate::guest::cgroup::Base;
 use crate::guest::{self, Report, Stdio};
@@ -355,6 +356,7 @@ impl<'a> Driver<'a> {
     fn act(&mut self, id: GuestId, action: Action, now_ms: u64) -> Option<Event> {
         match action {
             Action::Spawn => self.spawn(id).err().map(Event::StartFailed),
+            Action::Signal(number) if self.is_deaf_to(id, number) => Some(Event::TimeOut),
             Action::Signal(number) => {
                 self.signal(id, number, now_ms);
                 None
@@ -395,6 +397,11 @@ impl<'a> Driver<'a> {
             .and_then(|()| slot.output.as_ref().map_or(Ok(()), |output| watch(Part::Output, output)))
             .and_then(|()| slot.ready.as_ref().map_or(Ok(()), |ready| watch(Part::Ready, ready)));
         watched.map_err(fault_at(Step::WatchGuest))
+    }
+
+    /// Whether this signal would not reach its first process, for the kernel spares it as an init.
+    fn is_deaf_to(&self, id: GuestId, signal: u8) -> bool {
+        self.guest(id).is_some_and(|guest| guest.kind != Kind::Service) && is_unheard(self.pid(id), signal)
     }
 
     /// A second attempt covers a call that failed for a moment; after that the step's time-out goes on.

@@ -11,6 +11,7 @@
 //! | [`requests`] | clients' requests while they are carried out |
 //! | [`snapshot`] | guests and host as clients see them |
 //! | [`ring`] | the log of a guest |
+//! | [`unheard`] | signals that a guest's first process does not hear |
 //! | [`journal`] | what the person at the console is told |
 
 pub mod driver;
@@ -23,3 +24,4 @@ pub mod ring;
 pub mod serve;
 pub mod snapshot;
 pub mod state;
+pub mod unheard;

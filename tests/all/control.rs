@@ -112,9 +112,11 @@ impl Supervisor {
         command.args(["supervise", "--config"]).arg(&config).arg("--socket").arg(directory.join("control"));
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let child = command.spawn().expect("inn starts");
-        let supervisor = Supervisor { child, directory };
+        let mut supervisor = Supervisor { child, directory };
         let deadline = Instant::now() + TIMEOUT;
         while supervisor.try_connect().is_err() {
+            let ended = supervisor.child.try_wait().expect("it can be waited for");
+            assert!(ended.is_none(), "inn supervise ended at once: {ended:?}");
             assert!(Instant::now() < deadline, "inn supervise does not answer");
             thread::sleep(Duration::from_millis(20));
         }

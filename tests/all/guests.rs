@@ -281,7 +281,7 @@ fn os(machine: &mut Machine) {
 
 fn limits(machine: &mut Machine) {
     machine.check("the kernel has every limit that was asked for", |machine| {
-        let cgroup = machine.guest("app").text("cgroup").to_owned();
+        let cgroup = machine.guest("app").cgroup();
         for (file, value) in [
             ("memory.max", "16777216"),
             ("memory.high", "12582912"),
@@ -302,7 +302,7 @@ fn limits(machine: &mut Machine) {
         assert_eq!(machine.ok(&format!("cat /proc/{pid}/oom_score_adj")), "500");
     });
     machine.check("a guest is below its limits, and so is what is executed in it", |machine| {
-        let (cgroup, pid) = (machine.guest("app").text("cgroup").to_owned(), machine.guest("app").pid());
+        let (cgroup, pid) = (machine.guest("app").cgroup(), machine.guest("app").pid());
         let below = cgroup.trim_start_matches("/sys/fs/cgroup");
         let own = machine.ok(&format!("cat /proc/{pid}/cgroup"));
         assert!(own.lines().any(|line| line.starts_with(&format!("0::{below}/"))), "{own}");
@@ -316,7 +316,7 @@ fn limits(machine: &mut Machine) {
         machine.ok("inn exec app killall -9 sleep");
     });
     machine.check("a guest cannot change its own limits", |machine| {
-        let cgroup = machine.guest("box").text("cgroup").to_owned();
+        let cgroup = machine.guest("box").cgroup();
         let before = machine.ok(&format!("cat {cgroup}/memory.max"));
         machine
             .run("inn exec box sh -c 'for file in $(find /sys/fs/cgroup -name memory.max); do echo max > $file; done'");
@@ -367,7 +367,7 @@ fn commands(machine: &mut Machine) {
 
 fn nothing_is_left(machine: &mut Machine) {
     machine.check("a stopped guest leaves no process, cgroup, mount or link", |machine| {
-        let cgroup = machine.guest("app").text("cgroup").to_owned();
+        let cgroup = machine.guest("app").cgroup();
         let count = "wc -l < /proc/1/mountinfo; ip -o link | wc -l";
         let with_guests = machine.ok(count);
         for guest in ["app", "box"] {

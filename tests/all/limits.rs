@@ -66,7 +66,7 @@ fn shares(machine: &mut Machine) {
 
 fn cap(machine: &mut Machine) {
     machine.ok("inn start --wait capped");
-    let cgroup = machine.guest("capped").text("cgroup").to_owned();
+    let cgroup = machine.guest("capped").cgroup();
     assert_eq!(machine.ok(&format!("cat {cgroup}/cpu.max")), "10000 100000");
     let throttled = |text: &str| -> u64 {
         let line = text.lines().find_map(|line| line.strip_prefix("nr_throttled "));
@@ -88,7 +88,7 @@ fn bomb(machine: &mut Machine) {
     machine.guest_until("bomb", |guest| guest.number("processes_refused") > 0);
     inn_list_answers(machine);
     the_bystander_runs_on(machine);
-    let cgroup = machine.guest("bomb").text("cgroup").to_owned();
+    let cgroup = machine.guest("bomb").cgroup();
     machine.ok("inn kill bomb");
     assert_ne!(machine.run(&format!("ls -d {cgroup}/guest")).code, 0, "its cgroup is left");
 }

@@ -21,6 +21,8 @@ use crate::must;
 const BOOT_TIMEOUT: Duration = Duration::from_secs(180);
 /// See [`BOOT_TIMEOUT`].
 pub const TIMEOUT: Duration = Duration::from_secs(120);
+/// All of a machine's life: a host that does not come up must not cost a time-out for each check.
+const MACHINE_TIMEOUT: Duration = Duration::from_secs(420);
 /// How long the agent lets a command run: less than [`TIMEOUT`], so that it answers still.
 const COMMAND_SECONDS: u64 = 100;
 /// Machines at once: the test machines have two cores.
@@ -49,6 +51,7 @@ pub struct Machine {
     pub console: Line,
     agent: Line,
     monitor: Line,
+    deadline: Instant,
     number: u32,
     checks: usize,
     failures: Vec<String>,
@@ -90,7 +93,9 @@ impl Machine {
         let ports = ["console", "agent", "monitor"].map(listen);
         let character =
             |port: &str, more: &str| format!("socket,id={port},path={}{more}", sockets.join(port).display());
-        let mut qemu = Command::new("qemu-system-x86_64")
+        // The kernel ends QEMU when this thread ends, however that happens.
+        let mut qemu = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "qemu-system-x86_64"])
             .args(["-accel", "tcg", "-cpu", "max,cx16=off,la57=off", "-m", "512", "-display", "none", "-vga", "none"])
             .args(["-no-reboot", "-nodefaults", "-nic", "none"])
             .args([
@@ -110,7 +115,21 @@ impl Machine {
             .expect("QEMU starts");
         let [console, agent, monitor] = ports.map(|port| Line::accept(&port, &mut qemu));
         let (checks, failures, number) = (0, Vec::new(), 0);
-        Some(Machine { name, qemu, console, agent, monitor, number, checks, failures, log, sockets, _turn: turn })
+        let deadline = Instant::now() + MACHINE_TIMEOUT;
+        Some(Machine {
+            name,
+            qemu,
+            console,
+            agent,
+            monitor,
+            deadline,
+            number,
+            checks,
+            failures,
+            log,
+            sockets,
+            _turn: turn,
+        })
     }
 
     /// Has the machine's shell run `command`, after which it may never be heard of again.
@@ -139,7 +158,7 @@ impl Machine {
 
     /// Runs `command` again and again until `holds` of its output: how soon is the machine's affair, only never fails.
     pub fn until(&mut self, command: &str, holds: impl Fn(&Output) -> bool) -> Output {
-        let deadline = Instant::now() + TIMEOUT;
+        let deadline = self.deadline.min(Instant::now() + TIMEOUT);
         loop {
             let output = self.run(command);
             if holds(&output) {
@@ -263,6 +282,11 @@ impl Guest {
     /// Whether its program runs and is ready.
     pub fn is_ready(&self) -> bool {
         self.state() == "ready"
+    }
+
+    /// The directory of its cgroup.
+    pub fn cgroup(&self) -> String {
+        format!("/sys/fs/cgroup/{}", self.text("cgroup"))
     }
 
     /// Its first process.

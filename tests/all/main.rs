@@ -17,5 +17,6 @@ mod machine;
 mod must;
 mod private;
 mod server;
+mod supervise;
 mod supervision;
 mod wire;

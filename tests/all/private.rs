@@ -61,6 +61,19 @@ impl Supervisor {
         command.output().expect("inn starts")
     }
 
+    /// Runs `inn` with `arguments` beside it: in its cgroup and its mount namespace.
+    pub fn inside(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new("nsenter");
+        command.args(["--mount", "--cgroup", "--target"]).arg(self.pid().to_string()).arg("--").arg("sh");
+        command.args(["-c", "echo $$ > /sys/fs/cgroup/cgroup.procs && exec \"$0\" \"$@\""]).arg(must::inn());
+        command.args(arguments).stdin(Stdio::null()).output().expect("nsenter starts")
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> std::process::ExitStatus {
+        self.child.wait().expect("it ends")
+    }
+
     /// What it has printed so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.join("log")).unwrap_or_default()

@@ -71,7 +71,7 @@ fn order(machine: &mut Machine) {
 fn stop(machine: &mut Machine) {
     let stubborn = machine.guest_until("stubborn", Guest::is_ready);
     machine.until("inn exec stubborn ps", |output| output.text.matches("sleep").count() >= 3);
-    let cgroup = stubborn.text("cgroup").to_owned();
+    let cgroup = stubborn.cgroup();
     machine.ok("inn stop stubborn");
     let after = machine.guest("stubborn");
     assert_eq!((after.state(), after.text("exit"), after.number("exit_signal")), ("down", "signal", 9));

@@ -1,0 +1,66 @@
+//! Signals that the first process of a guest does not hear.
+//!
+//! A signal without a handler ends an ordinary process, but the kernel spares the init of a pid namespace
+//! (pid_namespaces(7)), and so does every program that was not written to be one. Waiting for such a guest to go would
+//! take all of its `stop` time for nothing; it is treated like the ordinary process that it thinks it is.
+
+use core::fmt::Write;
+
+use crate::host::files;
+
+/// What ends no process that does not handle it (signal(7)): these are ignored, stop it or let it go on.
+const HARMLESS: [i32; 8] = [
+    libc::SIGCHLD,
+    libc::SIGCONT,
+    libc::SIGURG,
+    libc::SIGWINCH,
+    libc::SIGSTOP,
+    libc::SIGTSTP,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
+];
+
+/// Whether `signal` would have ended process `pid` if it were not the init of a pid namespace. Where that cannot be
+/// known, it would not.
+#[must_use]
+pub fn is_unheard(pid: u32, signal: u8) -> bool {
+    let mut path = heapless::String::<32>::new();
+    let mut buffer = [0; 4096];
+    if HARMLESS.contains(&i32::from(signal)) || write!(path, "/proc/{pid}/status\0").is_err() {
+        return false;
+    }
+    let Ok(path) = core::ffi::CStr::from_bytes_with_nul(path.as_bytes()) else { return false };
+    files::read_path(path, &mut buffer).is_ok_and(|status| would_end(status, signal))
+}
+
+/// proc_pid_status(5): SigBlk for who reads it from a descriptor, SigIgn, SigCgt; hexadecimal, the first signal is bit 0.
+fn would_end(status: &[u8], signal: u8) -> bool {
+    let mask = |name: &[u8]| {
+        let line = status.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(name))?;
+        u64::from_str_radix(core::str::from_utf8(line.trim_ascii()).ok()?, 16).ok()
+    };
+    let masks = [mask(b"SigBlk:"), mask(b"SigIgn:"), mask(b"SigCgt:")];
+    masks.into_iter().all(|mask| mask.is_some_and(|mask| mask >> (signal.clamp(1, 64) - 1) & 1 == 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_is_heard_by_who_blocks_ignores_or_catches_it() {
+        let status =
+            b"Name:\tx\nSigQ:\t0/1\nSigBlk:\t0000000000000001\nSigIgn:\t0000000000000002\nSigCgt:\t0000000000004000\n";
+        for (signal, ends) in [(1, false), (2, false), (15, false), (3, true), (64, true)] {
+            assert_eq!(would_end(status, signal), ends, "{signal}");
+        }
+        assert!(!would_end(b"Name:\tx\n", 15), "not known");
+    }
+
+    #[test]
+    fn the_kernel_writes_it_so() {
+        // The test harness handles no SIGUSR1.
+        assert!(is_unheard(std::process::id(), libc::SIGUSR1 as u8));
+        assert!(!is_unheard(std::process::id(), libc::SIGWINCH as u8));
+    }
+}

@@ -1,0 +1,280 @@
+//! `inn supervise` on this host: real services and guests, started, watched, restarted and stopped, apart from everything
+//! else that runs here.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::must;
+use crate::private::Supervisor;
+
+/// The words of one guest's line of `inn list --plain`.
+fn row(supervisor: &Supervisor, guest: &str) -> Vec<String> {
+    let output = supervisor.inn(&["list", "--plain"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text.lines().find(|line| line.split('\t').next() == Some(guest)).unwrap_or_default();
+    line.split('\t').map(str::to_owned).collect()
+}
+
+fn state(supervisor: &Supervisor, guest: &str) -> String {
+    row(supervisor, guest).get(1).cloned().unwrap_or_default()
+}
+
+fn pid(supervisor: &Supervisor, guest: &str) -> String {
+    row(supervisor, guest).get(3).cloned().unwrap_or_default()
+}
+
+fn await_state(supervisor: &Supervisor, guest: &str, wanted: &str) {
+    supervisor.wait_for(&format!("{guest} to be {wanted}"), |this| state(this, guest).starts_with(wanted));
+}
+
+fn code(output: &std::process::Output) -> i32 {
+    output.status.code().expect("no signal")
+}
+
+fn send(pid: u32, signal: &str) {
+    assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
+}
+
+/// A root with busybox in it.
+fn busybox(name: &str) -> std::path::PathBuf {
+    let root = must::target().join("private").join(format!("root-{name}"));
+    for folder in ["bin", "dev", "proc", "run", "sys", "tmp"] {
+        std::fs::create_dir_all(root.join(folder)).unwrap();
+    }
+    for program in ["sh", "sleep", "reboot"] {
+        std::fs::copy("/bin/busybox", root.join("bin").join(program)).expect("Debian: busybox-static");
+    }
+    root
+}
+
+/// Where in the log each of `lines` stands for the first time, which must be in this order.
+fn in_order(log: &str, lines: &[&str]) {
+    let places: Vec<_> = lines.iter().map(|line| (log.find(line), line)).collect();
+    for pair in places.windows(2) {
+        assert!(pair[0].0.is_some() && pair[0].0 < pair[1].0, "{} before {} in:\n{log}", pair[0].1, pair[1].1);
+    }
+}
+
+#[test]
+fn services_start_in_order_and_stop_the_other_way_round() {
+    if !must::root("services_start_in_order_and_stop_the_other_way_round") {
+        return;
+    }
+    let mut supervisor = Supervisor::start(
+        "order",
+        "[service top]\ncommand = /bin/sleep 1000\nafter = middle\n\
+         [service middle]\ncommand = /bin/sh -c \"sleep 0.2; echo >&5; exec sleep 1000\"\nready = fd 5\nafter = base\n\
+         [service base]\ncommand = /bin/sleep 1000\n",
+    );
+    supervisor.await_answer();
+    await_state(&supervisor, "top", "ready");
+    send(supervisor.pid(), "-TERM");
+    let status = supervisor.wait();
+    assert_eq!(status.code(), Some(0), "{}", supervisor.log());
+    let log = supervisor.log();
+    in_order(
+        &log,
+        &[
+            "base: started",
+            "middle: started",
+            "middle: ready",
+            "top: started",
+            "going down",
+            "top: down",
+            "middle: down",
+            "base: down",
+        ],
+    );
+    assert_eq!(supervisor.cgroups(), Vec::<String>::new());
+    assert_eq!(supervisor.processes(), Vec::<u32>::new());
+}
+
+#[test]
+fn a_service_that_dies_is_started_again_and_all_it_left_is_killed_first() {
+    if !must::root("a_service_that_dies_is_started_again_and_all_it_left_is_killed_first") {
+        return;
+    }
+    // Its child is in another session, and ignores what can be ignored.
+    let supervisor = Supervisor::start(
+        "restart",
+        "[service worker]\nrestart = always\n\
+         command = /bin/sh -c \"setsid sh -c 'trap : TERM HUP INT; sleep 1000; sleep 1000' & exec sleep 2000\"\n",
+    );
+    supervisor.await_answer();
+    await_state(&supervisor, "worker", "ready");
+    supervisor.wait_for("the child", |this| this.processes().len() >= 3);
+    let before = supervisor.processes();
+    let first = pid(&supervisor, "worker");
+    send(first.parse().unwrap(), "-KILL");
+    supervisor.wait_for("another process", |this| {
+        let now = pid(this, "worker");
+        now != first && now.parse::<u32>().is_ok()
+    });
+    supervisor.wait_for("its child", |this| this.processes().len() >= 3);
+    let after = supervisor.processes();
+    assert!(before.iter().all(|old| !after.contains(old)), "{before:?} {after:?}");
+    let stopped = Instant::now();
+    assert_eq!(code(&supervisor.inn(&["stop", "worker"])), 0);
+    assert!(stopped.elapsed() < Duration::from_secs(5), "it did not wait for the child to obey");
+    assert_eq!(supervisor.processes(), Vec::<u32>::new());
+    assert_eq!(state(&supervisor, "worker"), "down");
+}
+
+#[test]
+fn a_start_that_fails_says_why_and_another_guest_runs_on() {
+    if !must::root("a_start_that_fails_says_why_and_another_guest_runs_on") {
+        return;
+    }
+    let supervisor = Supervisor::start(
+        "failing",
+        "[service missing]\ncommand = /no/such/program\nautostart = no\nrestart = never\n\
+         [service flapping]\ncommand = /bin/sh -c \"exit 3\"\nautostart = no\nrestart = always\n\
+         [service dependent]\ncommand = /bin/sleep 1000\nafter = missing\n\
+         [service steady]\ncommand = /bin/sleep 1000\n",
+    );
+    supervisor.await_answer();
+    await_state(&supervisor, "steady", "ready");
+    let steady = pid(&supervisor, "steady");
+    let output = supervisor.inn(&["start", "--wait", "missing"]);
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(code(&output), 1);
+    assert!(words.contains("ENOENT") && words.contains("command") && words.contains("inn.conf:2"), "{words}");
+    assert_eq!(state(&supervisor, "missing"), "failed");
+    assert_eq!(state(&supervisor, "dependent"), "waiting");
+    let output = supervisor.inn(&["start", "--wait", "flapping"]);
+    // Running for a moment counts as ready where nothing else says so; then it is down, and starts again later.
+    assert!(matches!(code(&output), 0 | 1));
+    await_state(&supervisor, "flapping", "delayed");
+    assert_eq!(code(&supervisor.inn(&["stop", "flapping"])), 0);
+    assert_eq!(code(&supervisor.inn(&["start", "nobody"])), 3);
+    assert_eq!(code(&supervisor.inn(&["poweroff"])), 4);
+    assert_eq!(pid(&supervisor, "steady"), steady);
+}
+
+#[test]
+fn output_is_kept_and_a_flood_harms_nobody() {
+    if !must::root("output_is_kept_and_a_flood_harms_nobody") {
+        return;
+    }
+    let supervisor = Supervisor::start(
+        "output",
+        "[service talker]\ncommand = /bin/sh -c \"echo one; echo two >&2; echo three; exec sleep 1000\"\n\
+         [service last-words]\ncommand = /bin/sh -c \"seq 1 5000; echo the end\"\n\
+         [service flood]\ncommand = /bin/cat /dev/zero\nautostart = no\n",
+    );
+    supervisor.await_answer();
+    supervisor.wait_for("the output", |this| this.inn(&["logs", "talker"]).stdout == b"one\ntwo\nthree\n");
+    assert_eq!(supervisor.inn(&["logs", "-n", "1", "talker"]).stdout, b"three\n");
+    await_state(&supervisor, "last-words", "down");
+    assert!(supervisor.inn(&["logs", "last-words"]).stdout.ends_with(b"\n5000\nthe end\n"));
+    assert_eq!(code(&supervisor.inn(&["start", "flood"])), 0);
+    for _ in 0..20 {
+        let asked = Instant::now();
+        assert!(supervisor.inn(&["list"]).status.success());
+        assert!(asked.elapsed() < Duration::from_secs(2), "the flood holds the others up");
+    }
+    assert_eq!(code(&supervisor.inn(&["kill", "flood"])), 0);
+    let kept = supervisor.inn(&["logs", "flood"]).stdout.len();
+    assert!((60_000..=66_000).contains(&kept), "{kept}");
+}
+
+#[test]
+fn a_guest_that_handles_no_signal_is_stopped_without_waiting() {
+    if !must::root("a_guest_that_handles_no_signal_is_stopped_without_waiting") {
+        return;
+    }
+    let root = busybox("deaf");
+    let config = |kind| format!("kind = {kind}\nroot = {}\ncommand = /bin/sleep 1000\n", root.display());
+    let supervisor = Supervisor::start("deaf", &format!("[guest deaf]\n{}", config("app")));
+    supervisor.await_answer();
+    await_state(&supervisor, "deaf", "ready");
+    let asked = Instant::now();
+    assert_eq!(code(&supervisor.inn(&["stop", "deaf"])), 0);
+    assert!(asked.elapsed() < Duration::from_secs(5), "the default stop time is 10 s");
+    assert_eq!((supervisor.processes(), supervisor.cgroups()), (vec![], vec![]));
+    drop(supervisor);
+    std::fs::remove_dir_all(root).unwrap();
+}
+
+#[test]
+fn an_os_speaks_on_its_console_and_can_end_itself() {
+    if !must::root("an_os_speaks_on_its_console_and_can_end_itself") {
+        return;
+    }
+    let root = busybox("console");
+    let config = format!(
+        "[guest os]\nkind = os\nroot = {}\nrestart = never\nstop = SIGUSR2 1h\n\
+         command = /bin/sh -c \"trap 'echo asked; reboot -f' USR2; echo first > /dev/console; echo second; \
+         while :; do sleep 0.1; done\"\n",
+        root.display()
+    );
+    let supervisor = Supervisor::start("console", &config);
+    supervisor.await_answer();
+    supervisor.wait_for("the output", |this| this.inn(&["logs", "os"]).stdout == b"first\r\nsecond\r\n");
+    let first = pid(&supervisor, "os");
+    // A reboot from inside is no failure, and nobody asked for a stop.
+    send(first.parse().unwrap(), "-USR2");
+    supervisor.wait_for("the next life", |this| {
+        let now = pid(this, "os");
+        now != first && now.parse::<u32>().is_ok()
+    });
+    supervisor.wait_for("it to listen", |this| {
+        this.inn(&["logs", "os"]).stdout == b"first\r\nsecond\r\nasked\r\nfirst\r\nsecond\r\n"
+    });
+    assert_eq!(code(&supervisor.inn(&["stop", "os"])), 0);
+    assert_eq!(state(&supervisor, "os"), "down");
+    drop(supervisor);
+    std::fs::remove_dir_all(root).unwrap();
+}
+
+#[test]
+fn a_second_supervisor_is_refused_and_the_first_lives_on() {
+    if !must::root("a_second_supervisor_is_refused_and_the_first_lives_on") {
+        return;
+    }
+    let supervisor = Supervisor::start("second", "[service only]\ncommand = /bin/sleep 1000\n");
+    supervisor.await_answer();
+    await_state(&supervisor, "only", "ready");
+    let before = pid(&supervisor, "only");
+    let config = supervisor.directory.join("inn.conf");
+    let config = config.to_str().unwrap();
+    let output = supervisor.inside(&[
+        "supervise",
+        "--config",
+        config,
+        "--socket",
+        supervisor.directory.join("control").to_str().unwrap(),
+    ]);
+    assert_eq!(code(&output), 1);
+    let other = supervisor.inside(&[
+        "supervise",
+        "--config",
+        config,
+        "--socket",
+        supervisor.directory.join("other").to_str().unwrap(),
+    ]);
+    assert_eq!(code(&other), 1);
+    let words = String::from_utf8_lossy(&other.stderr).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(words.contains("another supervisor"), "{words}");
+    assert_eq!(pid(&supervisor, "only"), before);
+}
+
+#[test]
+fn a_second_demand_to_end_kills_at_once() {
+    if !must::root("a_second_demand_to_end_kills_at_once") {
+        return;
+    }
+    let mut supervisor = Supervisor::start(
+        "impatient",
+        "[service stubborn]\ncommand = /bin/sh -c \"trap '' TERM; while :; do sleep 1000; done\"\nstop = SIGTERM 1h\n",
+    );
+    supervisor.await_answer();
+    await_state(&supervisor, "stubborn", "ready");
+    send(supervisor.pid(), "-TERM");
+    supervisor.wait_for("the stop", |this| this.log().contains("stubborn: stopping"));
+    send(supervisor.pid(), "-INT");
+    let status = supervisor.wait();
+    assert_eq!((status.code(), status.signal()), (Some(0), None));
+    assert_eq!(supervisor.processes(), Vec::<u32>::new());
+}
