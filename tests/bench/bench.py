@@ -299,19 +299,19 @@ def summary(tools, load, runs, settle_ms):
 
 
 def show(report):
-    print(f"\nOne guest, all isolation on: {report['runs']} starts each, interleaved; Linux {report['kernel']}, "
-          f"{report['cpus']} CPUs")
+    print(f"\nOne guest, all isolation on; {report['runs']} starts each, interleaved")
+    print(f"Linux {report['kernel']}, {report['cpus']} CPUs, load average {report['load']:.1f}")
     print("               start to exec, ms        start to nothing left      calls")
     print("            best median   p95 × floor   best median   p95 × floor   all clone")
     for name, row in report["start"].items():
         cells = ""
         for part in ("exec", "gone"):
             ratio = row[part].get("of_floor")
-            figures = "".join(f"{row[part][key]:7.2f}" for key in ("best_ms", "median_ms", "p95_ms"))
+            figures = "".join(f" {row[part][key]:6.2f}" for key in ("best_ms", "median_ms", "p95_ms"))
             cells += figures + (f"{ratio:6.2f}" if ratio else "     –")
         print(f"{name:<10}{cells}{row['calls'] or '–':>6}{row['calls_since_clone'] or '–':>6}")
     if report["load"] > 0.5:
-        print(f"  Load average {report['load']:.1f}: others were at work, so the best says more than the median.")
+        print("  others were at work on this machine: the best says more than the median")
     for name, row in report["start"].items():
         if row["without"]:
             print(f"  {name}: {row['without']}")
@@ -373,7 +373,8 @@ def left_behind(cgroup, mounts_before):
     """What the programs did not clear away themselves."""
     processes = [stat.split(" (")[1].split(")")[0] for stat in
                  (Path(f"/proc/{pid}/stat").read_text() for pid in children(os.getpid())) if ") Z " not in stat]
-    below = [path for path, _, _ in os.walk(cgroup) if Path(path) not in (cgroup, cgroup / "caller")]
+    # What is in the callers' cgroup, nspawn left in the cgroup that it was given.
+    below = [str(path) for path in cgroup.iterdir() if path.is_dir() and path.name != "caller"]
     # `inn run` makes its own beside ours, named after its process; another's may be running.
     beside = [str(path) for path in cgroup.parent.glob("inn-run-*") if not Path("/proc", path.name[8:]).exists()]
     return processes + below + beside + [line for line in mounts() if line not in mounts_before]
