@@ -96,7 +96,7 @@ fn check_refuses_wrong_files_with_one_clear_line() {
         assert_eq!(output.status.code(), Some(2), "{what}: {}", words(&output));
         assert!(error.contains(path.to_str().unwrap()), "{what}: {error}");
     }
-    let unended = file("unended", b"[guest web]\nkind = app\nroot = /\ncommand = /bin/true");
+    let unended = file("unended", b"[guest web]\nkind = app\nroot = /srv/web\ncommand = /bin/true");
     assert_eq!(inn(&["check", unended.to_str().unwrap()]).status.code(), Some(0), "a file without end of line");
 }
 
@@ -106,7 +106,7 @@ fn check_reports_every_error_of_a_config() {
     fs::create_dir_all(&directory).expect("a directory");
     for count in [1, 2, 60] {
         let path = directory.join(format!("{count}-errors"));
-        let mut text = String::from("[guest web]\nkind = app\nroot = /\ncommand = /bin/true\n");
+        let mut text = String::from("[guest web]\nkind = app\nroot = /srv/web\ncommand = /bin/true\n");
         for number in 0..count {
             text += &format!("unknown-{number} = 1\n");
         }
