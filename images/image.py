@@ -69,25 +69,27 @@ def add_modules(image, kernel, names):
     needs = {}
 
     def need(name):
+        """All that `name` needs, in the order of loading, and `name` itself."""
         if name in builtin:
             return []
         if name not in found:
             sys.exit(f"kernel {release} has no module {name}")
         if name not in needs:
-            needs[name] = [other for word in module_depends(found[name]) for other in [word, *need(word)]]
+            needs[name] = [*dict.fromkeys(other for word in module_depends(found[name]) for other in need(word)), name]
         return needs[name]
 
     for name in names:
         need(module_name(name))
 
     def place(name):
-        return found[name].relative_to(folder.resolve())
+        return str(found[name].relative_to(folder.resolve()))
 
     lines = []
     for name in sorted(needs):
         image.file(f"lib/modules/{release}/{place(name)}", found[name].read_bytes())
-        depends = [str(place(other)) for other in dict.fromkeys(needs[name]) if other not in builtin]
-        lines.append(f"{place(name)}: {' '.join(depends)}".rstrip() + "\n")
+        # As depmod(8) has it: what is to be loaded first comes last.
+        *depends, _ = needs[name]
+        lines.append(f"{place(name)}: {' '.join(map(place, reversed(depends)))}".rstrip() + "\n")
     image.file(f"lib/modules/{release}/modules.dep", "".join(lines).encode())
     image.file(f"lib/modules/{release}/modules.builtin", (folder / "modules.builtin").read_bytes())
 

@@ -77,10 +77,12 @@ impl<const N: usize> Strings<N> {
             .unwrap_or(c"")
     }
 
-    /// Forgets every string.
+    /// Forgets every string. Touches no memory that was never used.
     pub fn clear(&mut self) {
-        self.bytes[..self.used.min(N)].fill(0);
-        self.used = 0;
+        if self.used > 0 {
+            self.bytes[..self.used.min(N)].fill(0);
+            self.used = 0;
+        }
     }
 }
 
@@ -174,9 +176,11 @@ impl<T: Copy, const N: usize> Pool<T, N> {
         self.items.get(start..start + list.len()).unwrap_or_default()
     }
 
-    /// Forgets every item.
+    /// Forgets every item. Touches no memory that was never used.
     pub fn clear(&mut self) {
-        self.items.clear();
+        if !self.items.is_empty() {
+            self.items.clear();
+        }
     }
 }
 

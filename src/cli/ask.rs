@@ -31,6 +31,22 @@ pub fn ask(
     timeout_ms: Option<u64>,
     each: &mut dyn FnMut(&Reply<'_>, Option<OwnedFd>),
 ) -> Result<(), u8> {
+    match converse(socket, request, timeout_ms, each) {
+        Err(Code::NoGuest) => {
+            suggest(socket, request.guest());
+            Err(Code::NoGuest.exit())
+        }
+        result => result.map_err(Code::exit),
+    }
+}
+
+/// The same on a connection that is closed on return.
+fn converse(
+    socket: Option<&'static CStr>,
+    request: &Request,
+    timeout_ms: Option<u64>,
+    each: &mut dyn FnMut(&Reply<'_>, Option<OwnedFd>),
+) -> Result<(), Code> {
     let path = socket.unwrap_or(server::PATH);
     let deadline_ms = timeout_ms.map(|timeout_ms| now_ms().saturating_add(timeout_ms));
     let client = Client::connect(path).map_err(|lost| unreachable(path, lost))?;
@@ -41,11 +57,10 @@ pub fn ask(
         match client.reply(&mut buffer, left_ms).map_err(|lost| unanswered(request, lost))? {
             (Reply::Done, _) => return Ok(()),
             (Reply::Error(failure), _) => {
-                explain(&failure);
-                if failure.code == Code::NoGuest {
-                    suggest(socket, request.guest());
-                }
-                return Err(failure.code.exit());
+                let asked = request.guest();
+                let guest = if failure.guest.is_empty() { asked.as_str() } else { failure.guest };
+                explain(&Failure { guest, ..failure });
+                return Err(failure.code);
             }
             (reply, descriptor) => each(&reply, descriptor),
         }
@@ -83,20 +98,20 @@ pub fn explain(failure: &Failure<'_>) {
     }
 }
 
-fn unreachable(path: &CStr, lost: Lost) -> u8 {
+fn unreachable(path: &CStr, lost: Lost) -> Code {
     complain(format_args!("no supervisor answers at {}: {lost}", Plain(path.to_str().unwrap_or("that path"))));
     match lost {
-        Lost::Call(_, Errno::ACCESS | Errno::PERM) => Code::NotPermitted.exit(),
-        Lost::TimedOut => Code::TimedOut.exit(),
-        _ => FAILED,
+        Lost::Call(_, Errno::ACCESS | Errno::PERM) => Code::NotPermitted,
+        Lost::TimedOut => Code::TimedOut,
+        _ => Code::Failed,
     }
 }
 
-fn unanswered(request: &Request, lost: Lost) -> u8 {
+fn unanswered(request: &Request, lost: Lost) -> Code {
     let guest = request.guest();
     let separator = if guest.is_all() { "" } else { ": " };
     complain(format_args!("{}{separator}{lost}", guest.as_str()));
-    if lost == Lost::TimedOut { Code::TimedOut.exit() } else { FAILED }
+    if lost == Lost::TimedOut { Code::TimedOut } else { Code::Failed }
 }
 
 /// "did you mean", from the names that the supervisor knows.

@@ -4,7 +4,7 @@ use core::fmt::{self, Write};
 
 use super::json::Json;
 use super::output::Plain;
-use super::units::Signal;
+use super::units::{Millis, Signal};
 use crate::config::key::Key;
 use crate::control::wire::{Exit, GuestInfo, HostInfo, Place};
 use crate::plan::Kind;
@@ -67,7 +67,7 @@ impl<N: Into<u64>> From<Option<N>> for Value<'_> {
 
 /// All that is known of a guest. The order is that of the columns of `--plain`: new facts come last.
 #[must_use]
-pub fn guest<'a>(info: &GuestInfo<'a>) -> [Fact<'a>; 28] {
+pub fn guest<'a>(info: &'a GuestInfo<'a>) -> [Fact<'a>; 30] {
     let code = match info.exit {
         Some(Exit::Code(code)) => Value::from(u32::from(code)),
         _ => Value::Unknown,
@@ -105,6 +105,8 @@ pub fn guest<'a>(info: &GuestInfo<'a>) -> [Fact<'a>; 28] {
         ("root", Value::Text(info.root)),
         ("cgroup", Value::Text(info.cgroup)),
         ("description", Value::Text(info.description)),
+        ("waits_for", Value::Text(info.waits_for.as_str())),
+        ("stuck", Value::Flag(info.is_stuck)),
     ]
 }
 
@@ -121,6 +123,24 @@ pub fn host<'a>(info: &HostInfo<'a>) -> [Fact<'a>; 8] {
         ("failed", info.failed.into()),
         ("going_down", Value::Flag(info.going_down)),
     ]
+}
+
+/// What a guest is doing: "ready", "delayed 3.2s", "waiting for store", "killing, stuck".
+#[derive(Debug)]
+pub struct StateWords<'a>(pub &'a GuestInfo<'a>);
+
+impl fmt::Display for StateWords<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let info = self.0;
+        f.write_str(info.state.word())?;
+        if let Some(ms) = info.next_start_ms {
+            write!(f, " {}", Millis(ms))?;
+        }
+        if !info.waits_for.is_all() {
+            write!(f, " for {}", info.waits_for.as_str())?;
+        }
+        f.write_str(if info.is_stuck { ", stuck" } else { "" })
+    }
 }
 
 /// The facts as one JSON object, which the caller ends: more members may follow.

@@ -202,7 +202,7 @@ impl Run<'_> {
             Source::Helper => self.helper_ended(),
             Source::Reports => self.report(),
             Source::Program => self.program_ended(),
-            Source::Input => self.console.iter_mut().for_each(Relay::input_ready),
+            Source::Input => self.typed(),
             Source::Master => self.console.iter_mut().for_each(|relay| relay.master_ready(now_ms())),
         }
     }
@@ -255,6 +255,17 @@ impl Run<'_> {
                     self.kill_at_ms.get_or_insert(now_ms().saturating_add(patience_ms));
                 }
             }
+        }
+    }
+
+    /// Passes on what was typed. The interrupt key does nothing to an init without a handler: then it is killed here.
+    fn typed(&mut self) {
+        let interrupted = self.console.as_mut().is_some_and(Relay::input_ready);
+        let (Some(relay), Some((pid, _))) = (&self.console, &self.program) else { return };
+        let signal = libc::SIGINT as u8;
+        if interrupted && self.kill.is_init() && relay.is_foreground(*pid) && !handles(*pid, signal) {
+            self.asked = Some(signal);
+            self.kill_all();
         }
     }
 

@@ -3,7 +3,7 @@
 use core::fmt::{self, Write};
 
 use super::ask::{PROMPT_MS, ask};
-use super::facts::{self, ExitWords, PlaceWords};
+use super::facts::{self, ExitWords, PlaceWords, StateWords};
 use super::json::Json;
 use super::output::{Output, Plain};
 use super::parse::Options;
@@ -98,6 +98,7 @@ fn table(options: &Options, timeout_ms: Option<u64>, out: &mut Output) -> Result
 fn row(table: &mut Table, info: &GuestInfo<'_>) -> Result<(), super::table::Full> {
     let tone = match info.state {
         State::Failed | State::Delayed => Tone::Bad,
+        _ if info.is_stuck => Tone::Bad,
         State::Down => Tone::Dim,
         _ => Tone::Normal,
     };
@@ -126,16 +127,6 @@ fn note(notes: &mut heapless::String<{ 32 << 10 }>, info: &GuestInfo<'_>) {
     if writeln!(notes, "{}: {}{place}", Plain(info.name), ExitWords(exit)).is_err() {
         // `inn status` tells what found no room here.
         notes.truncate(before);
-    }
-}
-
-/// "ready", or "delayed 3.2s".
-struct StateWords<'a>(&'a GuestInfo<'a>);
-
-impl fmt::Display for StateWords<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.state.word())?;
-        self.0.next_start_ms.map_or(Ok(()), |ms| write!(f, " {}", Millis(ms)))
     }
 }
 

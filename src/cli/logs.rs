@@ -51,9 +51,10 @@ pub fn logs(names: &[&'static core::ffi::CStr], options: &Options, out: &mut Out
     if names.is_empty() {
         code = open(Name::ALL, options, &mut logs).err().unwrap_or(0);
     }
-    let printer = Printer { named: logs.len() > 1, json: options.json, tame: rustix::termios::isatty(stdio::output()) };
+    let tame = rustix::termios::isatty(stdio::output());
+    let printer = Printer { named: logs.len() > 1, json: options.json, tame, heading: "" };
+    let mut last = None;
     loop {
-        let mut last = None;
         for index in 0..logs.len() {
             if let Err(errno) = printer.print(&mut logs, index, &mut last, out) {
                 complain(format_args!("logs: {}", ErrnoWords(errno.raw_os_error() as u16)));
@@ -116,6 +117,8 @@ pub struct Printer {
     pub json: bool,
     /// Whether a terminal is to be protected.
     pub tame: bool,
+    /// What stands before the first line, if there is one.
+    pub heading: &'static str,
 }
 
 impl Printer {
@@ -137,10 +140,14 @@ impl Printer {
             if bytes.is_empty() {
                 break;
             }
-            if self.named && *last != Some(index) {
-                let before = last.replace(index).and_then(|before| logs.get_mut(before));
+            if last.is_none() {
+                out.bytes(self.heading.as_bytes());
+            }
+            let before = last.replace(index);
+            if self.named && before != Some(index) && !self.json {
                 // Another guest's line is not gone on with.
-                if before.is_some_and(|before| core::mem::take(&mut before.in_line)) && !self.json {
+                let before = before.and_then(|before| logs.get_mut(before));
+                if before.is_some_and(|before| core::mem::take(&mut before.in_line)) {
                     out.bytes(b"\n");
                 }
             }

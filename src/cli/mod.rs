@@ -87,8 +87,6 @@ fn dispatch(invocation: &Invocation, arguments: &Arguments, out: &mut Output, su
         Act::PowerOff | Act::Reboot | Act::Halt => act::power(verb.act, options, out),
         Act::Version => version::version(options, out),
         Act::Help => help(first, out),
-        // The parser has refused it.
-        Act::Later => USAGE,
     }
 }
 

@@ -5,8 +5,8 @@ use core::fmt;
 
 use super::output::Plain;
 use super::units;
-use super::verb::{Act, OPTIONS, Operands, Opt, OptFacts, VERBS, Verb};
-use crate::config::key::{Key, section};
+use super::verb::{Act, LATER, OPTIONS, Operands, Opt, OptFacts, VERBS, Verb, guest_keys};
+use crate::config::key::Key;
 use crate::config::nearest;
 use crate::limits;
 use crate::sys::process::Arguments;
@@ -151,14 +151,6 @@ impl fmt::Display for Shown<'_> {
 pub fn parse(words: &(impl Words + ?Sized)) -> Result<Invocation, Wrong> {
     let mut parser = Parser { words, next: 1, options: Options::default(), keys: heapless::Vec::new() };
     let verb = parser.verb()?;
-    if verb.act == Act::Later && !parser.options.help {
-        // Its own --help may follow.
-        let help = parser.words.word(parser.next).is_some_and(|word| matches!(word.to_bytes(), b"--help" | b"-h"));
-        parser.options.help = help;
-        if !help {
-            return Err(Wrong::NotSupported(verb.name));
-        }
-    }
     let mut operands = heapless::Vec::new();
     let mut dashes = false;
     let (least, most) = match verb.operands {
@@ -194,11 +186,14 @@ pub fn parse(words: &(impl Words + ?Sized)) -> Result<Invocation, Wrong> {
     Ok(Invocation { verb, options: parser.options, operands, command: parser.next, dashes, keys: parser.keys })
 }
 
-/// There is no verb `word`; the nearest one.
+/// Why there is no verb `word`: this version has none of that name, or none ever had; then the nearest one.
 #[must_use]
 pub fn unknown_verb(word: &'static CStr) -> Wrong {
-    let names = VERBS.iter().map(|verb| (verb.name, verb.name.as_bytes()));
-    Wrong::UnknownVerb(word, nearest(word.to_bytes(), names))
+    let bytes = word.to_bytes();
+    match LATER.iter().find(|name| name.as_bytes() == bytes) {
+        Some(name) => Wrong::NotSupported(name),
+        None => Wrong::UnknownVerb(word, nearest(bytes, VERBS.iter().map(|verb| (verb.name, verb.name.as_bytes())))),
+    }
 }
 
 struct Parser<'w, W: ?Sized> {
@@ -331,14 +326,6 @@ impl<W: Words + ?Sized> Parser<'_, W> {
         self.next += 1;
         Ok(value)
     }
-}
-
-/// The keys that `run` takes as options.
-pub fn guest_keys() -> impl Iterator<Item = Key> {
-    Key::ALL
-        .iter()
-        .copied()
-        .filter(|key| key.sections() & section::GUEST != 0 && !matches!(key, Key::Profile | Key::Command))
 }
 
 fn guest_key(name: &[u8]) -> Option<Key> {

@@ -4,7 +4,7 @@ use core::ffi::CStr;
 use core::fmt::{self, Write};
 
 use super::ask::{PROMPT_MS, ask, guest};
-use super::facts::{self, ExitWords, Fact, PlaceWords};
+use super::facts::{self, ExitWords, Fact, PlaceWords, StateWords};
 use super::json::Json;
 use super::list::Known;
 use super::logs::{self, Printer};
@@ -84,7 +84,7 @@ fn plain(facts: &[Fact<'_>], out: &mut Output) -> fmt::Result {
 }
 
 fn guest_words(info: &GuestInfo<'_>, out: &mut Output) -> fmt::Result {
-    write!(out, "{}: {} ({})", Plain(info.name), info.state.word(), facts::kind(info.kind))?;
+    write!(out, "{}: {} ({})", Plain(info.name), StateWords(info), facts::kind(info.kind))?;
     if info.pid != 0 {
         write!(out, ", pid {}", info.pid)?;
     }
@@ -103,9 +103,6 @@ fn guest_words(info: &GuestInfo<'_>, out: &mut Output) -> fmt::Result {
         {
             line(out, "", &advice)?;
         }
-    }
-    if let Some(ms) = info.next_start_ms {
-        line(out, "next start", &format_args!("in {}", Millis(ms)))?;
     }
     line(out, "restarts", &info.restarts)?;
     let memory = Used { now: info.memory_bytes.map(Bytes), limit: info.memory_limit_bytes.map(Bytes) };
@@ -153,7 +150,7 @@ fn tree_words(tree: &mut Tree, out: &mut Output) -> fmt::Result {
     if tree.is_empty() {
         return Ok(());
     }
-    writeln!(out, "  {:<12}", "process tree")?;
+    out.write_str("  process tree\n")?;
     tree.walk(&mut |process: &Process, command: &[u8]| {
         let indent = 2 * usize::from(process.depth);
         let _ = writeln!(out, "  {:>8}  {:indent$}{}", process.pid, "", Shown(command));
@@ -187,9 +184,8 @@ fn last_lines(name: Name, options: &Options, out: &mut Output) {
     if logs::open(name, &options, &mut logs).is_err() || logs.is_empty() {
         return;
     }
-    let _ = writeln!(out, "  {:<12}", "last lines");
     let tame = rustix::termios::isatty(stdio::output());
-    let printer = Printer { named: false, json: false, tame };
+    let printer = Printer { named: false, json: false, tame, heading: "  last lines\n" };
     let _ = printer.print(&mut logs, 0, &mut None, out);
     if logs.first().is_some_and(logs::Log::is_in_line) {
         out.bytes(b"\n");

@@ -199,3 +199,70 @@ impl Write for Cells<'_> {
         write!(Raw(self.0), "{}", Plain(text))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COLUMNS: [Column; 4] = [
+        Column { heading: "NAME", drop: 0, right: false },
+        Column { heading: "PID", drop: 1, right: true },
+        Column { heading: "MEMORY", drop: 2, right: true },
+        Column { heading: "DESCRIPTION", drop: 3, right: false },
+    ];
+
+    fn printed(width: usize, colour: bool) -> String {
+        let mut table = Box::new(Table::new());
+        table.row(Tone::Normal, &[&"web", &1234, &"12.3M/64M", &"a web server with\na long description"]).unwrap();
+        table.row(Tone::Bad, &[&"störe", &"-", &"-", &""]).unwrap();
+        let mut text = String::new();
+        table.print(&mut text, &COLUMNS, width, colour).unwrap();
+        text
+    }
+
+    #[test]
+    fn columns_are_lined_up_and_no_line_ends_with_blanks() {
+        let expected = "\
+NAME    PID     MEMORY  DESCRIPTION
+web    1234  12.3M/64M  a web server with?a long description
+störe     -          -
+";
+        assert_eq!(printed(80, false), expected);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_cut_then_dropped_in_order() {
+        assert_eq!(printed(40, false).lines().nth(1), Some("web    1234  12.3M/64M  a web server wit"));
+        assert_eq!(printed(30, false).lines().next(), Some("NAME    PID     MEMORY"));
+        assert_eq!(printed(20, false).lines().next(), Some("NAME    PID"));
+        assert_eq!(printed(8, false).lines().next(), Some("NAME"));
+        assert_eq!(printed(3, false), "NAM\nweb\nstö\n");
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        for width in 1..100 {
+            for line in printed(width, false).lines() {
+                assert!(characters(line) <= width, "{width}: {line:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn colour_surrounds_a_whole_line() {
+        assert_eq!(printed(20, true).lines().nth(2), Some("\x1b[31mstöre     -"));
+        assert!(printed(20, true).ends_with("\x1b[0m"));
+    }
+
+    #[test]
+    fn a_full_table_says_so_and_keeps_what_it_has() {
+        let mut table = Box::new(Table::new());
+        let cell = "x".repeat(1000);
+        let rows = (0..).take_while(|_| table.row(Tone::Normal, &[&cell, &cell, &cell, &cell]).is_ok()).count();
+        assert_eq!(rows, CELL_BYTES / 4000);
+        let mut text = String::new();
+        table.print(&mut text, &COLUMNS, 80, false).unwrap();
+        assert_eq!(text.lines().count(), rows + 1);
+        assert!(table.row(Tone::Normal, &[&cell, &cell, &cell, &cell]).is_ok());
+    }
+}

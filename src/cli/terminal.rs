@@ -3,7 +3,7 @@
 use rustix::event::PollFlags;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::OFlags;
-use rustix::termios::{OptionalActions, Termios};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 
 use super::output;
 use crate::sys::{Errno, stdio};
@@ -113,8 +113,8 @@ impl Relay {
         self.silent_until_ms
     }
 
-    /// Reads what was typed.
-    pub fn input_ready(&mut self) {
+    /// Reads what was typed. Whether the interrupt key was, on a terminal whose program left it that meaning.
+    pub fn input_ready(&mut self) -> bool {
         let mut buffer = [0; 1024];
         match rustix::io::read(stdio::input(), &mut buffer) {
             Err(Errno::INTR | Errno::AGAIN) => {}
@@ -123,7 +123,24 @@ impl Relay {
             // It fits: nothing was pending.
             Ok(length) => drop(self.typed.extend_from_slice(buffer.get(..length).unwrap_or_default())),
         }
+        let interrupted = self.interrupts();
         self.pass_input();
+        interrupted
+    }
+
+    /// Whether process `pid` is what keys are meant for.
+    #[must_use]
+    pub fn is_foreground(&self, pid: u32) -> bool {
+        let group = rustix::termios::tcgetpgrp(&self.master).map(|group| group.as_raw_nonzero().get());
+        group.is_ok_and(|group| u32::try_from(group) == Ok(pid))
+    }
+
+    fn interrupts(&self) -> bool {
+        // Asked of the master, the settings are those of the program's side.
+        rustix::termios::tcgetattr(&self.master).is_ok_and(|settings| {
+            let key = settings.special_codes[SpecialCodeIndex::VINTR];
+            settings.local_modes.contains(LocalModes::ISIG) && self.typed.contains(&key)
+        })
     }
 
     /// Takes and gives what the program's side has and wants.

@@ -2,6 +2,8 @@
 
 use core::fmt::{self, Write};
 
+use crate::config::key::{Key, section};
+
 /// An option that a verb may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -57,11 +59,11 @@ const fn option(
 pub const OPTIONS: &[OptFacts] = &[
     option(Opt::Help, "help", Some(b'h'), "", "this help"),
     option(Opt::Json, "json", None, "", "JSON instead of text"),
-    option(Opt::Plain, "plain", None, "", "tab-separated columns that do not change, without heading"),
+    option(Opt::Plain, "plain", None, "", "tab-separated columns, always the same, no heading"),
     option(Opt::Config, "config", Some(b'c'), "FILE", "the config file (/etc/inn.conf)"),
-    option(Opt::Socket, "socket", None, "PATH", "the supervisor's control socket (/run/inn/control)"),
-    option(Opt::Wait, "wait", Some(b'w'), "", "return when it is ready, not when it was told to start"),
-    option(Opt::Timeout, "timeout", Some(b't'), "TIME", "give up after so long (10s, 2m), with exit code 5"),
+    option(Opt::Socket, "socket", None, "PATH", "its control socket (/run/inn/control)"),
+    option(Opt::Wait, "wait", Some(b'w'), "", "return when it is ready, not before"),
+    option(Opt::Timeout, "timeout", Some(b't'), "TIME", "give up after so long (10s, 2m): exit code 5"),
     option(Opt::Quiet, "quiet", Some(b'q'), "", "say nothing but errors"),
     option(Opt::Follow, "follow", Some(b'f'), "", "go on printing what comes"),
     option(Opt::Lines, "lines", Some(b'n'), "N", "only the last N lines"),
@@ -104,8 +106,6 @@ pub enum Act {
     Version,
     /// Explains a verb.
     Help,
-    /// Known, and refused: not built yet.
-    Later,
 }
 
 /// How many words a verb takes behind its options.
@@ -150,36 +150,37 @@ const fn verb(
     Verb { name, act, usage, operands, options, help, more }
 }
 
-const fn later(name: &'static str, help: &'static str) -> Verb {
-    verb((name, Act::Later), ("...", Operands::Command(0)), &[], help, "")
-}
-
-/// Every verb, in the order of the manual.
+/// Every verb of this version, in the order of the manual.
 pub const VERBS: &[Verb] = &[
     verb(
         ("check", Act::Check),
         ("[FILE]", Operands::Words(0, 1)),
         &[Opt::Config, Opt::Json, Opt::Quiet],
         "say everything that is wrong with a config",
-        "Reports every error of the config, not only the first, and what this kernel lacks for it.\n\
-         Exit code 0: it is good; 2: it is not.\n\n  inn check /etc/inn.conf\n",
+        "Reports every error of the config, not only the first, and what this kernel\n\
+         lacks for it. Exit code 0: it is good; 2: it is not.\n\n\
+         \x20 inn check /etc/inn.conf\n",
     ),
     verb(
         ("run", Act::Run),
         ("[--KEY VALUE]... -- COMMAND... | GUEST", Operands::Command(0)),
         &[Opt::Config, Opt::Quiet],
         "run one guest in the foreground",
-        "Runs a throwaway guest made from options, or a guest of the config, and returns its program's exit code\n\
-         (125: it could not be started, 126: not executable, 127: not found, 128+N: it died of signal N).\n\
-         Every key of a guest is an option. Without --root its root is the host's own, read-only, with a private\n\
-         layer in memory.\n\n  inn run --memory 64M --processes 20 -- sh\n  inn run --root /srv/web --kind app -- /bin/httpd -f\n",
+        "Runs a throwaway guest made from options, or a guest of the config, and\n\
+         returns its program's exit code (125: it could not be started, 126: not\n\
+         executable, 127: not found, 128+N: it died of signal N). Every key of a guest\n\
+         is an option. Without --root its root is the host's own, read-only, with a\n\
+         private layer in memory.\n\n\
+         \x20 inn run --memory 64M --processes 20 -- sh\n\
+         \x20 inn run --root /srv/web --kind app -- /bin/httpd -f\n",
     ),
     verb(
         ("supervise", Act::Supervise),
         ("", NOTHING),
         &[Opt::Config, Opt::Socket],
         "be the supervisor on a host that has another init",
-        "Starts the guests of the config and keeps them, in the foreground, until SIGTERM.\n\n\
+        "Starts the guests of the config and keeps them, in the foreground, until\n\
+         SIGTERM.\n\n\
          \x20 inn supervise --config inn.conf --socket /run/my/control\n",
     ),
     verb(
@@ -187,7 +188,8 @@ pub const VERBS: &[Verb] = &[
         ("-- COMMAND...", Operands::Command(0)),
         &[],
         "be PID 1 of somebody else's container",
-        "Runs the command, forwards signals to it, reaps what is orphaned, and returns its exit code.\n\n\
+        "Runs the command, forwards signals to it, reaps what is orphaned, and returns\n\
+         its exit code.\n\n\
          \x20 inn init -- /bin/httpd -f\n",
     ),
     verb(
@@ -195,15 +197,19 @@ pub const VERBS: &[Verb] = &[
         ("", NOTHING),
         &[Opt::Json, Opt::Plain, Opt::Socket, Opt::Timeout],
         "all guests: state, use and limits",
-        "MEMORY and PROCS are what a guest uses, and what it may use. FAILS counts processes killed because its\n\
-         memory was full, and forks refused because it had too many processes.\n\n  inn list\n  inn list --plain | cut -f1,2\n",
+        "MEMORY and PROCS are what a guest uses, and what it may use. FAILS counts\n\
+         processes killed because its memory was full, and forks refused because it had\n\
+         too many processes.\n\n\
+         \x20 inn list\n\
+         \x20 inn list --plain | cut -f1,2\n",
     ),
     verb(
         ("status", Act::Status),
         ("[GUEST]", Operands::Words(0, 1)),
         &[Opt::Json, Opt::Plain, Opt::Socket, Opt::Timeout],
         "one guest in full, or the host",
-        "Shows limits with use and failures, the last exit and why, its processes, and the last lines it wrote.\n\n\
+        "Shows limits with use and failures, the last exit and why, its processes, and\n\
+         the last lines it wrote.\n\n\
          \x20 inn status web\n",
     ),
     verb(
@@ -211,101 +217,119 @@ pub const VERBS: &[Verb] = &[
         ("GUEST...", GUESTS),
         &[Opt::Wait, Opt::Timeout, Opt::Json, Opt::Quiet, Opt::Socket],
         "start guests",
-        "Returns when each is told to start, or with --wait when each is ready.\n\n  inn start --wait --timeout 30s web store\n",
+        "Returns when each is told to start, or with --wait when each is ready.\n\n\
+         \x20 inn start --wait --timeout 30s web store\n",
     ),
     verb(
         ("stop", Act::Stop),
         ("GUEST...", GUESTS),
         &[Opt::Timeout, Opt::Json, Opt::Quiet, Opt::Socket],
         "stop guests",
-        "Takes the steps of the guest's `stop`, and returns when all of it is gone.\n\n  inn stop web\n",
+        "Takes the steps of the guest's `stop`, and returns when all of it is gone.\n\n\
+         \x20 inn stop web\n",
     ),
     verb(
         ("restart", Act::Restart),
         ("GUEST...", GUESTS),
         &[Opt::Wait, Opt::Timeout, Opt::Json, Opt::Quiet, Opt::Socket],
         "stop guests, then start them",
-        "Returns when each is told to start again, or with --wait when each is ready.\n\n  inn restart --wait web\n",
+        "Returns when each is told to start again, or with --wait when each is ready.\n\n\
+         \x20 inn restart --wait web\n",
     ),
     verb(
         ("kill", Act::Kill),
         ("GUEST...", GUESTS),
         &[Opt::Timeout, Opt::Json, Opt::Quiet, Opt::Socket],
         "kill guests, all of each, at once",
-        "Takes no step of the guest's `stop`. Returns when all of it is gone.\n\n  inn kill web\n",
+        "Takes no step of the guest's `stop`. Returns when all of it is gone.\n\n\
+         \x20 inn kill web\n",
     ),
     verb(
         ("exec", Act::Exec),
         ("GUEST COMMAND...", Operands::Command(1)),
         &[Opt::Socket],
         "run a command inside a guest",
-        "The command has the guest's own limits and confinement. Returns its exit code (125: it could not be started,\n\
-         126: not executable, 127: not found, 128+N: it died of signal N). On a terminal it gets a terminal of its\n\
-         own, otherwise our standard input and output.\n\n  inn exec alice sh\n  inn exec store cat /etc/passwd | wc -l\n",
+        "The command has the guest's own limits and confinement. Returns its exit code\n\
+         (125: it could not be started, 126: not executable, 127: not found, 128+N: it\n\
+         died of signal N). On a terminal it gets a terminal of its own, otherwise our\n\
+         standard input and output.\n\n\
+         \x20 inn exec alice sh\n\
+         \x20 inn exec store cat /etc/passwd | wc -l\n",
     ),
     verb(
         ("logs", Act::Logs),
         ("[GUEST...]", Operands::Words(0, crate::limits::GUESTS)),
         &[Opt::Follow, Opt::Lines, Opt::Json, Opt::Socket],
         "what guests wrote",
-        "Prints the output that is kept of each guest, of all guests where none is named.\n\n  inn logs -f -n 20 web\n",
+        "Prints the output that is kept of each guest, of all guests where none is\n\
+         named.\n\n\
+         \x20 inn logs -f -n 20 web\n",
     ),
     verb(
         ("poweroff", Act::PowerOff),
         ("", NOTHING),
         &[Opt::Quiet, Opt::Socket],
         "take the host down and power off",
-        "Stops the guests in reverse order, then everything else, then the machine.\n\n  inn poweroff\n",
+        "Stops the guests in reverse order, then everything else, then the machine.\n\n\
+         \x20 inn poweroff\n",
     ),
     verb(
         ("reboot", Act::Reboot),
         ("", NOTHING),
         &[Opt::Quiet, Opt::Socket],
         "take the host down and boot again",
-        "Stops the guests in reverse order, then everything else, then boots again.\n\n  inn reboot\n",
+        "Stops the guests in reverse order, then everything else, then boots again.\n\n\
+         \x20 inn reboot\n",
     ),
     verb(
         ("halt", Act::Halt),
         ("", NOTHING),
         &[Opt::Quiet, Opt::Socket],
         "take the host down, power stays on",
-        "Stops the guests in reverse order, then everything else, then halts.\n\n  inn halt\n",
+        "Stops the guests in reverse order, then everything else, then halts.\n\n\
+         \x20 inn halt\n",
     ),
     verb(
         ("version", Act::Version),
         ("", NOTHING),
         &[Opt::Json, Opt::Socket],
         "version of the program, the supervisor and the kernel",
-        "Also says what this kernel offers to guests.\n\n  inn version\n",
+        "Also says what this kernel offers to guests.\n\n\
+         \x20 inn version\n",
     ),
     verb(
         ("help", Act::Help),
         ("[VERB]", Operands::Words(0, 1)),
         &[],
         "explain a verb",
-        "The same as `inn VERB --help`.\n\n  inn help run\n",
+        "The same as `inn VERB --help`.\n\n\
+         \x20 inn help run\n",
     ),
-    later("freeze", "halt all processes of guests"),
-    later("thaw", "let them go on"),
-    later("enter", "a login shell inside"),
-    later("console", "attach to a guest's console"),
-    later("set", "change a limit of a running guest"),
-    later("create", "make a guest from a template"),
-    later("clone", "copy a guest"),
-    later("destroy", "remove a guest and its files"),
-    later("rename", "give a guest another name"),
-    later("snapshot", "snapshots of a guest's private layer"),
-    later("mount", "mount a guest's files without starting it"),
-    later("umount", "the reverse"),
-    later("top", "live view"),
-    later("stats", "counters"),
-    later("metrics", "counters as OpenMetrics text"),
-    later("which", "the guest a process belongs to"),
-    later("events", "what happens, as it happens"),
-    later("reload", "do what changed in the config"),
-    later("upgrade", "replace the running PID 1"),
-    later("modprobe", "load a kernel module"),
-    later("switch-root", "go on from another root"),
+];
+
+/// Verbs that are known, and refused: their mechanism has not been built yet.
+pub const LATER: &[&str] = &[
+    "freeze",
+    "thaw",
+    "enter",
+    "console",
+    "set",
+    "create",
+    "clone",
+    "destroy",
+    "rename",
+    "snapshot",
+    "mount",
+    "umount",
+    "top",
+    "stats",
+    "metrics",
+    "which",
+    "events",
+    "reload",
+    "upgrade",
+    "modprobe",
+    "switch-root",
 ];
 
 impl Verb {
@@ -327,17 +351,26 @@ impl Verb {
     /// Those of `to`.
     pub fn explain(&self, to: &mut impl Write) -> fmt::Result {
         writeln!(to, "inn {} - {}", self.name, self.help)?;
-        if self.act == Act::Later {
-            return writeln!(to, "\nNot supported by this version.");
-        }
         let options = if self.options.is_empty() { "" } else { " [OPTIONS]" };
         let blank = if self.usage.is_empty() { "" } else { " " };
         writeln!(to, "\nusage: inn {}{options}{blank}{}\n\n{}\noptions:", self.name, self.usage, self.more)?;
         for facts in OPTIONS.iter().filter(|facts| self.takes(facts.option)) {
             explain_option(to, facts)?;
         }
+        if self.act == Act::Run {
+            to.write_str("keys:\n")?;
+            for key in guest_keys().filter(|key| key.is_built()) {
+                writeln!(to, "  --{:<13} {}", key.name(), key.help())?;
+            }
+        }
         Ok(())
     }
+}
+
+/// The keys that `run` takes as options.
+pub fn guest_keys() -> impl Iterator<Item = Key> {
+    let is_option = |key: &Key| key.sections() & section::GUEST != 0 && !matches!(key, Key::Profile | Key::Command);
+    Key::ALL.iter().copied().filter(is_option)
 }
 
 /// "  -n, --lines N       only the last N lines"
@@ -356,11 +389,13 @@ fn explain_option(to: &mut impl Write, facts: &OptFacts) -> fmt::Result {
 /// Those of `to`.
 pub fn overview(to: &mut impl Write) -> fmt::Result {
     to.write_str("inn - PID 1, guests and their supervisor\n\nusage: inn VERB [OPTIONS] ...\n\n")?;
-    for verb in VERBS.iter().filter(|verb| verb.act != Act::Later) {
+    for verb in VERBS {
         writeln!(to, "  {:<10} {}", verb.name, verb.help)?;
     }
     to.write_str(
-        "\n`inn help VERB` or `inn VERB --help` explains one. As PID 1 it is the host's init.\n\
-         exit codes: 0 done; 1 failed; 2 usage or config; 3 no such guest; 4 wrong state; 5 time-out; 6 not permitted\n",
+        "\n`inn help VERB` or `inn VERB --help` explains one.\n\
+         As PID 1 it is the host's init.\n\
+         exit codes: 0 done; 1 failed; 2 usage or config; 3 no such guest;\n\
+         4 wrong state; 5 time-out; 6 not permitted\n",
     )
 }

@@ -40,6 +40,9 @@ const G: u8 = GUEST | PROFILE;
 /// Guest keys that a service may have too.
 const GS: u8 = GUEST | PROFILE | SERVICE;
 
+/// Beside the sections: the key takes a list, and may be repeated in a section.
+const LIST: u8 = 128;
+
 macro_rules! keys {
     ($($variant:ident $name:literal $sections:expr, $ready:ident, $help:literal;)+) => {
         /// A key of the config language.
@@ -73,10 +76,10 @@ mod built {
 
 keys! {
     Hostname "hostname" HOST | G, now, "host name; a guest's is its name where not given";
-    Modules "modules" HOST, now, "kernel modules to load, with their dependencies";
-    Sysctl "sysctl" HOST | G, now, "kernel setting: name value";
-    Mount "mount" HOST, later, "source target type [options]";
-    Swap "swap" HOST, later, "swap device or file";
+    Modules "modules" HOST | LIST, now, "kernel modules to load, with their dependencies";
+    Sysctl "sysctl" HOST | G | LIST, now, "kernel setting: name value";
+    Mount "mount" HOST | LIST, later, "source target type [options]";
+    Swap "swap" HOST | LIST, later, "swap device or file";
     HostConsole "console" HOST, later, "console device and speed";
     Watchdog "watchdog" HOST, later, "device and time-out";
     LogSize "log-size" HOST, now, "bytes of output kept per guest, where the guest does not say";
@@ -85,9 +88,9 @@ keys! {
     ShutdownTimeout "shutdown-timeout" HOST, now, "bound on the whole power-off";
     Emergency "emergency" HOST, now, "command of the emergency shell";
     Healthy "healthy" HOST, later, "command to run once every critical guest is ready";
-    Include "include" HOST, now, "more config files, in name order";
+    Include "include" HOST | LIST, now, "more config files, in name order";
 
-    Address "address" LINK | BRIDGE, later, "address/prefix, IPv4 or IPv6";
+    Address "address" LINK | BRIDGE | LIST, later, "address/prefix, IPv4 or IPv6";
     LinkGateway "gateway" LINK | BRIDGE, later, "default route";
     Mtu "mtu" LINK | BRIDGE, later, "largest packet, bytes";
     LinkMac "mac" LINK | BRIDGE, later, "hardware address";
@@ -104,13 +107,13 @@ keys! {
     Readonly "readonly" G, now, "root is read-only: where not given, yes for app, no for os";
     Disk "disk" G, later, "bytes its private layer may hold";
     Inodes "inodes" G, later, "files its private layer may hold";
-    Bind "bind" G, later, "source target [ro,nosuid,...]";
-    Tmpfs "tmpfs" G, later, "target size";
-    Device "device" G, later, "path [rwm]";
+    Bind "bind" G | LIST, later, "source target [ro,nosuid,...]";
+    Tmpfs "tmpfs" G | LIST, later, "target size";
+    Device "device" G | LIST, later, "path [rwm]";
     Command "command" GS, now, "program and arguments; of os: /sbin/init where not given";
-    Env "env" GS, now, "NAME=VALUE";
+    Env "env" GS | LIST, now, "NAME=VALUE";
     User "user" GS, now, "uid[:gid] it runs as, 0:0 where not given; gid is uid where not given";
-    Groups "groups" GS, now, "supplementary gids";
+    Groups "groups" GS | LIST, now, "supplementary gids";
     Directory "directory" GS, now, "working directory, / where not given";
     MachineId "machine-id" G, later, "32 hex digits";
     Console "console" G, later, "pty or none";
@@ -124,25 +127,25 @@ keys! {
     Cpuset "cpuset" GS, now, "CPUs it may use: 0-3,7";
     Processes "processes" GS, now, "processes and threads it may have, 1024 where not given";
     IoWeight "io-weight" GS, later, "share when a disk is busy";
-    IoMax "io-max" GS, later, "device rbps= wbps= riops= wiops=";
-    Rlimit "rlimit" GS, now, "per-process limit: name soft[:hard]";
+    IoMax "io-max" GS | LIST, later, "device rbps= wbps= riops= wiops=";
+    Rlimit "rlimit" GS | LIST, now, "per-process limit: name soft[:hard]";
     OomScore "oom-score" GS, now, "who dies first when the host is out of memory, -1000 to 1000";
     OomGroup "oom-group" GS, now, "out of memory ends all of it, or one process (no, where not given)";
-    Network "network" G, now, "none (loopback only), host";
+    Network "network" G | LIST, now, "none (loopback only), host";
     Gateway "gateway" G, later, "default route";
-    Nameserver "nameserver" G, later, "DNS server";
-    Search "search" G, later, "DNS search domain";
-    Publish "publish" G, later, "hostport:guestport/tcp";
+    Nameserver "nameserver" G | LIST, later, "DNS server";
+    Search "search" G | LIST, later, "DNS search domain";
+    Publish "publish" G | LIST, later, "hostport:guestport/tcp";
     Bandwidth "bandwidth" G, later, "rate limit";
     Mac "mac" G, later, "hardware address";
     Userns "userns" G, now, "auto (own range), BASE:COUNT, none";
-    Caps "caps" G, later, "+cap -cap";
+    Caps "caps" G | LIST, later, "+cap -cap";
     Seccomp "seccomp" G, later, "default, none, +call";
-    Features "features" G, later, "tun fuse time nfs";
+    Features "features" G | LIST, later, "tun fuse time nfs";
     Nesting "nesting" G, later, "guests inside this guest";
-    After "after" GS, now, "start when these are ready";
-    Before "before" GS, now, "these start when this is ready";
-    Wants "wants" GS, now, "start these too, and start when they are ready";
+    After "after" GS | LIST, now, "start when these are ready";
+    Before "before" GS | LIST, now, "these start when this is ready";
+    Wants "wants" GS | LIST, now, "start these too, and start when they are ready";
     Autostart "autostart" GS, now, "start with the host, yes where not given";
     Restart "restart" GS, now, "never, on-failure (where not given), always";
     RestartDelay "restart-delay" GS, now, "back-off between restarts: from to, 100ms 1m where not given";
@@ -150,10 +153,10 @@ keys! {
     Ready "ready" GS, now, "exec (where not given); fd N: when it writes a newline to descriptor N";
     Health "health" GS, later, "command every TIME timeout TIME failures N";
     Stop "stop" GS, now, "signals and time-outs: SIGTERM 10s SIGKILL where not given, of os SIGRTMIN+3 30s SIGKILL";
-    HookCreate "hook-create" G, later, "host program run when it is created";
-    HookStart "hook-start" G, later, "host program run before it starts";
-    HookStop "hook-stop" G, later, "host program run after it stopped";
-    HookDestroy "hook-destroy" G, later, "host program run before it is destroyed";
+    HookCreate "hook-create" G | LIST, later, "host program run when it is created";
+    HookStart "hook-start" G | LIST, later, "host program run before it starts";
+    HookStop "hook-stop" G | LIST, later, "host program run after it stopped";
+    HookDestroy "hook-destroy" G | LIST, later, "host program run before it is destroyed";
     Log "log" GS, now, "off, or bytes of output kept in memory, 64K where neither this nor log-size is given";
     Description "description" GS, now, "free text, shown by list";
 }
@@ -171,7 +174,7 @@ impl Key {
     /// The sections it may stand in, as bits of [`section`].
     #[must_use]
     pub fn sections(self) -> u8 {
-        Key::FACTS[self as usize].sections
+        Key::FACTS[self as usize].sections & !LIST
     }
 
     /// Whether this version carries it out.
@@ -183,40 +186,7 @@ impl Key {
     /// Whether it takes a list, and so may be repeated in a section.
     #[must_use]
     pub fn is_list(self) -> bool {
-        use Key::{
-            Address, After, Before, Bind, Caps, Device, Env, Features, Groups, HookCreate, HookDestroy, HookStart,
-            HookStop, Include, IoMax, Modules, Mount, Nameserver, Network, Publish, Rlimit, Search, Swap, Sysctl,
-            Tmpfs, Wants,
-        };
-        matches!(
-            self,
-            Address
-                | After
-                | Before
-                | Bind
-                | Caps
-                | Device
-                | Env
-                | Features
-                | Groups
-                | HookCreate
-                | HookDestroy
-                | HookStart
-                | HookStop
-                | Include
-                | IoMax
-                | Modules
-                | Mount
-                | Nameserver
-                | Network
-                | Publish
-                | Rlimit
-                | Search
-                | Swap
-                | Sysctl
-                | Tmpfs
-                | Wants
-        )
+        Key::FACTS[self as usize].sections & LIST != 0
     }
 
     /// The key called `name` in sections of the kinds `kinds` (bits of [`section`]).

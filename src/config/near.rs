@@ -5,20 +5,21 @@ const LONGEST: usize = 32;
 
 /// The candidate that is nearest to `word`, if one is near enough to have been meant: one slip for each three letters.
 pub fn nearest<'a, T: Copy>(word: &[u8], candidates: impl Iterator<Item = (T, &'a [u8])>) -> Option<T> {
-    let mut best = None;
     let mut bound = (word.len() / 3).max(1);
-    for (item, candidate) in candidates {
-        let distance = distance(word, candidate);
-        // A word of one or two letters is near to any other.
-        if distance <= bound && distance.saturating_mul(2) < word.len().min(candidate.len() + 1) {
-            best = Some(item);
-            if distance == 0 {
-                break;
-            }
-            bound = distance - 1;
-        }
+    candidates
+        .fold(None, |best, (item, candidate)| if is_nearer(word, candidate, &mut bound) { Some(item) } else { best })
+}
+
+/// Whether `candidate` is within `bound` of `word`; then only what is nearer still is, from now on.
+#[inline(never)]
+fn is_nearer(word: &[u8], candidate: &[u8], bound: &mut usize) -> bool {
+    let distance = distance(word, candidate);
+    // A word of one or two letters is near to any other.
+    let near = distance <= *bound && distance.saturating_mul(2) < word.len().min(candidate.len() + 1);
+    if near {
+        *bound = distance.saturating_sub(1);
     }
-    best
+    near
 }
 
 /// How many letters are inserted, left out, replaced or swapped with their neighbour (optimal string alignment

@@ -46,9 +46,8 @@ impl Console {
         }
         // Of itself the kernel drops what a program logs beyond ten lines in five seconds: too few for a boot. This
         // setting is taken only with its newline, and not at all where printk.devkmsg= was said at boot.
-        let all = files::write_setting(CWD, c"/proc/sys/kernel/printk_devkmsg", b"on\n").is_ok();
-        let kernel_shows = if all { console_level() } else { 0 };
-        Console { terminal, log: open(c"/dev/kmsg", OFlags::WRONLY), kernel_shows }
+        let _ = files::write_setting(CWD, c"/proc/sys/kernel/printk_devkmsg", b"on\n");
+        Console { terminal, log: open(c"/dev/kmsg", OFlags::WRONLY), kernel_shows: console_level() }
     }
 
     /// Says a line; several, if there are newlines in it.
@@ -64,16 +63,18 @@ impl Console {
 
     fn send(&self, level: Level, text: &str) {
         let mut line = heapless::String::<{ LINE_BYTES + 16 }>::new();
-        // Both always fit: a level has one digit, and the line is bounded.
-        let _ = write!(line, "<{}>{NAME}", level as u8);
-        let prefix = line.len();
-        let _ = line.push_str(text);
-        let logged = self.log.as_ref().is_some_and(|log| rustix::io::write(log, line.as_bytes()).is_ok());
-        if !(logged && (level as u8) < self.kernel_shows) {
+        // These always fit: a level has one digit, and the text is bounded.
+        let _ = write!(line, "{NAME}{text}");
+        let written = self.terminal.as_ref().is_some_and(|terminal| {
             let _ = line.push('\n');
-            let bytes = line.as_bytes().get(prefix - NAME.len()..).unwrap_or_default();
-            let _ = self.terminal.as_ref().map(|terminal| rustix::io::write(terminal, bytes));
-        }
+            rustix::io::write(terminal, line.as_bytes()).is_ok_and(|written| written == line.len())
+        });
+        // What has been said need not be said again by the kernel: it is logged as something that the kernel keeps to itself.
+        let level = if written { self.kernel_shows.max(level as u8).min(7) } else { level as u8 };
+        line.clear();
+        // Without its newline a line stays open in the log, and nobody sees it before the next one comes.
+        let _ = writeln!(line, "<{level}>{NAME}{text}");
+        let _ = self.log.as_ref().map(|log| rustix::io::write(log, line.as_bytes()));
     }
 }
 
@@ -87,8 +88,10 @@ pub struct Lines<'a> {
 
 impl Lines<'_> {
     fn end_line(&mut self) {
-        self.console.send(self.level, &self.line);
-        self.line.clear();
+        if !self.line.is_empty() {
+            self.console.send(self.level, &self.line);
+            self.line.clear();
+        }
     }
 }
 
@@ -113,9 +116,7 @@ impl Write for Lines<'_> {
 
 impl Drop for Lines<'_> {
     fn drop(&mut self) {
-        if !self.line.is_empty() {
-            self.end_line();
-        }
+        self.end_line();
     }
 }
 
@@ -133,4 +134,53 @@ fn console_level() -> u8 {
     let text = files::read_path(c"/proc/sys/kernel/printk", &mut buffer).unwrap_or_default();
     let digits = text.split(u8::is_ascii_whitespace).next().unwrap_or_default();
     core::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A console made of pipes, and their other ends: terminal and log.
+    fn pipes(kernel_shows: u8) -> (Console, OwnedFd, OwnedFd) {
+        let (screen, terminal) = rustix::pipe::pipe().unwrap();
+        let (kernel, log) = rustix::pipe::pipe().unwrap();
+        (Console { terminal: Some(terminal), log: Some(log), kernel_shows }, screen, kernel)
+    }
+
+    fn said(console: Console, end: OwnedFd) -> String {
+        drop(console);
+        let mut all = [0; 4096];
+        let used = files::read_whole(rustix::fd::AsFd::as_fd(&end), &mut all).unwrap();
+        String::from_utf8(all[..used].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_line_is_on_the_console_and_in_the_log_which_the_kernel_does_not_show_again() {
+        let (console, screen, kernel) = pipes(4);
+        console.say(Level::Error, format_args!("no {}", "disk"));
+        let mut log = [0; 64];
+        let used = rustix::io::read(&kernel, &mut log).unwrap();
+        assert_eq!(&log[..used], b"<4>inn: no disk\n");
+        assert_eq!(said(console, screen), "inn: no disk\n");
+    }
+
+    #[test]
+    fn without_a_terminal_the_kernel_shows_the_line() {
+        let (mut console, screen, kernel) = pipes(7);
+        console.terminal = None;
+        console.say(Level::Error, format_args!("no disk"));
+        assert_eq!(said(console, kernel), "<3>inn: no disk\n");
+        drop(screen);
+    }
+
+    #[test]
+    fn text_is_cut_into_lines_without_control_characters() {
+        let (console, screen, _kernel) = pipes(4);
+        let mut lines = console.lines(Level::Info);
+        write!(lines, "one\n\ntw").unwrap();
+        write!(lines, "o\x1b[2J\n{}", "x".repeat(LINE_BYTES + 1)).unwrap();
+        drop(lines);
+        let expected = format!("inn: one\ninn: two?[2J\ninn: {}\ninn: x\n", "x".repeat(LINE_BYTES));
+        assert_eq!(said(console, screen), expected);
+    }
 }

@@ -3,7 +3,7 @@
 use super::guest::Draft;
 use super::value::{self, Joined, Value, Wrong};
 use super::{At, Guest, GuestId, Kind, Plan, StopStep, Sysctl};
-use crate::config::diagnostic::{Code, Detail, Diagnostic, Near};
+use crate::config::diagnostic::{Code, Detail, Diagnostic, Near, Unit};
 use crate::config::key::{Key, section};
 use crate::config::lexer::{Form, Span};
 use crate::config::{Config, Diagnostics, Section, nearest};
@@ -93,14 +93,12 @@ impl Builder<'_> {
                 }
             }
             Key::LogSize => {
-                let size = value::size(self.value.word(0), LOG_SIZES);
-                if let Some(bytes) = self.one_word(size) {
+                if let Some(bytes) = self.amount(Unit::Bytes, LOG_SIZES) {
                     self.log_bytes = bytes;
                 }
             }
             Key::ShutdownTimeout => {
-                let time = value::time(self.value.word(0), (1000, 3_600_000));
-                if let Some(time_ms) = self.one_word(time) {
+                if let Some(time_ms) = self.amount(Unit::Time, (1000, 3_600_000)) {
                     self.plan.host.shutdown_timeout_ms = time_ms;
                 }
             }
@@ -118,7 +116,7 @@ impl Builder<'_> {
 
     fn modules(&mut self, section: &Section) {
         let mark = self.plan.words.mark();
-        self.each_value(section, Key::Modules, |builder| {
+        self.each_value(section, Key::Modules, &mut |builder| {
             for index in 0..builder.value.len() {
                 let word = builder.value.word(index);
                 let named = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
@@ -199,7 +197,7 @@ impl Builder<'_> {
     }
 
     /// Takes each value of `key` in `section` in hand.
-    pub fn each_value(&mut self, section: &Section, key: Key, mut with: impl FnMut(&mut Self)) {
+    pub fn each_value(&mut self, section: &Section, key: Key, with: &mut dyn FnMut(&mut Self)) {
         let config = self.config;
         for entry in config.entries(section).filter(|entry| entry.key == Some(key)) {
             if self.take(key, entry.value, config.form(section)) {
@@ -229,6 +227,12 @@ impl Builder<'_> {
     pub fn one_word<T>(&mut self, meaning: Result<T, Wrong>) -> Option<T> {
         let meaning = self.checked(0, meaning)?;
         self.is_one_word().then_some(meaning)
+    }
+
+    /// The only word as a number of `unit` within `range`.
+    pub fn amount(&mut self, unit: Unit, range: (u64, u64)) -> Option<u64> {
+        let amount = value::amount(self.value.word(0), unit, range);
+        self.one_word(amount)
     }
 
     /// Whether the value has one word; more are reported.
@@ -295,7 +299,7 @@ impl Builder<'_> {
     /// The kernel settings of `section`, at most `bound`, each of which `may` be set there.
     pub fn sysctls(&mut self, section: &Section, bound: usize, may: fn(&[u8]) -> Result<(), Code>) -> List<Sysctl> {
         let mark = self.plan.sysctls.mark();
-        self.each_value(section, Key::Sysctl, |builder| {
+        self.each_value(section, Key::Sysctl, &mut |builder| {
             let mut path = Joined::new();
             if let Err(code) = sysctl_path(builder.value.word(0), &mut path).and_then(|()| may(&path)) {
                 return builder.wrong(code.into(), builder.value.at(0));
@@ -330,18 +334,12 @@ impl Builder<'_> {
 
     /// The guest or service that word number `index` names.
     pub fn reference(&mut self, index: usize) -> Option<GuestId> {
-        let sections = self.config.sections().iter().filter(|section| section.kind & GUESTS != 0);
-        let found = self.named(index, sections, Code::UnknownGuest)?;
-        Some(GuestId(found))
+        self.named(index, GUESTS, Code::UnknownGuest).map(GuestId)
     }
 
-    /// The number of the section, of `sections`, that word number `index` names; if there is none, that is reported.
-    pub fn named<'s>(
-        &mut self,
-        index: usize,
-        sections: impl Iterator<Item = &'s Section> + Clone,
-        code: Code,
-    ) -> Option<u16> {
+    /// The number of the section of one of `kinds` that word number `index` names; if there is none, that is reported.
+    pub fn named(&mut self, index: usize, kinds: u8, code: Code) -> Option<u16> {
+        let sections = self.config.sections().iter().filter(|section| section.kind & kinds != 0);
         let text = self.config.text();
         let word = self.value.word(index);
         if let Some(section) = sections.clone().find(|section| section.name.of(text) == word) {

@@ -100,8 +100,7 @@ impl Builder<'_> {
         if !self.take(Key::Profile, entry.value, config.form(section)) || !self.is_one_word() {
             return None;
         }
-        let profiles = config.sections().iter().filter(|section| section.kind == section::PROFILE);
-        let number = self.named(0, profiles, Code::UnknownProfile)?;
+        let number = self.named(0, section::PROFILE, Code::UnknownProfile)?;
         let draft = self.plan.profiles.get(usize::from(number)).copied()?;
         if section.kind == section::SERVICE {
             let alien = |key: &&Key| is_set(&draft.guest.asked, **key) && key.sections() & section::SERVICE == 0;
@@ -169,17 +168,19 @@ impl Builder<'_> {
                 }
             }
             Key::User => guest.user = self.user().unwrap_or_default(),
-            Key::Memory => guest.limits.memory_bytes = self.size(MEMORY_MIN),
-            Key::MemoryHigh => guest.limits.memory_high_bytes = self.size(MEMORY_MIN),
-            Key::MemoryLow => guest.limits.memory_low_bytes = self.size(0),
-            Key::GuestSwap => guest.limits.swap_bytes = self.size(0),
+            Key::Memory => guest.limits.memory_bytes = self.amount(Unit::Bytes, (MEMORY_MIN, MEMORY_MAX)),
+            Key::MemoryHigh => guest.limits.memory_high_bytes = self.amount(Unit::Bytes, (MEMORY_MIN, MEMORY_MAX)),
+            Key::MemoryLow => guest.limits.memory_low_bytes = self.amount(Unit::Bytes, (0, MEMORY_MAX)),
+            Key::GuestSwap => guest.limits.swap_bytes = self.amount(Unit::Bytes, (0, MEMORY_MAX)),
             Key::Cpus => {
-                let cpus = value::cpus(self.value.word(0), CPUS_MILLI);
-                guest.limits.cpus_milli = self.one_word(cpus).map(|cpus| cpus as u32);
+                let cpus = self.amount(Unit::Milli, CPUS_MILLI);
+                guest.limits.cpus_milli = cpus.map(|cpus| cpus as u32);
             }
-            Key::CpuWeight => guest.limits.cpu_weight = self.number((1, 10_000)).map(|weight| weight as u16),
+            Key::CpuWeight => {
+                guest.limits.cpu_weight = self.amount(Unit::Count, (1, 10_000)).map(|weight| weight as u16)
+            }
             Key::Processes => {
-                if let Some(processes) = self.number((1, PROCESSES_MAX)) {
+                if let Some(processes) = self.amount(Unit::Count, (1, PROCESSES_MAX)) {
                     guest.limits.processes = processes as u32;
                 }
             }
@@ -215,16 +216,6 @@ impl Builder<'_> {
     fn yes(&mut self) -> Option<bool> {
         let yes = value::yes(self.value.word(0));
         self.one_word(yes)
-    }
-
-    fn number(&mut self, range: (u64, u64)) -> Option<u64> {
-        let number = value::number(self.value.word(0), range);
-        self.one_word(number)
-    }
-
-    fn size(&mut self, least: u64) -> Option<u64> {
-        let size = value::size(self.value.word(0), (least, MEMORY_MAX));
-        self.one_word(size)
     }
 
     fn path(&mut self) -> Text {
@@ -268,12 +259,12 @@ impl Builder<'_> {
     }
 
     fn restart_delay(&mut self) -> Option<(u64, u64)> {
-        let from = value::time(self.value.word(0), TIMES);
+        let from = value::amount(self.value.word(0), Unit::Time, TIMES);
         let from = self.checked(0, from)?;
         let to = match self.value.len() {
             1 => from.max(limits::RESTART_DELAY_MS.1),
             _ => {
-                let to = value::time(self.value.word(1), (from, TIMES.1));
+                let to = value::amount(self.value.word(1), Unit::Time, (from, TIMES.1));
                 self.checked(1, to)?
             }
         };
@@ -289,7 +280,7 @@ impl Builder<'_> {
                 None
             }
             1 => {
-                let number = value::number(self.value.word(1), READY_FDS);
+                let number = value::amount(self.value.word(1), Unit::Count, READY_FDS);
                 let fd = self.checked(1, number)? as u8;
                 self.has_words(2).then_some(Ready::Fd(fd))
             }
@@ -309,8 +300,7 @@ impl Builder<'_> {
             self.wrong(Code::NotSupported.into(), self.value.at(0));
             return None;
         }
-        let size = value::size(word, LOG_SIZES);
-        self.one_word(size)
+        self.amount(Unit::Bytes, LOG_SIZES)
     }
 
     fn stop(&mut self) -> List<StopStep> {
@@ -324,7 +314,7 @@ impl Builder<'_> {
             let named_at = index;
             index += 1;
             if value::is_time(self.value.word(index)) {
-                let time = value::time(self.value.word(index), TIMES);
+                let time = value::amount(self.value.word(index), Unit::Time, TIMES);
                 timeout_ms = self.checked(index, time).unwrap_or_default();
                 index += 1;
             } else if !kill && index < self.value.len() {
@@ -367,7 +357,7 @@ impl Builder<'_> {
 
     fn env(&mut self, section: &Section) -> List<Text> {
         let mark = self.plan.words.mark();
-        self.each_value(section, Key::Env, |builder| {
+        self.each_value(section, Key::Env, &mut |builder| {
             for index in 0..builder.value.len() {
                 let word = builder.value.word(index);
                 let name = word.split(|byte| *byte == b'=').next().unwrap_or_default();
@@ -393,9 +383,9 @@ impl Builder<'_> {
 
     fn groups(&mut self, section: &Section) -> List<u32> {
         let mark = self.plan.groups.mark();
-        self.each_value(section, Key::Groups, |builder| {
+        self.each_value(section, Key::Groups, &mut |builder| {
             for index in 0..builder.value.len() {
-                let number = value::number(builder.value.word(index), (0, USER_MAX));
+                let number = value::amount(builder.value.word(index), Unit::Count, (0, USER_MAX));
                 let Some(group) = builder.checked(index, number) else { continue };
                 if builder.plan.groups.since(mark).len() == limits::GROUPS {
                     return builder.too_many(index, limits::GROUPS, "groups (limits::GROUPS)");
@@ -410,7 +400,7 @@ impl Builder<'_> {
 
     fn rlimits(&mut self, section: &Section) -> List<Rlimit> {
         let mark = self.plan.rlimits.mark();
-        self.each_value(section, Key::Rlimit, |builder| {
+        self.each_value(section, Key::Rlimit, &mut |builder| {
             let resource = value::rlimit(builder.value.word(0));
             let Some(resource) = builder.checked(0, resource) else { return };
             if builder.value.len() < 2 {
@@ -435,7 +425,7 @@ impl Builder<'_> {
 
     fn references(&mut self, section: &Section, key: Key) -> List<GuestId> {
         let mark = self.plan.references.mark();
-        self.each_value(section, key, |builder| {
+        self.each_value(section, key, &mut |builder| {
             for index in 0..builder.value.len() {
                 let Some(id) = builder.reference(index) else { continue };
                 if builder.plan.references.push(id).is_err() {
@@ -448,7 +438,7 @@ impl Builder<'_> {
 
     fn network(&mut self, section: &Section) -> Network {
         let mut network = None;
-        self.each_value(section, Key::Network, |builder| {
+        self.each_value(section, Key::Network, &mut |builder| {
             let choice = value::choice(builder.value.word(0), &["none", "host"]);
             match choice {
                 Ok(_) if network.is_some() => {

@@ -24,10 +24,6 @@ impl Wrong {
     pub fn detail(code: Code, detail: Detail) -> Wrong {
         Wrong { code, detail, near: Near::Nothing }
     }
-
-    fn range(from: u64, to: u64, unit: Unit) -> Wrong {
-        Wrong::detail(Code::OutOfRange, Detail::Range(from, to, unit))
-    }
 }
 
 /// The words of one value, without quotes.
@@ -121,67 +117,42 @@ fn digits(word: &[u8]) -> Option<u64> {
     })
 }
 
-fn within(number: u64, (from, to): (u64, u64), unit: Unit) -> Result<u64, Wrong> {
-    if (from..=to).contains(&number) { Ok(number) } else { Err(Wrong::range(from, to, unit)) }
-}
-
-/// A plain number.
-pub fn number(word: &[u8], range: (u64, u64)) -> Result<u64, Wrong> {
-    within(digits(word).ok_or(Code::NotNumber)?, range, Unit::Count)
-}
-
-/// A number and its unit.
-fn with_unit(word: &[u8]) -> Option<(u64, &[u8])> {
-    let (number, unit) = word.split_at(word.iter().take_while(|byte| byte.is_ascii_digit()).count());
-    Some((digits(number)?, unit))
-}
-
-/// A size in bytes: `64K 256M 2G 1T`, or 0.
-pub fn size(word: &[u8], range: (u64, u64)) -> Result<u64, Wrong> {
-    let (number, unit) = with_unit(word).ok_or(Code::SizeUnit)?;
-    let factor = match unit {
-        b"K" => 1 << 10,
-        b"M" => 1 << 20,
-        b"G" => 1 << 30,
-        b"T" => 1u64 << 40,
-        b"" if number == 0 => 1,
-        _ => return Err(Code::SizeUnit.into()),
+/// A number within `range`: plain, with a unit of size (`64K 256M 2G 1T`) or time (`500ms 10s 2m 1h`), or in thousandths
+/// (`0.5`). 0 needs no unit.
+#[inline(never)]
+pub fn amount(word: &[u8], unit: Unit, range: (u64, u64)) -> Result<u64, Wrong> {
+    let (code, units): (_, &[(&[u8], u64)]) = match unit {
+        Unit::Count => (Code::NotNumber, &[(b"", 1)]),
+        Unit::Bytes => (Code::SizeUnit, &[(b"K", 1 << 10), (b"M", 1 << 20), (b"G", 1 << 30), (b"T", 1 << 40)]),
+        Unit::Time => (Code::TimeUnit, &[(b"ms", 1), (b"s", 1000), (b"m", 60_000), (b"h", 3_600_000)]),
+        Unit::Milli => (Code::NotCpus, &[(b"", 1000)]),
     };
-    within(number.saturating_mul(factor), range, Unit::Bytes)
+    let (number, rest) = word.split_at(word.iter().take_while(|byte| byte.is_ascii_digit()).count());
+    let number = digits(number).ok_or(code)?;
+    let amount = if let (Unit::Milli, [b'.', fraction @ ..]) = (unit, rest) {
+        number.saturating_mul(1000).saturating_add(thousandths(fraction).ok_or(code)?)
+    } else if number == 0 && rest.is_empty() {
+        0
+    } else {
+        let (_, factor) = units.iter().find(|(name, _)| *name == rest).ok_or(code)?;
+        number.saturating_mul(*factor)
+    };
+    let (from, to) = range;
+    if (from..=to).contains(&amount) {
+        return Ok(amount);
+    }
+    Err(Wrong::detail(Code::OutOfRange, Detail::Range(from, to, unit)))
 }
 
-/// A time in milliseconds: `500ms 10s 2m 1h`, or 0.
-pub fn time(word: &[u8], range: (u64, u64)) -> Result<u64, Wrong> {
-    let (number, unit) = with_unit(word).ok_or(Code::TimeUnit)?;
-    let factor = match unit {
-        b"ms" => 1,
-        b"s" => 1000,
-        b"m" => 60_000,
-        b"h" => 3_600_000,
-        b"" if number == 0 => 1,
-        _ => return Err(Code::TimeUnit.into()),
-    };
-    within(number.saturating_mul(factor), range, Unit::Time)
+/// What stands behind the point: one to three digits.
+fn thousandths(fraction: &[u8]) -> Option<u64> {
+    let factor = [100, 10, 1].get(fraction.len().checked_sub(1)?)?;
+    Some(digits(fraction)? * factor)
 }
 
 /// Whether a word begins as a time does.
 pub fn is_time(word: &[u8]) -> bool {
     word.first().is_some_and(u8::is_ascii_digit)
-}
-
-/// CPUs, as thousandths of one: `2`, `0.5`.
-pub fn cpus(word: &[u8], range: (u64, u64)) -> Result<u64, Wrong> {
-    let mut parts = word.splitn(2, |byte| *byte == b'.');
-    let whole = parts.next().and_then(digits).ok_or(Code::NotCpus)?;
-    let fraction = match parts.next() {
-        None => 0,
-        Some(part) if part.len() <= 3 => {
-            let number = digits(part).ok_or(Code::NotCpus)?;
-            number * [100, 10, 1].get(part.len() - 1).copied().unwrap_or(1)
-        }
-        Some(_) => return Err(Code::NotCpus.into()),
-    };
-    within(whole.saturating_mul(1000).saturating_add(fraction), range, Unit::Milli)
 }
 
 /// A number with a sign.
@@ -317,8 +288,8 @@ pub fn rlimit_pair(word: &[u8]) -> Result<(u64, u64), Wrong> {
     let one = |part: &[u8]| match part {
         b"unlimited" => Ok(u64::MAX),
         part => match digits(part) {
-            Some(number) => within(number, (0, u64::MAX - 1), Unit::Count),
-            None => size(part, (0, u64::MAX - 1)).map_err(|_| Wrong::from(Code::NotRlimit)),
+            Some(number) => Ok(number.min(u64::MAX - 1)),
+            None => amount(part, Unit::Bytes, (0, u64::MAX - 1)).map_err(|_| Wrong::from(Code::NotRlimit)),
         },
     };
     let mut parts = word.splitn(2, |byte| *byte == b':');

@@ -16,12 +16,13 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::must;
-use crate::private::Supervisor;
+use crate::private::{Supervisor, busybox};
 
+/// ROOT stands for a directory with busybox in it.
 const CONFIG: &str = "
 [guest victim]
 kind = app
-root = /
+root = ROOT
 ephemeral = yes
 command = /bin/sleep 1000
 autostart = no
@@ -35,7 +36,7 @@ stop = SIGKILL
 
 [guest bystander]
 kind = app
-root = /
+root = ROOT
 command = /bin/sleep 1000
 restart = always
 stop = SIGKILL
@@ -51,10 +52,8 @@ fn every_call_of_a_start_may_fail() {
     if !must::root("every_call_of_a_start_may_fail") {
         return;
     }
-    let faults: Vec<_> = ERRORS
-        .chunks(3)
-        .map(|errors| std::thread::spawn(move || errors.iter().for_each(|error| fail_each_call(*error))))
-        .collect();
+    // Each mostly waits.
+    let faults: Vec<_> = ERRORS.map(|error| std::thread::spawn(move || fail_each_call(error))).into();
     for thread in faults {
         thread.join().expect("no start went wrong");
     }
@@ -77,7 +76,9 @@ struct Injection {
 
 fn fail_each_call(error: Errno) {
     let injection = Arc::new(Injection::default());
-    let supervisor = Supervisor::start(&format!("fault-{error}"), CONFIG);
+    let name = format!("fault-{error:?}");
+    let config = CONFIG.replace("ROOT", busybox(&name).to_str().expect("UTF-8"));
+    let supervisor = Supervisor::start(&name, &config);
     supervisor.await_answer();
     running(&supervisor, "bystander");
     let bystander = pid(&supervisor, "bystander");
@@ -94,7 +95,7 @@ fn fail_each_call(error: Errno) {
         injection.failed.store(-1, Ordering::SeqCst);
         injection.seen.store(0, Ordering::SeqCst);
         injection.at.store(number, Ordering::SeqCst);
-        let what = || format!("{error} at call {number} ({})", injection.failed.load(Ordering::SeqCst));
+        let what = || format!("{error:?} at call {number} ({})", injection.failed.load(Ordering::SeqCst));
         // Its answer may be the very call that fails; what counts is what is there afterwards.
         let _ = supervisor.inn(&["start", "victim"]);
         settled(&supervisor, &what);
@@ -110,7 +111,7 @@ fn fail_each_call(error: Errno) {
     assert!(touched > 100, "only {touched} calls failed: is the start traced at all?");
     assert!(touched < CALLS_MAX - 1, "a start never came through");
     injection.done.store(true, Ordering::SeqCst);
-    must::say(&format!("each of {touched} calls failed with {error}, and nothing was left"));
+    must::say(&format!("each of {touched} calls failed with {error:?}, and nothing was left"));
     drop(supervisor);
     tracer.join().expect("the tracer ends");
 }
@@ -206,8 +207,8 @@ fn entered(pid: Pid, injection: &Injection) -> bool {
     }
     let Ok(mut registers) = ptrace::getregs(pid) else { return false };
     let number = registers.orig_rax as i64;
-    // Waiting is no part of a start, and an end cannot fail.
-    if [libc::SYS_epoll_wait, libc::SYS_epoll_pwait, libc::SYS_exit_group].contains(&number) {
+    // Waiting is no part of a start, an end cannot fail, and close(2) closes whatever it says.
+    if [libc::SYS_epoll_wait, libc::SYS_epoll_pwait, libc::SYS_exit_group, libc::SYS_close].contains(&number) {
         return false;
     }
     if injection.seen.fetch_add(1, Ordering::SeqCst) + 1 != at {

@@ -4,14 +4,17 @@
 //! What needs root or QEMU says so and passes where it has neither, unless `INN_MUST_RUN=1` makes that a failure.
 
 mod boot;
+mod command_line;
 mod config_corpus;
 mod config_plan;
 mod config_properties;
 mod control;
 mod elf;
 mod faults;
+mod foreground;
 mod guests;
 mod host;
+mod json;
 mod limits;
 mod machine;
 mod must;
@@ -19,4 +22,5 @@ mod private;
 mod server;
 mod supervise;
 mod supervision;
+mod verbs;
 mod wire;

@@ -20,7 +20,7 @@ pub struct Supervisor {
 /// Enters cgroup `$1`, hides the rest, and becomes the supervisor.
 const ENTER: &str = r#"
 echo $$ > "$1/cgroup.procs" && exec unshare --cgroup --mount sh -c '
-    mount -t cgroup2 none /sys/fs/cgroup && exec "$0" supervise --config "$1/inn.conf" --socket "$1/control"
+    mount -t cgroup2 none /sys/fs/cgroup && exec setpriv --pdeathsig TERM "$0" supervise --config "$1/inn.conf" --socket "$1/control"
 ' "$2" "$3"
 "#;
 
@@ -129,6 +129,18 @@ impl Drop for Supervisor {
             let _ = fs::remove_dir_all(&self.directory);
         }
     }
+}
+
+/// A root with busybox in it.
+pub fn busybox(name: &str) -> PathBuf {
+    let root = must::target().join("private").join(format!("root-{name}"));
+    for folder in ["bin", "dev", "proc", "run", "sys", "tmp"] {
+        fs::create_dir_all(root.join(folder)).unwrap();
+    }
+    for program in ["sh", "sleep", "reboot"] {
+        fs::copy("/bin/busybox", root.join("bin").join(program)).expect("Debian: busybox-static");
+    }
+    root
 }
 
 /// Where cgroup v2 is on this host: alone, or beside version 1.

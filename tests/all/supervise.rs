@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::must;
-use crate::private::Supervisor;
+use crate::private::{Supervisor, busybox};
 
 /// The words of one guest's line of `inn list --plain`.
 fn row(supervisor: &Supervisor, guest: &str) -> Vec<String> {
@@ -34,18 +34,6 @@ fn code(output: &std::process::Output) -> i32 {
 
 fn send(pid: u32, signal: &str) {
     assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
-}
-
-/// A root with busybox in it.
-fn busybox(name: &str) -> std::path::PathBuf {
-    let root = must::target().join("private").join(format!("root-{name}"));
-    for folder in ["bin", "dev", "proc", "run", "sys", "tmp"] {
-        std::fs::create_dir_all(root.join(folder)).unwrap();
-    }
-    for program in ["sh", "sleep", "reboot"] {
-        std::fs::copy("/bin/busybox", root.join("bin").join(program)).expect("Debian: busybox-static");
-    }
-    root
 }
 
 /// Where in the log each of `lines` stands for the first time, which must be in this order.

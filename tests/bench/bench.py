@@ -59,7 +59,7 @@ def tools(inn, work, cgroup):
     oci = ["run", "--bundle", str(work / "bundle")]
     return [
         Tool("floor", "", lambda n: [str(work / "floor"), str(cgroup), str(root), "/tell"]),
-        Tool("inn", "", lambda n: [inn, "run", "--root", str(root), "--kind", "app", "--readonly", "yes", "--", "/tell"]),
+        Tool("inn", "", lambda n: [inn, "run", "--root", str(root), "--kind", "app", "--", "/tell"]),
         Tool(
             "bubblewrap",
             "no cgroup, own user range, masks, filter, time namespace, shm size",
@@ -229,7 +229,7 @@ def children(pid):
 def memory(inn, work, guests):
     """Of `inn supervise` with so many guests running, or why there is none."""
     config, socket, log = work / "inn.conf", work / "control", work / "supervise.log"
-    sections = [f"[guest g{n}]\nkind = app\nroot = {work}/bundle/rootfs\ncommand = /tell stay\n" for n in range(guests)]
+    sections = [f"[guest bench{n}]\nkind = app\nroot = {work}/bundle/rootfs\ncommand = /tell stay\n" for n in range(guests)]
     config.write_text("[host]\n" + "".join(sections))
     with open(log, "w") as out:
         supervisor = subprocess.Popen([inn, "--config", config, "--socket", socket, "supervise"], stdout=out, stderr=out,
@@ -277,10 +277,10 @@ def size(name):
 def spread(values):
     ordered = sorted(values)
     return {"median_ms": statistics.median(ordered) / 1e6, "p95_ms": ordered[int(0.95 * (len(ordered) - 1))] / 1e6,
-            "min_ms": ordered[0] / 1e6}
+            "best_ms": ordered[0] / 1e6}
 
 
-def summary(tools, runs, settle_ms):
+def summary(tools, load, runs, settle_ms):
     rows = {}
     measured = [tool for tool in tools if not tool.missing]
     floor = next(((spread(tool.told_ns), spread(tool.gone_ns)) for tool in measured if tool.name == "floor"), None)
@@ -289,24 +289,29 @@ def summary(tools, runs, settle_ms):
         if floor:
             told["of_floor"] = told["median_ms"] / floor[0]["median_ms"]
             gone["of_floor"] = gone["median_ms"] / floor[1]["median_ms"]
+            told["best_of_floor"] = told["best_ms"] / floor[0]["best_ms"]
+            gone["best_of_floor"] = gone["best_ms"] / floor[1]["best_ms"]
         rows[tool.name] = {"exec": told, "gone": gone, "calls": tool.calls, "calls_since_clone": tool.calls_since_clone,
                            "without": tool.without}
     missing = [tool for tool in tools if tool.missing]
-    return {"kernel": os.uname().release, "cpus": os.cpu_count(), "runs": runs, "settle_ms": settle_ms, "start": rows,
+    return {"kernel": os.uname().release, "cpus": os.cpu_count(), "load": load, "runs": runs, "settle_ms": settle_ms, "start": rows,
             "not_run": {t.name: t.missing for t in missing}}
 
 
 def show(report):
-    print(f"\nOne guest, all isolation on: {report['runs']} starts each, interleaved; Linux {report['kernel']}, "
-          f"{report['cpus']} CPUs")
-    print("             start to exec, ms     start to nothing left    system calls")
-    print("            median   p95 × floor    median   p95 × floor     all  from clone")
+    print(f"\nOne guest, all isolation on; {report['runs']} starts each, interleaved")
+    print(f"Linux {report['kernel']}, {report['cpus']} CPUs, load average {report['load']:.1f}")
+    print("               start to exec, ms        start to nothing left      calls")
+    print("            best median   p95 × floor   best median   p95 × floor   all clone")
     for name, row in report["start"].items():
         cells = ""
         for part in ("exec", "gone"):
             ratio = row[part].get("of_floor")
-            cells += f"{row[part]['median_ms']:8.2f}{row[part]['p95_ms']:7.2f}{f'{ratio:7.2f}' if ratio else '      –'}  "
-        print(f"{name:<11}{cells}{row['calls'] or '–':>7}{row['calls_since_clone'] or '–':>10}")
+            figures = "".join(f" {row[part][key]:6.2f}" for key in ("best_ms", "median_ms", "p95_ms"))
+            cells += figures + (f"{ratio:6.2f}" if ratio else "     –")
+        print(f"{name:<10}{cells}{row['calls'] or '–':>6}{row['calls_since_clone'] or '–':>6}")
+    if report["load"] > 0.5:
+        print("  others were at work on this machine: the best says more than the median")
     for name, row in report["start"].items():
         if row["without"]:
             print(f"  {name}: {row['without']}")
@@ -342,11 +347,15 @@ def own_mounts():
 
 
 def end_children():
-    """Kills every process that this one started, and what they left to it."""
-    while children(os.getpid()):
+    """Ends every process that this one started, and what they left to it: asked first, for they have to tidy up."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + 2
         for child in children(os.getpid()):
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+            os.kill(child, number)
+        while children(os.getpid()) and time.monotonic() < deadline:
+            for child in children(os.getpid()):
+                os.waitpid(child, os.WNOHANG)
+            time.sleep(0.01)
 
 
 def remove_cgroups(cgroup):
@@ -364,8 +373,11 @@ def left_behind(cgroup, mounts_before):
     """What the programs did not clear away themselves."""
     processes = [stat.split(" (")[1].split(")")[0] for stat in
                  (Path(f"/proc/{pid}/stat").read_text() for pid in children(os.getpid())) if ") Z " not in stat]
-    below = [path for path, _, _ in os.walk(cgroup) if Path(path) not in (cgroup, cgroup / "caller")]
-    return processes + below + [line for line in mounts() if line not in mounts_before]
+    # What is in the callers' cgroup, nspawn left in the cgroup that it was given.
+    below = [str(path) for path in cgroup.iterdir() if path.is_dir() and path.name != "caller"]
+    # `inn run` makes its own beside ours, named after its process; another's may be running.
+    beside = [str(path) for path in cgroup.parent.glob("inn-run-*") if not Path("/proc", path.name[8:]).exists()]
+    return processes + below + beside + [line for line in mounts() if line not in mounts_before]
 
 
 def mounts():
@@ -387,6 +399,7 @@ def build(work):
 
 def run(options, work, cgroup):
     inn = str(options.inn)
+    load = os.getloadavg()[0]
     say("building floor, tell and stopwatch")
     build(work)
     (work / "bundle/config.json").write_text(json.dumps(bundle(f"/{cgroup.name}/oci")))
@@ -401,7 +414,7 @@ def run(options, work, cgroup):
         for tool in present:
             if not tool.missing:
                 count_calls(work, cgroup, tool)
-    report = summary(all_tools, options.runs, options.settle)
+    report = summary(all_tools, load, options.runs, options.settle)
     report["memory"] = {}
     for guests in (0, GUESTS):
         say(f"memory with {guests} guests")
@@ -426,7 +439,8 @@ def main():
     if os.geteuid() != 0:
         sys.exit("make bench needs root")
     cgroup_root = own_mounts()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     # PR_SET_CHILD_SUBREAPER: what a killed program leaves behind comes to this process, which ends it.
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
     mounts_before = mounts()
@@ -437,8 +451,6 @@ def main():
         cgroup.mkdir()
         report = run(options, work, cgroup)
         report["left_behind"] = left_behind(cgroup, mounts_before)
-    except KeyboardInterrupt:
-        sys.exit(130)
     finally:
         end_children()
         remove_cgroups(cgroup)

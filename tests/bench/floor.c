@@ -1,5 +1,5 @@
 // floor CGROUP ROOT PROGRAM [ARGUMENTS]: the floor under every start of a guest. The shortest straight line of system calls
-// to the isolation that `inn run --kind app --readonly` gives: one process fewer, no reports, no messages, and nothing is
+// to the isolation that `inn run --kind app` gives: one process fewer, no reports, no messages, and nothing is
 // closed that an exit closes. Whoever wants the same result cannot be faster than this by much.
 //
 // CGROUP is a directory in cgroup v2, made by the caller. What fails is told by its line here and by errno.

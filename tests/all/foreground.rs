@@ -1,0 +1,296 @@
+//! Programs that have the user's input, output and terminal: `inn run` and `inn init` on this host.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::OpenptFlags;
+use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
+
+use crate::must;
+
+/// A generous time for anything to happen.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// `inn` on a terminal of its own.
+struct Terminal {
+    child: Child,
+    master: Arc<OwnedFd>,
+    slave: OwnedFd,
+    shown: Receiver<Vec<u8>>,
+    text: String,
+}
+
+impl Terminal {
+    fn start(words: &[&str]) -> Terminal {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = Arc::new(rustix::pty::openpt(flags).unwrap());
+        rustix::pty::unlockpt(&*master).unwrap();
+        let slave = rustix::pty::ioctl_tiocgptpeer(&*master, flags).unwrap();
+        let path = format!("/proc/self/fd/{}", slave.as_raw_fd());
+        let open = || File::options().read(true).write(true).open(&path).unwrap();
+        // setsid(1) makes its standard input the controlling terminal.
+        let mut command = Command::new("setsid");
+        command.arg("--ctty").arg(must::inn()).args(words).stdin(open()).stdout(open()).stderr(open());
+        let child = command.spawn().unwrap();
+        let (send, shown) = channel();
+        let reader = Arc::clone(&master);
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = rustix::io::read(&*reader, &mut buffer) {
+                if send.send(buffer[..length].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        Terminal { child, master, slave, shown, text: String::new() }
+    }
+
+    fn types(&self, text: &str) {
+        assert_eq!(rustix::io::write(&*self.master, text.as_bytes()), Ok(text.len()));
+    }
+
+    fn shows(&mut self, expected: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.text.contains(expected) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let more = self.shown.recv_timeout(left);
+            let more = more.unwrap_or_else(|_| panic!("{expected:?} was not shown, but {:?}", self.text));
+            self.text.push_str(&String::from_utf8_lossy(&more));
+        }
+    }
+
+    fn resize(&self, rows: u16, columns: u16) {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&*self.master, size).unwrap();
+    }
+
+    /// Input, output and local modes: what a program with the terminal to itself changes.
+    fn modes(&self) -> (u32, u32, u32) {
+        let now = tcgetattr(&self.slave).unwrap();
+        (now.input_modes.bits(), now.output_modes.bits(), now.local_modes.bits())
+    }
+
+    fn code(&mut self) -> Option<i32> {
+        end(&mut self.child)
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // Over already, unless the test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The exit code of `child`, which must end in time.
+fn end(child: &mut Child) -> Option<i32> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            panic!("it did not end");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn inn(words: &[&str]) -> Output {
+    Command::new(must::inn()).args(words).stdin(Stdio::null()).output().unwrap()
+}
+
+/// A program on pipes, from which one line has been read.
+fn started(words: &[&str]) -> Child {
+    let mut command = Command::new(must::inn());
+    let mut child = command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut byte = [0; 1];
+    while byte != *b"\n" {
+        child.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap();
+    }
+    child
+}
+
+fn send(child: &Child, signal: Signal) {
+    kill_process(Pid::from_raw(child.id() as i32).unwrap(), signal).unwrap();
+}
+
+/// No cgroup of an `inn run` that is over is left.
+fn nothing_is_left(pid: u32) {
+    for root in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
+        assert!(!Path::new(root).join(format!("inn-run-{pid}")).exists());
+    }
+}
+
+#[test]
+fn a_program_that_is_run_gives_its_exit_code() {
+    if !must::root("a_program_that_is_run_gives_its_exit_code") {
+        return;
+    }
+    for (words, code) in [
+        (&["true"][..], 0),
+        (&["sh", "-c", "exit 7"], 7),
+        (&["sh", "-c", "sh -c 'kill -9 $$'"], 137),
+        (&["/etc/passwd"], 126),
+        (&["no-such-program"], 127),
+    ] {
+        let output = inn(&[&["run", "--"], words].concat());
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {output:?}");
+        let told = String::from_utf8_lossy(&output.stderr).starts_with("inn: run: could not ");
+        assert_eq!(told, matches!(code, 126 | 127), "{output:?}");
+    }
+    assert_eq!(inn(&["run", "--root", "/no/such", "--", "true"]).status.code(), Some(125));
+    assert_eq!(inn(&["run", "--memory", "much", "--", "true"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_program_that_is_run_has_our_input_and_output() {
+    if !must::root("a_program_that_is_run_has_our_input_and_output") {
+        return;
+    }
+    let mut child = started(&["run", "--", "sh", "-c", "echo up; exec cat"]);
+    child.stdin.take().unwrap().write_all(b"through\n").unwrap();
+    let mut text = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!((text.as_str(), end(&mut child)), ("through\n", Some(0)));
+    nothing_is_left(child.id());
+}
+
+#[test]
+fn a_signal_reaches_the_program_or_ends_it() {
+    if !must::root("a_signal_reaches_the_program_or_ends_it") {
+        return;
+    }
+    // With a handler, without one, and with the signal ignored: then the second one ends it.
+    for (script, signals, code) in [
+        ("trap 'exit 3' TERM; echo up; while :; do sleep 0.05; done", 1, 3),
+        ("echo up; exec sleep 100", 1, 143),
+        ("trap 'echo no' TERM; echo up; while :; do sleep 0.05; done", 2, 143),
+    ] {
+        let mut child = started(&["run", "--", "sh", "-c", script]);
+        for _ in 0..signals {
+            send(&child, Signal::TERM);
+            // Two signals of a kind that come at once are one.
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert_eq!(end(&mut child), Some(code), "{script}");
+        nothing_is_left(child.id());
+    }
+}
+
+#[test]
+fn on_a_terminal_the_program_has_a_terminal_of_its_own() {
+    if !must::root("on_a_terminal_the_program_has_a_terminal_of_its_own") {
+        return;
+    }
+    let mut terminal = Terminal::start(&["run", "--", "sh", "-c", "echo u''p; exec sh"]);
+    let before = terminal.modes();
+    terminal.shows("up");
+    assert_ne!(terminal.modes(), before, "keys go to the program as they are");
+    terminal.resize(33, 99);
+    terminal.types("while [ \"$(stty size)\" != '33 99' ]; do :; done; echo sized-$(tty)-\n");
+    terminal.shows("sized-/dev/pts/0-");
+    // The interrupt key is for what runs there, not for `inn`.
+    terminal.types("trap 'echo caught''-it' INT; echo trap''ped\n");
+    terminal.shows("trapped");
+    terminal.types("\x03\n");
+    terminal.shows("caught-it");
+    terminal.types("exit 9\n");
+    assert_eq!(terminal.code(), Some(9));
+    assert_eq!(terminal.modes(), before, "the terminal is as it was");
+}
+
+#[test]
+fn the_interrupt_key_ends_a_program_that_does_not_heed_it() {
+    if !must::root("the_interrupt_key_ends_a_program_that_does_not_heed_it") {
+        return;
+    }
+    let mut terminal = Terminal::start(&["run", "--", "sh", "-c", "echo u''p; exec sleep 100"]);
+    let before = terminal.modes();
+    terminal.shows("up");
+    terminal.types("\x03");
+    assert_eq!(terminal.code(), Some(130));
+    assert_eq!(terminal.modes(), before);
+}
+
+#[test]
+fn a_signal_to_inn_leaves_the_terminal_as_it_was() {
+    if !must::root("a_signal_to_inn_leaves_the_terminal_as_it_was") {
+        return;
+    }
+    for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::QUIT, 131)] {
+        let mut terminal = Terminal::start(&["run", "--", "sh", "-c", "echo u''p; exec sleep 100"]);
+        let before = terminal.modes();
+        terminal.shows("up");
+        send(&terminal.child, signal);
+        assert_eq!(terminal.code(), Some(code));
+        assert_eq!(terminal.modes(), before);
+    }
+}
+
+#[test]
+fn init_gives_the_exit_code_of_its_command() {
+    for (words, code) in [
+        (&["sh", "-c", "exit 3"][..], 3),
+        (&["sh", "-c", "kill -9 $$"], 137),
+        (&["/etc/passwd"], 126),
+        (&["no-such-program"], 127),
+    ] {
+        assert_eq!(inn(&[&["init", "--"], words].concat()).status.code(), Some(code), "{words:?}");
+    }
+}
+
+#[test]
+fn init_passes_signals_on() {
+    let mut child = started(&["init", "sh", "-c", "trap 'exit 4' USR1; echo up; while :; do sleep 0.05; done"]);
+    send(&child, Signal::USR1);
+    assert_eq!(end(&mut child), Some(4));
+    let mut child = started(&["init", "sh", "-c", "echo up; exec sleep 100"]);
+    send(&child, Signal::TERM);
+    assert_eq!(end(&mut child), Some(143));
+}
+
+#[test]
+fn init_reaps_what_is_orphaned() {
+    let script = "for i in 1 2 3 4 5; do (sleep 0.1 & ); done; echo up; read line; exit 5";
+    let mut child = started(&["init", "sh", "-c", script]);
+    let deadline = Instant::now() + PATIENCE;
+    // The shell is all that is left.
+    while children(child.id()) != 1 {
+        assert!(Instant::now() < deadline, "orphans stay");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.stdin.take().unwrap().write_all(b"\n").unwrap();
+    assert_eq!(end(&mut child), Some(5));
+}
+
+/// The children of process `pid`, those that nobody waited for included.
+fn children(pid: u32) -> usize {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let status = processes.filter_map(|entry| std::fs::read_to_string(entry.path().join("status")).ok());
+    status.filter(|status| status.lines().any(|line| line == format!("PPid:\t{pid}"))).count()
+}
+
+#[test]
+fn init_on_a_terminal_gives_it_to_its_command() {
+    let mut terminal = Terminal::start(&["init", "sh"]);
+    terminal.types("trap 'echo caught''-it' INT; echo trap''ped\n");
+    terminal.shows("trapped");
+    terminal.types("\x03\n");
+    terminal.shows("caught-it");
+    terminal.types("sleep 100; echo ended-$?-\n");
+    std::thread::sleep(Duration::from_millis(300));
+    terminal.types("\x03");
+    terminal.shows("ended-130-");
+    terminal.types("exit 6\n");
+    assert_eq!(terminal.code(), Some(6));
+}
