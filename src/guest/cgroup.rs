@@ -225,7 +225,11 @@ impl Base {
             cpu_us: read_number(cgroup, c"cpu.stat", b"usage_usec ").unwrap_or(0),
             processes: read_number(cgroup, c"pids.current", b"").map(narrow),
             oom_kills: read_number(cgroup, c"memory.events", b"oom_kill ").map_or(0, narrow),
-            processes_refused: read_number(cgroup, c"pids.events", b"max ").map_or(0, narrow),
+            // Before 6.11 a refusal is counted where the fork was tried, since then where the limit is.
+            processes_refused: [c"pids.events", c"guest/pids.events", c"exec/pids.events"]
+                .into_iter()
+                .map(|file| read_number(cgroup, file, b"max ").map_or(0, narrow))
+                .fold(0, u32::saturating_add),
         }
     }
 
