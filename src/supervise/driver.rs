@@ -16,6 +16,7 @@ use super::poll::{Interest, Part, Poll, Source};
 use super::ring::{APPEND_BYTES, Ring};
 use super::state::{Action, Actions, Event, Exit, Machine, Notice, Policy, State};
 use super::unheard::is_unheard;
+use crate::config::key::Key;
 use crate::fault::{Fault, Step};
 use crate::guest::cgroup::Base;
 use crate::guest::{self, Report, Stdio};
@@ -23,6 +24,7 @@ use crate::limits;
 use crate::plan::{Guest, GuestId, Kind, Plan};
 use crate::sys::signal;
 use crate::sys::wait::{self, End, Which};
+use crate::text::Text;
 
 const KILL: u8 = libc::SIGKILL as u8;
 /// A helper that was killed may have made a process that it could not report; it is looked for after so long.
@@ -166,6 +168,20 @@ impl<'a> Driver<'a> {
     pub fn place(&self, guest: &Guest, fault: Fault) -> Option<(&'static str, u32)> {
         let key = fault.step.key()?;
         self.plan.place(*guest.asked.get(key as usize)?)
+    }
+
+    /// The value of the key that `fault` is about, where it is one word for people: a path. Otherwise the key's name.
+    #[must_use]
+    pub fn value(&self, guest: &Guest, fault: Fault) -> &'static str {
+        let Some(key) = fault.step.key() else { return "" };
+        let text = match key {
+            Key::Command => self.plan.words.get(guest.command).first().copied().unwrap_or_default(),
+            Key::Root => guest.root,
+            Key::Tty => guest.tty,
+            Key::Directory => guest.directory,
+            _ => Text::EMPTY,
+        };
+        if text.is_empty() { key.name() } else { self.plan.strings.str(text) }
     }
 
     /// What the plan says about a guest.
@@ -766,7 +782,7 @@ impl<'a> Driver<'a> {
             Notice::Ready => say(format_args!("ready")),
             Notice::Stopping => say(format_args!("stopping")),
             Notice::Ended(exit @ Exit::Failed(fault)) => match self.place(guest, fault) {
-                Some((file, line)) => say(format_args!("{exit} ({file}:{line})")),
+                Some((file, line)) => say(format_args!("{exit} ({}, {file}:{line})", self.value(guest, fault))),
                 None => say(format_args!("{exit}")),
             },
             Notice::Ended(exit) => say(format_args!("{exit}")),

@@ -243,7 +243,7 @@ fn as_fd(fd: &OwnedFd) -> rustix::fd::BorrowedFd<'_> {
 
 fn fail(client: ClientId, desk: &mut Desk<'_, '_>, code: Code, id: Option<GuestId>, why: &str) -> Progress {
     let plan = desk.driver.plan();
-    let mut words = heapless::String::<128>::new();
+    let mut words = heapless::String::<256>::new();
     let mut failure = Failure::new(code, "", why);
     if let Some((id, guest)) = id.and_then(|id| Some((id, desk.driver.guest(id)?))) {
         failure.guest = plan.strings.str(guest.name);
@@ -252,6 +252,10 @@ fn fail(client: ClientId, desk: &mut Desk<'_, '_>, code: Code, id: Option<GuestI
             Some(Exit::Failed(fault)) => {
                 failure.fault = Some(fault);
                 failure.place = desk.driver.place(guest, fault).map(|(file, line)| Place { file, line });
+                // A value that does not fit is left out.
+                if fault.step.key().is_some() && write!(words, "{why} ({})", desk.driver.value(guest, fault)).is_ok() {
+                    failure.why = &words;
+                }
             }
             Some(exit) => {
                 // It fits.

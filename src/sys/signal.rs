@@ -97,11 +97,15 @@ pub fn send_to_all(signal: u8) -> Result<(), Errno> {
 
 /// Gives every signal its default action, those that whoever started this process had ignored too.
 pub fn reset_all() {
+    (1..=64).for_each(reset);
+}
+
+/// Gives `signal` its default action. For SIGKILL and SIGSTOP, which have no other, it does nothing.
+pub fn reset(signal: u8) {
     // struct kernel_sigaction: handler SIG_DFL, no flags, no restorer, empty mask
     let default = [0usize; 4];
-    for signal in 1..=64usize {
-        // SAFETY: reads a sigaction, all zero, at most four words long, that lives beyond the call. SIGKILL and SIGSTOP
-        // give EINVAL, which is right: they cannot be anything but default.
-        let _ = unsafe { call(libc::SYS_rt_sigaction, [signal, default.as_ptr() as usize, 0, size_of::<u64>()]) };
-    }
+    let list = [usize::from(signal), default.as_ptr() as usize, 0, size_of::<u64>()];
+    // SAFETY: reads a sigaction, all zero, at most four words long, that lives beyond the call. SIGKILL and SIGSTOP
+    // give EINVAL, which is right.
+    let _ = unsafe { call(libc::SYS_rt_sigaction, list) };
 }

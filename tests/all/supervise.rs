@@ -2,7 +2,7 @@
 //! else that runs here.
 
 use std::os::unix::process::ExitStatusExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::must;
@@ -214,6 +214,25 @@ fn an_os_speaks_on_its_console_and_can_end_itself() {
     assert_eq!(state(&supervisor, "os"), "down");
     drop(supervisor);
     std::fs::remove_dir_all(root).unwrap();
+}
+
+#[test]
+fn exit_codes_are_seen_where_sigchld_was_ignored() {
+    if !must::root("exit_codes_are_seen_where_sigchld_was_ignored") {
+        return;
+    }
+    let config = "[service seven]\ncommand = /bin/sh -c \"exit 7\"\nrestart = never\n";
+    let supervisor = Supervisor::spawn("ignored", config, |command| {
+        // env(1) of coreutils: what it ignores stays ignored across exec.
+        let arguments: Vec<_> = command.get_args().map(std::ffi::OsStr::to_owned).collect();
+        let mut ignoring = Command::new("env");
+        ignoring.args(["--ignore-signal=CHLD", "sh"]).args(arguments);
+        ignoring.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        *command = ignoring;
+    });
+    supervisor.await_answer();
+    await_state(&supervisor, "seven", "failed");
+    assert!(supervisor.inn(&["list", "--json"]).stdout.windows(13).any(|part| part == b"\"exit_code\":7"));
 }
 
 #[test]

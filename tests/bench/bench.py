@@ -416,6 +416,8 @@ def run(options, work, cgroup):
                 count_calls(work, cgroup, tool)
     report = summary(all_tools, load, options.runs, options.settle)
     report["memory"] = {}
+    # Pages of a program that has just been built would count as dirty until they are on the disk.
+    os.sync()
     for guests in (0, GUESTS):
         say(f"memory with {guests} guests")
         row, failed = memory(inn, work, guests)
