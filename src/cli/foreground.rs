@@ -45,6 +45,8 @@ impl Signals {
     pub fn block() -> Result<Signals, Errno> {
         let passed_on = PASSED_ON.iter().fold(Set::NONE, |set, signal| set.with(*signal as u8));
         let set = passed_on.with(libc::SIGWINCH as u8);
+        // What our caller ignores, a program in a guest must not inherit.
+        signal::reset_all();
         // A closed pipe is an error of write(2), for us.
         signal::block(set.with(libc::SIGPIPE as u8))?;
         Ok(Signals { descriptor: signal::descriptor(set)? })

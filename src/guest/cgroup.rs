@@ -54,13 +54,18 @@ impl Base {
         let root = find().at(Step::FindCgroup)?;
         make(root.as_fd(), name).at(Step::MakeBase)?;
         let directory = rustix::fs::openat(&root, name, DIRECTORY, Mode::empty()).at(Step::MakeBase)?;
+        let mut buffer = [0; 256];
+        let available = read(root.as_fd(), c"cgroup.controllers", &mut buffer).at(Step::EnableControllers)?;
         let mut controllers = 0;
         for (bit, controller) in CONTROLLERS.iter().enumerate() {
-            // One at a time: one unknown name would make the whole write fail.
+            if !available.split(|byte| byte.is_ascii_whitespace()).any(|name| name == controller.as_bytes()) {
+                continue;
+            }
+            // One at a time: one that is refused would make the whole write fail.
             let enabled = enable(root.as_fd(), controller).and_then(|()| enable(directory.as_fd(), controller));
             match enabled {
                 Ok(()) => controllers |= 1 << bit,
-                // Not in this kernel, taken by cgroup v1, or kept by processes beside us: guests that ask are refused.
+                // Kept by processes beside us: guests that ask are refused.
                 Err(Errno::INVAL | Errno::NOENT | Errno::BUSY | Errno::OPNOTSUPP) => {}
                 Err(error) => return Err(error).at(Step::EnableControllers),
             }
@@ -288,10 +293,16 @@ fn write_number(cgroup: BorrowedFd<'_>, file: &CStr, value: u64) -> Result<(), E
 /// The number behind `label` at a line's start in `file`; nothing where the file or the line is missing.
 fn read_number(cgroup: BorrowedFd<'_>, file: &CStr, label: &[u8]) -> Option<u64> {
     let mut buffer = [0; 512];
-    let file = rustix::fs::openat(cgroup, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    let len = rustix::io::read(file, &mut buffer).ok()?;
-    let line = buffer.get(..len)?.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(label))?;
+    let text = read(cgroup, file, &mut buffer).ok()?;
+    let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(label))?;
     core::str::from_utf8(line).ok()?.parse().ok()
+}
+
+/// What `file` holds, as far as the buffer goes.
+fn read<'a>(cgroup: BorrowedFd<'_>, file: &CStr, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno> {
+    let file = rustix::fs::openat(cgroup, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let len = rustix::io::read(file, &mut *buffer)?;
+    Ok(buffer.get(..len).unwrap_or_default())
 }
 
 fn populated(cgroup: BorrowedFd<'_>) -> Result<bool, Errno> {

@@ -31,6 +31,12 @@ fn give_up(build: &Build<'_>, fault: Fault) -> ! {
 }
 
 fn line(build: &Build<'_>, prepared: &Prepared, go: BorrowedFd<'_>) -> Result<Infallible, Fault> {
+    // What needs no user of its own, while the helper works.
+    rustix::process::setsid().at(Step::NewSession)?;
+    if build.guest.network != Network::Host {
+        link::loopback_up().at(Step::Loopback)?;
+    }
+    rustix::system::sethostname(build.plan.strings.bytes(build.guest.hostname)).at(Step::Hostname)?;
     let replaced = report::await_release(go)?;
     let root = replaced.as_ref().unwrap_or(&prepared.root).as_fd();
     if build.guest.users.is_some() {
@@ -38,12 +44,7 @@ fn line(build: &Build<'_>, prepared: &Prepared, go: BorrowedFd<'_>) -> Result<In
         rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).at(Step::SetGroup)?;
         rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).at(Step::SetUser)?;
     }
-    rustix::process::setsid().at(Step::NewSession)?;
     enter(build, prepared, root)?;
-    if build.guest.network != Network::Host {
-        link::loopback_up().at(Step::Loopback)?;
-    }
-    rustix::system::sethostname(build.plan.strings.bytes(build.guest.hostname)).at(Step::Hostname)?;
     view::set_sysctls(build.plan, build.guest.sysctls)?;
     become_program(build)
 }

@@ -73,8 +73,8 @@ pub fn foreground(plan: &'static Plan, config: &CStr, socket: &CStr) -> u8 {
 
 fn try_foreground(plan: &'static Plan, config: &CStr, socket: &CStr) -> Result<Outcome, Refused> {
     signal::block(signal::Set::ALL).map_err(|errno| Refused::Call("rt_sigprocmask", errno))?;
-    // Ignored by whoever started this process, it would let children go without their exit status.
-    signal::reset(libc::SIGCHLD as u8);
+    // What our caller ignores, guests must not inherit; and SIGCHLD ignored lets children go without their exit status.
+    signal::reset_all();
     raise_files();
     let mut own = [0; CGROUP_BYTES];
     let name = own_cgroup(&mut own).map_err(|errno| Refused::Call("read /proc/self/cgroup", errno))?;
