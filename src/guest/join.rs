@@ -125,7 +125,5 @@ fn confined(facts: &Facts<'_>, stdio: Stdio, reports: BorrowedFd<'_>) -> Result<
         super::stdio::terminal(reports, facts.user)?;
     }
     super::stdio::close_others(reports, None)?;
-    // What the caller ignores, as a shell does for what it runs in the background, is no business of the guest's.
-    crate::sys::signal::reset_all();
     confine(&Identity { kind: facts.kind, mapped: facts.mapped, user: facts.user, groups: &[] })
 }
