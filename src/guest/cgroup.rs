@@ -157,15 +157,12 @@ impl Base {
         Ok(())
     }
 
-    /// Moves this process into the cgroup `child` of guest `name`, making it where it is missing.
+    /// Moves this process into the cgroup `exec` of guest `name`, making it where it is missing.
     ///
     /// # Errors
-    /// The step that failed.
-    pub fn join(&self, name: &CStr, child: &CStr) -> Result<(), Fault> {
-        let outer = self.guest(name).at(Step::JoinCgroup)?;
-        make(outer.as_fd(), child).at(Step::JoinCgroup)?;
-        let inner = rustix::fs::openat(&outer, child, DIRECTORY, Mode::empty()).at(Step::JoinCgroup)?;
-        write(inner.as_fd(), c"cgroup.procs", b"0").at(Step::JoinCgroup)
+    /// As mkdir(2), open(2) and write(2).
+    pub fn join(&self, name: &CStr) -> Result<(), Errno> {
+        self.guest(name).and_then(|outer| join(outer.as_fd()))
     }
 
     /// Opens `cgroup.events` of guest `name`: EPOLLPRI when `populated` changes.
@@ -241,6 +238,33 @@ impl Base {
     fn guest(&self, name: &CStr) -> Result<OwnedFd, Errno> {
         rustix::fs::openat(&self.directory, name, DIRECTORY, Mode::empty())
     }
+}
+
+/// Moves this process into the cgroup `exec` of the guest whose first process is `first` and whose cgroup the supervisor
+/// calls `cgroup` ("inn/web"). It is found by that process: the supervisor's cgroup namespace may be another than ours.
+///
+/// # Errors
+/// [`Step::FindCgroup`], [`Step::JoinCgroup`].
+pub fn join_running(first: BorrowedFd<'_>, cgroup: &str) -> Result<(), Fault> {
+    let root = find().at(Step::FindCgroup)?;
+    let mut buffer = [0; libc::PATH_MAX as usize];
+    let text = read(first, c"cgroup", &mut buffer).at(Step::FindCgroup)?;
+    // cgroups(7): "0::" and the path below the root that this process sees.
+    let path = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::/")).unwrap_or_default();
+    let end = (0..path.len()).find_map(|at| {
+        let rest = path.get(at..)?.strip_prefix(cgroup.as_bytes())?;
+        let whole = at == 0 || path.get(at - 1) == Some(&b'/');
+        (whole && rest.first() == Some(&b'/')).then_some(at + cgroup.len())
+    });
+    let path = path.get(..end.ok_or(Errno::NOENT).at(Step::FindCgroup)?).unwrap_or_default();
+    let outer = rustix::fs::openat(root, path, DIRECTORY, Mode::empty()).at(Step::JoinCgroup)?;
+    join(outer.as_fd()).at(Step::JoinCgroup)
+}
+
+fn join(outer: BorrowedFd<'_>) -> Result<(), Errno> {
+    make(outer, c"exec")?;
+    let inner = rustix::fs::openat(outer, c"exec", DIRECTORY, Mode::empty())?;
+    write(inner.as_fd(), c"cgroup.procs", b"0")
 }
 
 /// Removes the base `name` itself, which has no guest left.

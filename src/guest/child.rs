@@ -5,10 +5,10 @@ use core::convert::Infallible;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, UnmountFlags};
-use rustix::process::{Gid, Uid};
+use rustix::process::{Gid, Signal, Uid};
 
 use super::helper::Prepared;
-use super::{Build, command, confine, report, stdio, view};
+use super::{Build, Stdio, command, confine, report, stdio, view};
 use crate::fault::{At, Fault, Step};
 use crate::plan::Network;
 use crate::sys::{link, process};
@@ -87,6 +87,10 @@ fn become_program(build: &Build<'_>) -> Result<Infallible, Fault> {
         groups: plan.groups.get(guest.groups),
     };
     confine::confine(&identity)?;
+    if build.stdio != Stdio::Log {
+        // A guest in the foreground ends with who started it, however that ends. Changing users would have undone this.
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).at(Step::EndWithParent)?;
+    }
     let directory = if guest.directory.is_empty() { c"/" } else { plan.strings.c_str(guest.directory) };
     rustix::process::chdir(directory).at(Step::Directory)?;
     command::execute(plan, guest)

@@ -62,7 +62,8 @@ fn environment<'a>(own: impl Iterator<Item = &'a CStr> + Clone, kind: Kind) -> R
     Ok(words)
 }
 
-fn name(word: &CStr) -> &[u8] {
+/// The name in a `NAME=VALUE` word.
+pub fn name(word: &CStr) -> &[u8] {
     word.to_bytes().split(|byte| *byte == b'=').next().unwrap_or_default()
 }
 

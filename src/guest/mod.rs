@@ -11,6 +11,7 @@ mod confine;
 mod copy;
 mod devices;
 mod helper;
+mod inherit;
 mod join;
 pub mod report;
 mod root;

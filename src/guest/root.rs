@@ -121,7 +121,7 @@ fn private_memory() -> Result<OwnedFd, Fault> {
 
 /// A copy of `tree` in memory, owned by `users`, charged to the guest.
 fn duplicate(tree: BorrowedFd<'_>, users: Users, owner: &Owner<'_>) -> Result<OwnedFd, Fault> {
-    owner.base.join(owner.name, c"exec").map_err(|fault| Fault { step: Step::CopyJoin, ..fault })?;
+    owner.base.join(owner.name).at(Step::CopyJoin)?;
     let context = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).at(Step::LayerMemory)?;
     for (key, value) in [(c"mode", c"755"), (c"size", c"256m"), (c"nr_inodes", c"64k")] {
         rustix::mount::fsconfig_set_string(context.as_fd(), key, value).at(Step::LayerMemory)?;

@@ -181,3 +181,29 @@ fn cgroups() -> BTreeSet<PathBuf> {
     }
     found
 }
+
+#[test]
+fn a_guest_in_the_foreground_ends_with_a_caller_that_is_killed() {
+    if !must::root("a_guest_in_the_foreground_ends_with_a_caller_that_is_killed") {
+        return;
+    }
+    let mut command = Command::new(must::inn());
+    command.args(["run", "--", "/bin/sh", "-c", "echo up; exec sleep 1000"]).stdin(Stdio::null());
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("inn starts");
+    let mut up = [0; 3];
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut up).expect("it is up");
+    let cgroup =
+        cgroups().into_iter().find(|path| path.ends_with(format!("inn-run-{}", child.id()))).expect("a cgroup");
+    child.kill().expect("it is killed");
+    child.wait().expect("it ends");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let populated = || fs::read_to_string(cgroup.join("cgroup.events")).is_ok_and(|text| text.contains("populated 1"));
+    while populated() {
+        assert!(std::time::Instant::now() < deadline, "the guest lives on");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    // What is left of a supervisor that could not clean up: directories without a process.
+    for below in ["run/guest", "run", ""] {
+        let _ = fs::remove_dir(cgroup.join(below));
+    }
+}

@@ -285,3 +285,60 @@ fn a_second_demand_to_end_kills_at_once() {
     assert_eq!((status.code(), status.signal()), (Some(0), None));
     assert_eq!(supervisor.processes(), Vec::<u32>::new());
 }
+
+/// What a guest and a service were given, and what a command that enters must have too.
+const BELONGINGS: &str = "rlimit = nofile 77\noom-score = 300\ngroups = 5 6\nenv = COLOUR=blue\nstop = SIGKILL\n";
+/// Prints them, on one line each.
+const SHOW: &str = "ulimit -n; read a </proc/self/oom_score_adj; echo $a; echo $COLOUR; while read a b; \
+                    do [ $a = Groups: ] && echo $b; done </proc/self/status; :";
+const SHOWN: &str = "77\n300\nblue\n5 6\n";
+
+#[test]
+fn limits_of_a_process_hold_for_services_guests_and_what_enters_them() {
+    if !must::root("limits_of_a_process_hold_for_services_guests_and_what_enters_them") {
+        return;
+    }
+    let root = busybox("belongings");
+    let say = format!("command = /bin/sh -c \"{SHOW}; exec sleep 1000\"\n{BELONGINGS}");
+    let supervisor = Supervisor::start(
+        "belongings",
+        &format!("[service host]\n{say}[guest app]\nkind = app\nroot = {}\n{say}", root.display()),
+    );
+    supervisor.await_answer();
+    for guest in ["host", "app"] {
+        await_state(&supervisor, guest, "ready");
+        supervisor.wait_for(&format!("what {guest} prints"), |this| {
+            String::from_utf8_lossy(&this.inn(&["logs", guest]).stdout) == SHOWN
+        });
+        let output = supervisor.inn(&["exec", guest, "/bin/sh", "-c", SHOW]);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), SHOWN, "{guest}: {output:?}");
+    }
+}
+
+#[test]
+fn a_command_in_a_guest_is_in_its_cgroup_and_gives_its_own_exit_code() {
+    if !must::root("a_command_in_a_guest_is_in_its_cgroup_and_gives_its_own_exit_code") {
+        return;
+    }
+    let root = busybox("exec");
+    let supervisor = Supervisor::start(
+        "exec",
+        &format!("[guest app]\nkind = app\nroot = {}\ncommand = /bin/sleep 1000\nstop = SIGKILL\n", root.display()),
+    );
+    supervisor.await_answer();
+    await_state(&supervisor, "app", "ready");
+    let sh = |script: &str| supervisor.inn(&["exec", "app", "/bin/sh", "-c", script]);
+    assert_eq!(code(&sh("exit 42")), 42);
+    assert_eq!(code(&sh("kill -9 $$")), 137);
+    assert_eq!(code(&supervisor.inn(&["exec", "app", "/no/such"])), 127);
+    assert_eq!(code(&supervisor.inn(&["exec", "app", "/proc/self/status"])), 126);
+    assert_eq!(code(&supervisor.inn(&["exec", "nobody", "true"])), 3);
+    let seen = sh("while read line; do echo $line; done </proc/self/cgroup");
+    let seen = String::from_utf8_lossy(&seen.stdout).into_owned();
+    assert!(seen.lines().any(|line| line == "0::/../exec"), "beside what the guest itself sees as the root: {seen}");
+    let seen =
+        sh("while read a b; do case $a in Cap*|Seccomp:|NoNewPrivs:) echo $a $b;; esac; done </proc/self/status");
+    let none = "0000000000000000";
+    let wanted = format!("CapInh: {none}\nCapPrm: {none}\nCapEff: {none}\nCapBnd: {none}\nCapAmb: {none}\n");
+    assert_eq!(String::from_utf8_lossy(&seen.stdout), wanted + "NoNewPrivs: 1\nSeccomp: 2\n");
+}
