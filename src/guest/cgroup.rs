@@ -98,6 +98,10 @@ impl Base {
     pub fn make(&self, name: &CStr, guest: &Guest, cpuset: &[u8]) -> Result<OwnedFd, Fault> {
         make(self.directory.as_fd(), name).at(Step::MakeCgroup)?;
         let outer = rustix::fs::openat(&self.directory, name, DIRECTORY, Mode::empty()).at(Step::MakeCgroup)?;
+        // Of a run before this one, whose end the kernel has not brought about: it would be part of this one.
+        if populated(outer.as_fd()).at(Step::MakeCgroup)? {
+            return Err(Errno::BUSY).at(Step::MakeCgroup);
+        }
         self.limit(outer.as_fd(), &guest.limits, guest, cpuset)?;
         make(outer.as_fd(), c"guest").at(Step::MakeCgroup)?;
         let inner = rustix::fs::openat(&outer, c"guest", DIRECTORY, Mode::empty()).at(Step::MakeCgroup)?;

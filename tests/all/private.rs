@@ -38,13 +38,17 @@ impl Supervisor {
         fs::write(directory.join("inn.conf"), config).expect("a config");
         let cgroup = cgroup2().join(&name);
         fs::create_dir(&cgroup).expect("a cgroup");
-        let log = fs::File::create(directory.join("log")).expect("a log");
-        let mut command = Command::new("sh");
-        command.args(["-c", ENTER, "enter"]).arg(&cgroup).arg(must::inn()).arg(&directory);
-        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a log")).stderr(log).process_group(0);
+        let mut command = enter(&cgroup, &directory);
         prepare(&mut command);
         let child = command.spawn().expect("sh starts");
         Supervisor { child, cgroup, directory }
+    }
+
+    /// Kills the supervisor alone, and starts another where it was.
+    pub fn start_again(&mut self) {
+        self.child.kill().expect("it is killed");
+        self.child.wait().expect("it ends");
+        self.child = enter(&self.cgroup, &self.directory).spawn().expect("sh starts");
     }
 
     /// Its process number.
@@ -106,6 +110,14 @@ impl Supervisor {
         found.retain(|pid| *pid != self.pid());
         found
     }
+}
+
+fn enter(cgroup: &Path, directory: &Path) -> Command {
+    let log = fs::File::options().create(true).append(true).open(directory.join("log")).expect("a log");
+    let mut command = Command::new("sh");
+    command.args(["-c", ENTER, "enter"]).arg(cgroup).arg(must::inn()).arg(directory);
+    command.stdin(Stdio::null()).stdout(log.try_clone().expect("a log")).stderr(log).process_group(0);
+    command
 }
 
 impl Drop for Supervisor {

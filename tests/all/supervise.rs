@@ -342,3 +342,43 @@ fn a_command_in_a_guest_is_in_its_cgroup_and_gives_its_own_exit_code() {
     let wanted = format!("CapInh: {none}\nCapPrm: {none}\nCapEff: {none}\nCapBnd: {none}\nCapAmb: {none}\n");
     assert_eq!(String::from_utf8_lossy(&seen.stdout), wanted + "NoNewPrivs: 1\nSeccomp: 2\n");
 }
+
+#[test]
+fn a_guest_that_did_its_work_at_once_has_started() {
+    if !must::root("a_guest_that_did_its_work_at_once_has_started") {
+        return;
+    }
+    let supervisor = Supervisor::start(
+        "brief",
+        "[service brief]\ncommand = /bin/true\nautostart = no\nrestart = never\n\
+         [service silent]\ncommand = /bin/true\nautostart = no\nrestart = never\nready = fd 3\n",
+    );
+    supervisor.await_answer();
+    for _ in 0..50 {
+        let output = supervisor.inn(&["start", "--wait", "brief"]);
+        assert_eq!(code(&output), 0, "{output:?}");
+    }
+    let output = supervisor.inn(&["start", "--wait", "silent"]);
+    assert_eq!(code(&output), 1);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("before it was ready"), "{output:?}");
+}
+
+#[test]
+fn what_a_killed_supervisor_left_is_gone_before_the_next_one_starts_it() {
+    if !must::root("what_a_killed_supervisor_left_is_gone_before_the_next_one_starts_it") {
+        return;
+    }
+    let services: String =
+        (0..5).map(|n| format!("[service s{n}]\ncommand = /bin/sleep 1000\nrestart = never\n")).collect();
+    let mut supervisor = Supervisor::start("again", &services);
+    supervisor.await_answer();
+    await_state(&supervisor, "s4", "ready");
+    let before = supervisor.processes();
+    assert_eq!(before.len(), 5);
+    supervisor.start_again();
+    for n in 0..5 {
+        await_state(&supervisor, &format!("s{n}"), "ready");
+    }
+    let after = supervisor.processes();
+    assert!(after.len() == 5 && after.iter().all(|pid| !before.contains(pid)), "{before:?} and {after:?}");
+}
