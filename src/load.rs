@@ -5,7 +5,7 @@ use core::ffi::CStr;
 use crate::config::{Config, Diagnostics};
 use crate::host::disk::Disk;
 use crate::plan::Plan;
-use crate::sys::memory::Static;
+use crate::sys::memory::{Static, discard, discard_old_stack};
 
 /// Where the config is, unless `--config` or `inn.config=` says otherwise.
 pub const CONFIG: &CStr = c"/etc/inn.conf";
@@ -38,6 +38,15 @@ impl Loader {
     pub fn load(&mut self, path: &CStr) -> bool {
         self.config.read(path.to_bytes(), &mut Disk, &mut self.diagnostics);
         self.build()
+    }
+
+    /// The plan, for the rest of the program. The memory that reading it took is given back.
+    pub fn into_plan(&'static mut self) -> &'static Plan {
+        let Loader { config, diagnostics, plan } = self;
+        discard(config);
+        discard(diagnostics);
+        discard_old_stack();
+        plan
     }
 
     /// Makes the plan of what has been read. Whether it is one.

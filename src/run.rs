@@ -3,6 +3,7 @@
 use core::ffi::CStr;
 use core::fmt::Write;
 
+use crate::cli::Next;
 use crate::cli::output::Errors;
 use crate::config::Report;
 use crate::control::server;
@@ -26,7 +27,10 @@ pub fn run(arguments: &Arguments) -> u8 {
     if is_init && arguments.get(1) != Some(c"init") {
         run_host();
     }
-    crate::cli::main(arguments, supervise)
+    match crate::cli::main(arguments) {
+        Next::Exit(code) => code,
+        Next::Supervise(config, socket) => supervise(config, socket),
+    }
 }
 
 /// `inn supervise` with this config and this socket.
@@ -37,7 +41,7 @@ fn supervise(config: Option<&'static CStr>, socket: Option<&'static CStr>) -> u8
         let _ = write!(Errors::new(), "{}", Report(&loader.config, &loader.diagnostics));
         return BAD_CONFIG;
     }
-    serve::foreground(&loader.plan, config, socket.unwrap_or(server::PATH))
+    serve::foreground(loader.into_plan(), config, socket.unwrap_or(server::PATH))
 }
 
 /// The plan of a host whose config cannot be used: no guests, and the defaults.
@@ -77,7 +81,7 @@ fn load(host: &Host) -> Option<&'static Plan> {
     let loader = Loader::take()?;
     boot::read_config(host, &mut loader.config, &mut loader.diagnostics);
     if loader.build() {
-        return Some(&loader.plan);
+        return Some(loader.into_plan());
     }
     let report = Report(&loader.config, &loader.diagnostics);
     host.console.say(Level::Error, format_args!("{report}\nnothing is started"));

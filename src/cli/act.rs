@@ -11,6 +11,7 @@ use super::verb::Act;
 use crate::control::wire::{Name, Power, Reply, Request};
 
 /// Does `act` to each of `guests`, one after the other. Returns the first exit code that is not 0.
+#[inline(never)]
 pub fn guests(act: Act, guests: &[&'static CStr], options: &Options, out: &mut Output) -> u8 {
     let mut code = 0;
     for word in guests {
@@ -49,6 +50,7 @@ fn one(act: Act, guest: Name, options: &Options, out: &mut Output) -> u8 {
 }
 
 /// Takes the host down.
+#[inline(never)]
 pub fn power(act: Act, options: &Options, out: &mut Output) -> u8 {
     let how = match act {
         Act::PowerOff => Power::PowerOff,

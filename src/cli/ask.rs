@@ -115,6 +115,7 @@ fn unanswered(request: &Request, lost: Lost) -> Code {
 }
 
 /// "did you mean", from the names that the supervisor knows.
+#[inline(never)]
 fn suggest(socket: Option<&'static CStr>, name: Name) {
     let mut names = heapless::Vec::<Name, { limits::GUESTS }>::new();
     let mut each = |reply: &Reply<'_>, _| {

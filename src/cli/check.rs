@@ -16,6 +16,7 @@ use crate::plan::{GuestId, Kind, Plan};
 pub const BAD_CONFIG: u8 = 2;
 
 /// Checks the config at `file`, or the usual one.
+#[inline(never)]
 pub fn check(file: Option<&'static CStr>, options: &Options, out: &mut Output) -> u8 {
     let path = file.or(options.config).unwrap_or(CONFIG);
     let Some(loader) = Loader::take() else { return BAD_CONFIG };

@@ -26,6 +26,7 @@ struct Target {
 }
 
 /// Runs the command; returns its exit code.
+#[inline(never)]
 pub fn exec(invocation: &Invocation, arguments: &Arguments) -> u8 {
     let Some(name) = invocation.operands.first() else { return NOT_STARTED };
     let guest = match guest(name) {

@@ -29,6 +29,7 @@ const FAULTS: [i32; 7] =
     [libc::SIGILL, libc::SIGTRAP, libc::SIGABRT, libc::SIGBUS, libc::SIGFPE, libc::SIGSEGV, libc::SIGSYS];
 
 /// Runs the command that begins at word `command`; returns its exit code.
+#[inline(never)]
 pub fn init(arguments: &Arguments, command: usize) -> u8 {
     match supervise(arguments, command) {
         Ok(code) => code,

@@ -33,6 +33,7 @@ const COLUMNS: [Column; 10] = [
 ];
 
 /// Prints all guests; returns the exit code.
+#[inline(never)]
 pub fn list(options: &Options, out: &mut Output) -> u8 {
     let timeout_ms = options.timeout_ms.or(Some(PROMPT_MS));
     let result = if options.json {

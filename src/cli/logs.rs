@@ -41,6 +41,7 @@ impl Log {
 }
 
 /// Prints the logs of the guests named, or of all.
+#[inline(never)]
 pub fn logs(names: &[&'static core::ffi::CStr], options: &Options, out: &mut Output) -> u8 {
     let mut logs = Logs::new();
     let mut code = 0;

@@ -8,6 +8,8 @@
 //! | [`output`], [`screen`] | where it is printed |
 //! | [`foreground`], [`terminal`] | a program that has our input, output and terminal |
 //! | the others | one verb each |
+//!
+//! No verb is compiled into its caller: the buffers of all of them would lie on the stack of `inn supervise`.
 
 pub mod act;
 pub mod ask;
@@ -46,28 +48,39 @@ static OUTPUT: Static<Output> = Static::new(Output::new());
 /// Exit code of a command line that makes no sense.
 const USAGE: u8 = 2;
 
-/// What `inn supervise` is to do: with this config and this socket.
-pub type Supervise = fn(Option<&'static CStr>, Option<&'static CStr>) -> u8;
+/// What comes after the command line.
+#[derive(Clone, Copy, Debug)]
+pub enum Next {
+    /// The program's end, with this exit code.
+    Exit(u8),
+    /// `inn supervise`, with this config and this socket. It is left to the caller, for it stays: what the command line
+    /// took of the stack must not.
+    Supervise(Option<&'static CStr>, Option<&'static CStr>),
+}
 
-/// Runs `inn` as a user typed it; returns its exit code.
-pub fn main(arguments: &Arguments, supervise: Supervise) -> u8 {
+/// Runs `inn` as a user typed it.
+#[inline(never)]
+pub fn main(arguments: &Arguments) -> Next {
     // A closed pipe is then an error of write(2), and told.
     let _ = signal::block(Set::NONE.with(libc::SIGPIPE as u8));
     screen::read_environment(arguments);
-    let Some(out) = OUTPUT.take() else { return USAGE };
+    let Some(out) = OUTPUT.take() else { return Next::Exit(USAGE) };
     match parse::parse(arguments) {
-        Ok(invocation) => dispatch(&invocation, arguments, out, supervise),
+        Ok(Invocation { verb: Verb { act: Act::Supervise, .. }, options, .. }) if !options.help => {
+            Next::Supervise(options.config, options.socket)
+        }
+        Ok(invocation) => Next::Exit(dispatch(&invocation, arguments, out)),
         Err(wrong) => {
             complain(format_args!("{wrong}"));
             if wrong == Wrong::NoVerb {
                 let _ = verb::overview(&mut Errors::new());
             }
-            USAGE
+            Next::Exit(USAGE)
         }
     }
 }
 
-fn dispatch(invocation: &Invocation, arguments: &Arguments, out: &mut Output, supervise: Supervise) -> u8 {
+fn dispatch(invocation: &Invocation, arguments: &Arguments, out: &mut Output) -> u8 {
     let Invocation { verb, options, operands, command, .. } = invocation;
     let first = operands.first().copied();
     if options.help {
@@ -77,7 +90,7 @@ fn dispatch(invocation: &Invocation, arguments: &Arguments, out: &mut Output, su
     match verb.act {
         Act::Check => check::check(first, options, out),
         Act::Run => run::run(invocation, arguments),
-        Act::Supervise => supervise(options.config, options.socket),
+        Act::Supervise => 0,
         Act::Init => init::init(arguments, *command),
         Act::List => list::list(options, out),
         Act::Status => status::status(first, options, out),

@@ -26,6 +26,7 @@ use crate::sys::process::Arguments;
 const NAME: &[u8] = b"run";
 
 /// Runs the guest; returns its program's exit code.
+#[inline(never)]
 pub fn run(invocation: &Invocation, arguments: &Arguments) -> u8 {
     let Some(loader) = Loader::take() else { return NOT_STARTED };
     let good = if invocation.dashes {
@@ -43,7 +44,7 @@ pub fn run(invocation: &Invocation, arguments: &Arguments) -> u8 {
         let _ = write!(Errors::new(), "{}", Report(&loader.config, &loader.diagnostics));
         return BAD_CONFIG;
     }
-    let plan: &'static Plan = &loader.plan;
+    let plan = loader.into_plan();
     let found = if invocation.dashes {
         plan.find(NAME)
     } else {

@@ -20,6 +20,7 @@ use crate::sys::stdio;
 const LOG_LINES: u64 = 10;
 
 /// Shows the guest named, or the host.
+#[inline(never)]
 pub fn status(name: Option<&'static CStr>, options: &Options, out: &mut Output) -> u8 {
     let result = match name {
         Some(word) => guest(word).and_then(|name| one(name, options, out)),

@@ -22,6 +22,7 @@ pub const COMMIT: &str = match option_env!("INN_COMMIT") {
 };
 
 /// Prints versions and what the kernel has.
+#[inline(never)]
 pub fn version(options: &Options, out: &mut Output) -> u8 {
     let system = rustix::system::uname();
     let kernel = system.release().to_str().unwrap_or_default();

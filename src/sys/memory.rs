@@ -1,7 +1,12 @@
 //! Static memory: what a heap would hold stands in `.bss` and is taken once.
 
 use core::cell::UnsafeCell;
+use core::mem::size_of;
 use core::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::mm::{Advice, madvise};
+use rustix::process::getpid;
+use rustix::thread::gettid;
 
 /// A static that can be taken once, mutably, for the rest of the program.
 ///
@@ -31,4 +36,39 @@ impl<T> Static<T> {
         // SAFETY: the flag was false and is true for ever, so this is the only reference.
         Some(unsafe { &mut *self.value.get() })
     }
+}
+
+/// Bytes of the smallest page of any supported processor. Where pages are larger, madvise(2) refuses what is not aligned to
+/// them, and the memory stays.
+const PAGE: usize = 4096;
+/// How far below the present one the frames of functions that have returned are looked for.
+const STACK_BYTES: usize = 1 << 20;
+
+/// Gives the memory of `value`, which nobody needs any more, back to the kernel. What shares a page with something else
+/// stays.
+pub fn discard<T>(value: &'static mut T) {
+    let value = &raw mut *value;
+    let start = value.addr().next_multiple_of(PAGE);
+    let end = (value.addr() + size_of::<T>()) & !(PAGE - 1);
+    if start < end {
+        // SAFETY: the pages are inside the value, and the only reference to it ends here: nobody reads them again.
+        let _ = unsafe { madvise(value.with_addr(start).cast(), end - start, Advice::LinuxDontNeed) };
+    }
+}
+
+/// Gives back the stack that functions have used which have returned.
+#[inline(never)]
+pub fn discard_old_stack() {
+    // Other threads than the first have small stacks beside each other.
+    if gettid() != getpid() {
+        return;
+    }
+    let mut here = 0_u8;
+    let here = &raw mut here;
+    // A page is left for what the compiler keeps below a frame, and for the call itself.
+    let end = (here.addr() & !(PAGE - 1)).saturating_sub(PAGE);
+    let start = end.saturating_sub(STACK_BYTES);
+    // SAFETY: below the frames in use there is only stack that is not in use, and, where the stack has not grown so far,
+    // nothing at all: the kernel keeps everything else 128 MiB away from the start of the first thread's stack.
+    let _ = unsafe { madvise(here.with_addr(start).cast(), end - start, Advice::LinuxDontNeed) };
 }
