@@ -42,6 +42,8 @@ pub fn init(arguments: &Arguments, command: usize) -> u8 {
 
 fn supervise(arguments: &Arguments, command: usize) -> Result<u8, (&'static str, Errno)> {
     let at = |call| move |errno| (call, errno);
+    // Ignored by whoever started this process, it would let the command go without its exit status.
+    signal::reset(libc::SIGCHLD as u8);
     let set = FAULTS.iter().fold(Set::ALL, |set, signal| set.without(*signal as u8));
     signal::block(set).map_err(at("rt_sigprocmask"))?;
     let signals = signal::descriptor(set).map_err(at("signalfd"))?;

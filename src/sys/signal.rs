@@ -101,7 +101,7 @@ pub fn reset_all() {
 }
 
 /// Gives `signal` its default action. For SIGKILL and SIGSTOP, which have no other, it does nothing.
-fn reset(signal: u8) {
+pub fn reset(signal: u8) {
     // struct kernel_sigaction: handler SIG_DFL, no flags, no restorer, empty mask
     let default = [0usize; 4];
     let list = [usize::from(signal), default.as_ptr() as usize, 0, size_of::<u64>()];

@@ -294,3 +294,11 @@ fn init_on_a_terminal_gives_it_to_its_command() {
     terminal.types("exit 6\n");
     assert_eq!(terminal.code(), Some(6));
 }
+
+#[test]
+fn init_gives_the_exit_code_also_where_sigchld_was_ignored() {
+    let script = "trap '' CHLD; exec \"$0\" init -- sh -c 'exit 4'";
+    let status =
+        Command::new("timeout").args(["20", "bash", "-c", script]).arg(must::inn()).status().expect("bash starts");
+    assert_eq!(status.code(), Some(4));
+}
