@@ -2,6 +2,7 @@
 
 use core::convert::Infallible;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, UnmountFlags};
@@ -68,9 +69,9 @@ fn enter(build: &Build<'_>, prepared: &Prepared, root: BorrowedFd<'_>) -> Result
     rustix::process::fchdir(root).at(Step::EnterRoot)?;
     // The old root comes to lie over the new one, so it needs no directory there (pivot_root(2), NOTES).
     rustix::process::pivot_root(c".", c".").at(Step::PivotRoot)?;
-    // From here every path is resolved inside the guest's root, whatever links it holds. The host's /proc and /sys must
-    // still be there: without a full one in sight the kernel gives a user namespace no new one.
-    view::mount(build, prepared)?;
+    // The host's /proc and /sys must still be there: without a full one in sight the kernel gives a user namespace no
+    // new one.
+    view::mount(build, prepared, root)?;
     rustix::process::fchdir(&old).at(Step::LeaveOldRoot)?;
     rustix::mount::unmount(c".", UnmountFlags::DETACH).at(Step::LeaveOldRoot)?;
     rustix::process::chdir(c"/").at(Step::LeaveOldRoot)
@@ -90,6 +91,12 @@ fn become_program(build: &Build<'_>) -> Result<Infallible, Fault> {
     if build.stdio != Stdio::Log {
         // A guest in the foreground ends with who started it, however that ends. Changing users would have undone this.
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).at(Step::EndWithParent)?;
+        // It may have ended before that: then nobody has the other end of the reports.
+        let mut reports = [PollFd::new(&build.reports, PollFlags::empty())];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        if rustix::event::poll(&mut reports, Some(&at_once)).at(Step::EndWithParent)? > 0 {
+            process::exit(1);
+        }
     }
     let directory = if guest.directory.is_empty() { c"/" } else { plan.strings.c_str(guest.directory) };
     rustix::process::chdir(directory).at(Step::Directory)?;

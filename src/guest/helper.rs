@@ -48,7 +48,7 @@ fn line(build: &Build<'_>) -> Result<(), Fault> {
     }
     let prepared = Prepared {
         // The first thing that can hang: a path on storage.
-        root: root::open(build.plan.strings.c_str(build.guest.root))?,
+        root: root::open(build.plan.strings.c_str(build.guest.root), build.guest.layer)?,
         devices: devices::make()?,
         sysfs: (build.guest.network == Network::Host).then(devices::host_sysfs).transpose()?,
     };
@@ -165,7 +165,7 @@ fn give(build: &Build<'_>, pid: Pid, directory: BorrowedFd<'_>) -> Result<(), Fa
     open_files(pid).at(Step::SetOpenFiles)?;
     for (index, limit) in build.plan.rlimits.get(guest.rlimits).iter().enumerate() {
         let wanted = Limit { soft: limit.soft, hard: limit.hard };
-        rlimit::set(pid, limit.resource, wanted).at_item(Step::SetRlimit, index)?;
+        rlimit::set(Some(pid), limit.resource, wanted).at_item(Step::SetRlimit, index)?;
     }
     // PID 1's own is one that nothing else may have.
     if guest.limits.oom_score != 0 || rustix::process::getppid().is_some_and(Pid::is_init) {
@@ -179,11 +179,11 @@ fn give(build: &Build<'_>, pid: Pid, directory: BorrowedFd<'_>) -> Result<(), Fa
 /// Where `rlimit` does not say: as systemd has it, for programs that still use select(2).
 fn open_files(pid: Pid) -> Result<(), Errno> {
     let nofile = libc::RLIMIT_NOFILE as u8;
-    match rlimit::set(pid, nofile, Limit { soft: 1024, hard: limits::OPEN_FILES }) {
+    match rlimit::set(Some(pid), nofile, Limit { soft: 1024, hard: limits::OPEN_FILES }) {
         // A supervisor that may not raise its own hard limit cannot give more than that.
         Err(Errno::PERM) => {
             let hard = rlimit::get(pid, nofile)?.hard;
-            rlimit::set(pid, nofile, Limit { soft: hard.min(1024), hard })
+            rlimit::set(Some(pid), nofile, Limit { soft: hard.min(1024), hard })
         }
         result => result,
     }

@@ -12,15 +12,16 @@ use super::helper;
 use crate::fault::{At, Fault, Step};
 use crate::limits;
 use crate::plan::Users;
-use crate::sys::rlimit;
+use crate::sys::rlimit::{self, Limit};
 
 /// Bytes of an environment that are taken over; more are left.
 const ENVIRONMENT_BYTES: usize = 8192;
 
-/// Of the first process: its environment and its supplementary groups, as numbers inside.
+/// Of the first process: its environment, its per-process limits, and its supplementary groups as numbers inside.
 #[derive(Debug)]
 pub struct Inherited {
     environment: heapless::Vec<u8, ENVIRONMENT_BYTES>,
+    limits: [Limit; rlimit::COUNT as usize],
     /// Its supplementary groups.
     pub groups: heapless::Vec<u32, { limits::GROUPS }>,
 }
@@ -44,14 +45,17 @@ impl First {
 }
 
 impl Inherited {
-    /// Reads them, and takes the per-process limits and the out-of-memory score over at once. To be called with the host's
-    /// view, before any namespace is joined: what is set here cannot be undone inside.
+    /// Reads them, and takes the out-of-memory score over at once. To be called with the host's view, before any namespace
+    /// is joined.
     ///
     /// # Errors
     /// The step that failed.
     pub fn take(first: &First, users: Option<Users>) -> Result<Inherited, Fault> {
         let directory = &first.directory;
-        take_limits(first.pid).at(Step::SetRlimit)?;
+        let mut limits = [Limit { soft: 0, hard: 0 }; rlimit::COUNT as usize];
+        for (resource, limit) in (0..).zip(&mut limits) {
+            *limit = rlimit::get(first.pid, resource).at(Step::SetRlimit)?;
+        }
         take_oom_score(directory.as_fd()).at(Step::OomScore)?;
         let mut environment = heapless::Vec::new();
         // Grown to its capacity to be read into, then cut to what there was.
@@ -59,7 +63,23 @@ impl Inherited {
         let len = read(directory.as_fd(), c"environ", &mut environment).at(Step::OpenProcess)?;
         environment.truncate(len);
         let groups = groups(directory.as_fd(), users).at(Step::SetGroups)?;
-        Ok(Inherited { environment, groups })
+        Ok(Inherited { environment, limits, groups })
+    }
+
+    /// Limits this process as the first one is, which may have set itself limits that leave no room for the steps of a
+    /// join: so this comes last.
+    ///
+    /// # Errors
+    /// [`Step::SetRlimit`].
+    pub fn limit(&self) -> Result<(), Fault> {
+        for (resource, limit) in (0..).zip(self.limits) {
+            match rlimit::set(None, resource, limit) {
+                // A caller that may not raise its own limit: the command then has less than the guest, not more.
+                Ok(()) | Err(Errno::PERM) => {}
+                Err(error) => return Err(error).at(Step::SetRlimit),
+            }
+        }
+        Ok(())
     }
 
     /// The words of the environment.
@@ -83,17 +103,6 @@ fn open(pidfd: BorrowedFd<'_>) -> Result<First, Errno> {
     let number = field(text, b"Pid:").next().ok_or(Errno::SRCH)?;
     let pid = i32::try_from(number).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
     Ok(First { pid, directory: helper::process_directory(pid)? })
-}
-
-fn take_limits(first: Pid) -> Result<(), Errno> {
-    for resource in 0..rlimit::COUNT {
-        match rlimit::set(rustix::process::getpid(), resource, rlimit::get(first, resource)?) {
-            // A caller that may not raise its own limit: the command then has less than the guest, not more.
-            Ok(()) | Err(Errno::PERM) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 fn take_oom_score(first: BorrowedFd<'_>) -> Result<(), Errno> {

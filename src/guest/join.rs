@@ -107,7 +107,7 @@ fn become_command(
     stdio: Stdio,
     reports: BorrowedFd<'_>,
 ) -> Fault {
-    if let Err(fault) = confined(facts, &inherited.groups, stdio, reports) {
+    if let Err(fault) = confined(facts, &inherited.groups, stdio, reports).and_then(|()| inherited.limit()) {
         return fault;
     }
     let mut arguments = List::new();

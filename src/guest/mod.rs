@@ -91,16 +91,13 @@ pub fn start(plan: &'static Plan, id: GuestId, base: &cgroup::Base, stdio: Stdio
     };
     match clone(Flags::NONE, None).at(Step::Fork)? {
         Side::Parent(_, helper) => Ok(Starting { helper, reports: ours, output, ready }),
-        Side::Child => helper::run(&Build {
-            plan,
-            guest,
-            name: plan.strings.c_str(guest.name),
-            base,
-            stdio,
-            reports: theirs,
-            output: output_write,
-            ready: ready_write,
-        }),
+        Side::Child => {
+            // Held here, they would never be heard to close.
+            drop((ours, output, ready));
+            let name = plan.strings.c_str(guest.name);
+            let (output, ready) = (output_write, ready_write);
+            helper::run(&Build { plan, guest, name, base, stdio, reports: theirs, output, ready })
+        }
     }
 }
 

@@ -672,7 +672,11 @@ impl<'a> Driver<'a> {
             // reboot(2) in a pid namespace ends its init with one of these two.
             End::Signal(signal) if is_os && i32::from(signal) == libc::SIGINT => Exit::PowerOff,
             End::Signal(signal) if is_os && i32::from(signal) == libc::SIGHUP => Exit::Reboot,
-            End::Signal(KILL) if self.name(id).is_some_and(|name| self.base.usage(name).oom_kills > 0) => {
+            // Not where it was to end anyway.
+            End::Signal(KILL)
+                if !matches!(self.state(id), State::Stopping { .. } | State::Killing)
+                    && self.name(id).is_some_and(|name| self.base.usage(name).oom_kills > 0) =>
+            {
                 Exit::OutOfMemory
             }
             End::Signal(signal) => Exit::Signal(signal),

@@ -29,12 +29,12 @@ pub fn get(pid: Pid, resource: u8) -> Result<Limit, Errno> {
     Ok(limit)
 }
 
-/// Limits `resource` of process `pid`.
+/// Limits `resource` of process `pid`; of this one where there is none.
 ///
 /// # Errors
 /// ESRCH; EPERM where the hard limit would rise without CAP_SYS_RESOURCE; EINVAL for a soft limit above the hard one.
-pub fn set(pid: Pid, resource: u8, limit: Limit) -> Result<(), Errno> {
-    let pid = pid.as_raw_nonzero().get() as usize;
+pub fn set(pid: Option<Pid>, resource: u8, limit: Limit) -> Result<(), Errno> {
+    let pid = Pid::as_raw(pid) as usize;
     // SAFETY: reads a rlimit64, two 64-bit words, which lives beyond the call.
     unsafe { call(libc::SYS_prlimit64, [pid, usize::from(resource), &raw const limit as usize, 0]) }.map(drop)
 }

@@ -2,6 +2,7 @@
 //! root of all that it sees. It is gone, with all of its guests, when the value is dropped, also by a failed test.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -33,7 +34,7 @@ impl Supervisor {
     /// The same, with a last word on how the process is made.
     pub fn spawn(name: &str, config: &str, prepare: impl FnOnce(&mut Command)) -> Supervisor {
         let name = format!("inn-test-{name}-{}", std::process::id());
-        let directory = must::target().join("private").join(&name);
+        let directory = closed().join(&name);
         fs::create_dir_all(&directory).expect("a directory");
         fs::write(directory.join("inn.conf"), config).expect("a config");
         let cgroup = cgroup2().join(&name);
@@ -143,9 +144,17 @@ impl Drop for Supervisor {
     }
 }
 
+/// A directory that other users of this host cannot reach, as a root that is written to must be.
+fn closed() -> PathBuf {
+    let directory = must::target().join("private");
+    fs::create_dir_all(&directory).expect("a directory");
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).expect("it is ours");
+    directory
+}
+
 /// A root with busybox in it.
 pub fn busybox(name: &str) -> PathBuf {
-    let root = must::target().join("private").join(format!("root-{name}"));
+    let root = closed().join(format!("root-{name}"));
     for folder in ["bin", "dev", "proc", "run", "sys", "tmp"] {
         fs::create_dir_all(root.join(folder)).unwrap();
     }

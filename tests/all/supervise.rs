@@ -382,3 +382,57 @@ fn what_a_killed_supervisor_left_is_gone_before_the_next_one_starts_it() {
     let after = supervisor.processes();
     assert!(after.len() == 5 && after.iter().all(|pid| !before.contains(pid)), "{before:?} and {after:?}");
 }
+
+#[test]
+fn a_root_whose_directories_are_links_is_refused() {
+    if !must::root("a_root_whose_directories_are_links_is_refused") {
+        return;
+    }
+    let root = busybox("links");
+    let supervisor = Supervisor::start(
+        "links",
+        &format!("[guest app]\nkind = app\nroot = {}\ncommand = /bin/sleep 9\nautostart = no\n", root.display()),
+    );
+    supervisor.await_answer();
+    for (name, target) in [("tmp", "../root"), ("run", "/etc"), ("proc", "../proc"), ("dev", "bin"), ("sys", "..")] {
+        std::fs::remove_dir(root.join(name)).unwrap();
+        std::os::unix::fs::symlink(target, root.join(name)).unwrap();
+        let output = supervisor.inn(&["start", "app"]);
+        assert_eq!(code(&output), 1, "/{name} -> {target}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains(&format!("mount /{name}")) && said.contains("symbolic link"), "{said}");
+        std::fs::remove_file(root.join(name)).unwrap();
+        std::fs::create_dir(root.join(name)).unwrap();
+    }
+    let output = supervisor.inn(&["start", "app"]);
+    assert_eq!(code(&output), 0, "{output:?}");
+}
+
+#[test]
+fn a_root_that_is_written_to_must_be_out_of_others_reach() {
+    use std::os::unix::fs::PermissionsExt;
+    if !must::root("a_root_that_is_written_to_must_be_out_of_others_reach") {
+        return;
+    }
+    // Not below a home directory, which may be closed itself.
+    let above = std::path::PathBuf::from(format!("/var/tmp/inn-test-reach-{}", std::process::id()));
+    std::fs::create_dir(&above).unwrap();
+    let root = above.join("root");
+    std::fs::rename(busybox("reach"), &root).unwrap();
+    let supervisor = Supervisor::start(
+        "reach",
+        &format!("[guest box]\nkind = os\nroot = {}\ncommand = /bin/sleep 1000\nautostart = no\n", root.display()),
+    );
+    supervisor.await_answer();
+    let start = |mode| {
+        std::fs::set_permissions(&above, std::fs::Permissions::from_mode(mode)).unwrap();
+        supervisor.inn(&["start", "box"])
+    };
+    let refused = start(0o755);
+    let started = start(0o700);
+    drop(supervisor);
+    std::fs::remove_dir_all(&above).unwrap();
+    assert_eq!(code(&refused), 1);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("chmod 700"), "{refused:?}");
+    assert_eq!(code(&started), 0, "{started:?}");
+}
