@@ -5,7 +5,7 @@ use core::ffi::CStr;
 use crate::config::{Config, Diagnostics};
 use crate::host::disk::Disk;
 use crate::plan::Plan;
-use crate::sys::memory::{Static, discard, discard_old_stack};
+use crate::sys::memory::{Apart, Static, discard, discard_old_stack};
 
 /// Where the config is, unless `--config` or `inn.config=` says otherwise.
 pub const CONFIG: &CStr = c"/etc/inn.conf";
@@ -14,18 +14,19 @@ static LOADER: Static<Loader> = Static::new(Loader::new());
 
 /// All that reading a config takes. A process has one, for as long as it lives.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Loader {
+    /// What it means, once [`Loader::build`] was content. First, for it alone stays.
+    pub plan: Plan,
     /// What was read.
-    pub config: Config,
+    pub config: Apart<Config>,
     /// What is wrong with it.
     pub diagnostics: Diagnostics,
-    /// What it means, once [`Loader::build`] was content.
-    pub plan: Plan,
 }
 
 impl Loader {
     const fn new() -> Self {
-        Loader { config: Config::new(), diagnostics: Diagnostics::new(), plan: Plan::new() }
+        Loader { plan: Plan::new(), config: Apart::new(Config::new()), diagnostics: Diagnostics::new() }
     }
 
     /// The loader, the first time; nothing after that.

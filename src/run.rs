@@ -8,7 +8,7 @@ use crate::cli::output::Errors;
 use crate::config::Report;
 use crate::control::server;
 use crate::host::boot::{self, Host};
-use crate::host::console::Level;
+use crate::host::console::{Console, Level};
 use crate::host::power::{self, Wanted};
 use crate::limits;
 use crate::load::{CONFIG, Loader};
@@ -49,28 +49,39 @@ static NO_PLAN: Static<Plan> = Static::new(Plan::new());
 
 /// PID 1, from the kernel's hand-over to the end of the machine.
 fn run_host() -> ! {
+    let (console, plan, config) = come_up();
+    let (plan, needs_shell) = match plan.or_else(|| NO_PLAN.take().map(|plan| &*plan)) {
+        Some(plan) => (plan, plan.guests.is_empty()),
+        None => power::finish(&console, Wanted::Halt, 0),
+    };
+    let outcome = serve::init(&console, plan, config, needs_shell);
+    power::finish(&console, outcome.wanted.unwrap_or(Wanted::PowerOff), outcome.deadline_ms)
+}
+
+/// What comes before the supervisor. Apart, for its memory is not to stay as long as that.
+#[inline(never)]
+fn come_up() -> (Console, Option<&'static Plan>, &'static CStr) {
     let host = boot::early();
-    let mut path = heapless::Vec::new();
-    let config = config(&host, &mut path);
     let plan = load(&host);
     if let Some(plan) = plan {
         boot::configure(&host.console, plan);
     }
-    let (plan, needs_shell) = match plan.or_else(|| NO_PLAN.take().map(|plan| &*plan)) {
-        Some(plan) => (plan, plan.guests.is_empty()),
-        None => power::finish(&host.console, Wanted::Halt, 0),
-    };
-    let outcome = serve::init(&host.console, plan, config, needs_shell);
-    power::finish(&host.console, outcome.wanted.unwrap_or(Wanted::PowerOff), outcome.deadline_ms)
+    let config = config(&host);
+    (host.console, plan, config)
 }
 
-/// The config's path, with its NUL.
-fn config<'p>(host: &Host, path: &'p mut heapless::Vec<u8, { limits::LINE_BYTES }>) -> &'p CStr {
-    let fits = path.extend_from_slice(host.config()).and_then(|()| path.push(0).map_err(|_| Default::default()));
-    match CStr::from_bytes_with_nul(path) {
-        Ok(path) if fits.is_ok() => path,
-        Ok(_) | Err(_) => CONFIG,
-    }
+/// A config's path that was named, with a NUL.
+static PATH: Static<[u8; limits::LINE_BYTES]> = Static::new([0; limits::LINE_BYTES]);
+
+/// The config's path.
+fn config(host: &Host) -> &'static CStr {
+    let named = host.config().and_then(|named| {
+        let path = PATH.take()?;
+        // The byte behind it stays NUL.
+        path.get_mut(..named.len())?.copy_from_slice(named);
+        CStr::from_bytes_until_nul(path).ok()
+    });
+    named.unwrap_or(CONFIG)
 }
 
 /// The plan of the config and of the kernel's command line; nothing where something is wrong with them, which is said.

@@ -26,16 +26,18 @@ pub struct Full;
 
 /// An arena of `N` bytes of NUL-terminated strings, so that each can be handed to the kernel as it stands.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Strings<const N: usize> {
-    bytes: [u8; N],
+    // First, so that it is in one page with the first strings.
     used: usize,
+    bytes: [u8; N],
 }
 
 impl<const N: usize> Strings<N> {
     /// An empty arena; all zero, so that a static one takes no room in the file.
     #[must_use]
     pub const fn new() -> Self {
-        Strings { bytes: [0; N], used: 0 }
+        Strings { used: 0, bytes: [0; N] }
     }
 
     /// Keeps a copy of `bytes`.

@@ -99,7 +99,7 @@ pub fn assert_invariants(config: &Config, plan: &Plan) {
         assert!((1..=limits::COMMAND_WORDS).contains(&command.len()), "{name}");
         assert!(!plan.strings.bytes(command[0]).is_empty());
         assert!(plan.words.get(guest.env).iter().all(|word| plan.strings.bytes(*word).contains(&b'=')));
-        assert!(plan.stop_steps.get(guest.stop).len() <= limits::STOP_STEPS && !guest.stop.is_empty());
+        assert!((1..=limits::STOP_STEPS).contains(&plan.stop(guest).len()));
         assert!(plan.rlimits.get(guest.rlimits).iter().all(|rlimit| rlimit.soft <= rlimit.hard));
         assert!(guest.restart_delay_ms.0 > 0 && guest.restart_delay_ms.0 <= guest.restart_delay_ms.1);
         assert!(guest.log_bytes <= limits::LOG_BYTES_MAX && guest.limits.processes > 0);

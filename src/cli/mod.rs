@@ -64,12 +64,11 @@ pub fn main(arguments: &Arguments) -> Next {
     // A closed pipe is then an error of write(2), and told.
     let _ = signal::block(Set::NONE.with(libc::SIGPIPE as u8));
     screen::read_environment(arguments);
-    let Some(out) = OUTPUT.take() else { return Next::Exit(USAGE) };
     match parse::parse(arguments) {
         Ok(Invocation { verb: Verb { act: Act::Supervise, .. }, options, .. }) if !options.help => {
             Next::Supervise(options.config, options.socket)
         }
-        Ok(invocation) => Next::Exit(dispatch(&invocation, arguments, out)),
+        Ok(invocation) => Next::Exit(OUTPUT.take().map_or(USAGE, |out| dispatch(&invocation, arguments, out))),
         Err(wrong) => {
             complain(format_args!("{wrong}"));
             if wrong == Wrong::NoVerb {

@@ -110,7 +110,7 @@ fn foreground(plan: &'static Plan, id: GuestId, from_options: bool) -> u8 {
         Err(fault) => return told(fault),
     };
     let stdio = if terminal::is_interactive() { Stdio::Terminal } else { Stdio::Inherit };
-    let steps = plan.stop_steps.get(guest.stop);
+    let steps = plan.stop(guest);
     let throwaway = Throwaway { base: &base, name, patience_ms: patience_ms(steps) };
     let (code, fault) = match start(plan, id, &base, stdio) {
         Ok(starting) => foreground::follow(starting, &signals, &throwaway),

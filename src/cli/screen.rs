@@ -39,6 +39,8 @@ impl Default for Screen {
 
 /// Takes from the environment what concerns the screen.
 pub fn read_environment(arguments: &Arguments) {
-    let no_colour = arguments.variable(b"NO_COLOR").is_some_and(|value| !value.is_empty());
-    NO_COLOUR.store(no_colour, Ordering::Relaxed);
+    // What is not written takes no page.
+    if arguments.variable(b"NO_COLOR").is_some_and(|value| !value.is_empty()) {
+        NO_COLOUR.store(true, Ordering::Relaxed);
+    }
 }

@@ -34,11 +34,10 @@ impl Host {
         cmdline::words(self.line.get(..self.used).unwrap_or_default())
     }
 
-    /// The path of the config.
+    /// The path of the config, where it is named.
     #[must_use]
-    pub fn config(&self) -> &[u8] {
-        let named = self.words().filter_map(|word| if let Word::Config(path) = word { Some(path) } else { None });
-        named.last().unwrap_or(CONFIG.to_bytes())
+    pub fn config(&self) -> Option<&[u8]> {
+        self.words().filter_map(|word| if let Word::Config(path) = word { Some(path) } else { None }).last()
     }
 
     /// Whether only the emergency shell is asked for.
@@ -77,11 +76,11 @@ pub fn early() -> Host {
 ///
 /// Where guests are given there and no config is named, there need not be one.
 pub fn read_config(host: &Host, config: &mut Config, diagnostics: &mut Diagnostics) {
-    let named = host.words().any(|word| matches!(word, Word::Config(_)));
+    let named = host.config();
     let guests = host.words().filter_map(|word| if let Word::Guest(text) = word { Some(text) } else { None });
     let missing = rustix::fs::access(CONFIG, rustix::fs::Access::EXISTS) == Err(Errno::NOENT);
-    if named || !missing || guests.clone().next().is_none() {
-        config.read(host.config(), &mut Disk, diagnostics);
+    if named.is_some() || !missing || guests.clone().next().is_none() {
+        config.read(named.unwrap_or(CONFIG.to_bytes()), &mut Disk, diagnostics);
     }
     guests.for_each(|text| config.add_kernel_guest(text, diagnostics));
 }

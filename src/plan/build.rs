@@ -2,7 +2,7 @@
 
 use super::guest::Draft;
 use super::value::{self, Joined, Value, Wrong};
-use super::{At, Guest, GuestId, Kind, Plan, StopStep, Sysctl};
+use super::{At, Guest, GuestId, Kind, Plan, Sysctl};
 use crate::config::diagnostic::{Code, Detail, Diagnostic, Near, Unit};
 use crate::config::key::{Key, section};
 use crate::config::lexer::{Form, Span};
@@ -27,10 +27,6 @@ pub struct Builder<'a> {
     pub log_bytes: u64,
     /// What a guest without `command` runs, once there is one: `/sbin/init`.
     pub init: List<Text>,
-    /// How a guest of kind os is stopped where it does not say, once there is one.
-    pub stop_os: List<StopStep>,
-    /// The same for the other kinds.
-    pub stop_app: List<StopStep>,
 }
 
 /// See [`Plan::build`].
@@ -44,8 +40,6 @@ pub fn build(config: &Config, plan: &mut Plan, diagnostics: &mut Diagnostics) ->
         slash: Text::EMPTY,
         log_bytes: limits::LOG_BYTES_DEFAULT,
         init: List::EMPTY,
-        stop_os: List::EMPTY,
-        stop_app: List::EMPTY,
     };
     builder.slash = builder.keep_bytes(b"/", Span::default());
     builder.files();

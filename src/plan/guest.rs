@@ -529,9 +529,6 @@ impl Builder<'_> {
         if run && !is_set(&asked, Key::Restart) {
             guest.restart = Restart::Never;
         }
-        if !is_set(&asked, Key::Stop) {
-            guest.stop = self.default_stop(guest.kind);
-        }
         if !guest.tty.is_empty() {
             if guest.log_bytes > 0 {
                 let at = self.asked_at(section, Key::Log);
@@ -548,20 +545,6 @@ impl Builder<'_> {
             self.init = self.plan.words.add(&[text]).unwrap_or_default();
         }
         self.init
-    }
-
-    fn default_stop(&mut self, kind: Kind) -> List<StopStep> {
-        /// SIGRTMIN+3: power off (systemd.io/CONTAINER_INTERFACE).
-        const POWER_OFF: u8 = 37;
-        let (kept, signal, timeout_ms) = match kind {
-            Kind::Os => (&mut self.stop_os, POWER_OFF, limits::STOP_TIMEOUT_OS_MS),
-            Kind::App | Kind::Service => (&mut self.stop_app, libc::SIGTERM as u8, limits::STOP_TIMEOUT_MS),
-        };
-        if kept.is_empty() {
-            let kill = StopStep { signal: libc::SIGKILL as u8, timeout_ms: 0 };
-            *kept = self.plan.stop_steps.add(&[StopStep { signal, timeout_ms }, kill]).unwrap_or_default();
-        }
-        *kept
     }
 
     fn limits_agree(&mut self, section: &Section, guest: &Guest) {

@@ -45,14 +45,17 @@ impl At {
 pub struct GuestId(pub u16);
 
 /// All that this host will do. A `Plan` cannot be wrong: only [`crate::plan`] makes one, and it checks everything.
+///
+/// The small parts stand first: together with the first strings they take one page.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Plan {
-    /// Every string.
-    pub strings: Strings<{ limits::STRINGS_BYTES }>,
-    /// The names of the config files; [`At::place`] counts in it.
-    pub files: heapless::Vec<Text, { limits::CONFIG_FILES }>,
     /// The host itself.
     pub host: Host,
+    /// The names of the config files; [`At::place`] counts in it.
+    pub files: heapless::Vec<Text, { limits::CONFIG_FILES }>,
+    /// Every string.
+    pub strings: Strings<{ limits::STRINGS_BYTES }>,
     /// Guests and services, in the order of the config.
     pub guests: heapless::Vec<Guest, { limits::GUESTS }>,
     /// The pool of commands, environments and other lists of words.
@@ -133,6 +136,16 @@ impl Plan {
         self.guests.get(usize::from(id.0))
     }
 
+    /// How `guest` is stopped; what is left after the last step is killed.
+    #[must_use]
+    pub fn stop(&self, guest: &Guest) -> &[StopStep] {
+        match guest.kind {
+            _ if !guest.stop.is_empty() => self.stop_steps.get(guest.stop),
+            Kind::Os => &STOP_OS,
+            Kind::App | Kind::Service => &STOP,
+        }
+    }
+
     /// The file's name and the line of a place; nothing for a default.
     #[must_use]
     pub fn place(&self, at: At) -> Option<(&str, u32)> {
@@ -146,6 +159,12 @@ impl Default for Plan {
         Self::new()
     }
 }
+
+/// `stop` where the config does not say.
+const STOP: [StopStep; 2] = [StopStep { signal: libc::SIGTERM as u8, timeout_ms: limits::STOP_TIMEOUT_MS }, KILL];
+/// The same of a distribution: SIGRTMIN+3 is its power-off (systemd.io/CONTAINER_INTERFACE).
+const STOP_OS: [StopStep; 2] = [StopStep { signal: 37, timeout_ms: limits::STOP_TIMEOUT_OS_MS }, KILL];
+const KILL: StopStep = StopStep { signal: libc::SIGKILL as u8, timeout_ms: 0 };
 
 /// What `[host]` says.
 #[derive(Clone, Copy, Debug)]
@@ -238,7 +257,7 @@ pub struct Guest {
     pub restart_delay_ms: (u64, u64),
     /// When it counts as ready.
     pub ready: Ready,
-    /// How it is stopped; what is left after the last step is killed.
+    /// How it is stopped, where the config says; see [`Plan::stop`].
     pub stop: List<StopStep>,
     /// Bytes of its output kept in memory; 0 for none.
     pub log_bytes: u64,

@@ -38,17 +38,23 @@ const LAST_READS: usize = 32;
 pub struct Table {
     slots: heapless::Vec<Slot, { limits::GUESTS }>,
     // Apart from the slots, so that looking through them touches few pages.
-    /// When each guest's time-out is due; 0 for never.
-    deadlines_ms: [u64; limits::GUESTS],
-    /// Each guest's first process; 0 for none.
-    pids: [u32; limits::GUESTS],
+    keys: [Keys; limits::GUESTS],
+}
+
+/// What guests are looked for by.
+#[derive(Clone, Copy, Debug)]
+struct Keys {
+    /// When the guest's time-out is due; 0 for never.
+    deadline_ms: u64,
+    /// Its first process; 0 for none.
+    pid: u32,
 }
 
 impl Table {
     /// A table without guests; all zero, so that a static one takes no room in the file.
     #[must_use]
     pub const fn new() -> Table {
-        Table { slots: heapless::Vec::new(), deadlines_ms: [0; limits::GUESTS], pids: [0; limits::GUESTS] }
+        Table { slots: heapless::Vec::new(), keys: [Keys { deadline_ms: 0, pid: 0 }; limits::GUESTS] }
     }
 }
 
@@ -270,8 +276,8 @@ impl<'a> Driver<'a> {
     /// When something is due by time alone; nothing for never.
     #[must_use]
     pub fn next_deadline_ms(&self) -> Option<u64> {
-        let deadlines = self.table.deadlines_ms.iter().take(self.table.slots.len());
-        deadlines.copied().filter(|&deadline| deadline != 0).chain(self.sweep_at_ms).min()
+        let keys = self.table.keys.iter().take(self.table.slots.len());
+        keys.map(|keys| keys.deadline_ms).filter(|&deadline| deadline != 0).chain(self.sweep_at_ms).min()
     }
 
     /// Takes one event of a guest, and carries out what follows from it.
@@ -311,7 +317,7 @@ impl<'a> Driver<'a> {
     /// Lets every time-out that is due happen.
     pub fn time_out(&mut self, now_ms: u64) {
         for id in self.ids() {
-            let deadline = self.table.deadlines_ms.get(index(id)).copied().unwrap_or(0);
+            let deadline = self.table.keys.get(index(id)).map_or(0, |keys| keys.deadline_ms);
             if deadline != 0 && deadline <= now_ms {
                 // What an event was lost of is found now at the latest.
                 self.look(id, now_ms);
@@ -370,8 +376,8 @@ impl<'a> Driver<'a> {
         let before = slot.machine.state();
         let actions = slot.machine.on(event, now_ms, &policy);
         let after = slot.machine.state();
-        if let Some(deadline) = self.table.deadlines_ms.get_mut(index(id)) {
-            *deadline = slot.machine.deadline_ms().map_or(0, |deadline| deadline.max(1));
+        if let Some(keys) = self.table.keys.get_mut(index(id)) {
+            keys.deadline_ms = slot.machine.deadline_ms().map_or(0, |deadline| deadline.max(1));
         }
         if before != after {
             self.news.add(id);
@@ -558,8 +564,8 @@ impl<'a> Driver<'a> {
     }
 
     fn born(&mut self, id: GuestId, pid: u32, pidfd: Result<OwnedFd, Fault>, now_ms: u64) {
-        if let Some(place) = self.table.pids.get_mut(index(id)) {
-            *place = pid;
+        if let Some(keys) = self.table.keys.get_mut(index(id)) {
+            keys.pid = pid;
         }
         let Some(slot) = self.table.slots.get_mut(index(id)) else { return };
         slot.born_ms = now_ms;
@@ -658,8 +664,8 @@ impl<'a> Driver<'a> {
         if let Some(process) = self.slot_mut(id).and_then(|slot| slot.process.take()) {
             self.poll.close(process);
         }
-        if let Some(place) = self.table.pids.get_mut(index(id)) {
-            *place = 0;
+        if let Some(keys) = self.table.keys.get_mut(index(id)) {
+            keys.pid = 0;
         }
         self.feed(id, Event::Exited(exit), now_ms);
         self.emptied(id, now_ms);
@@ -768,8 +774,8 @@ impl<'a> Driver<'a> {
     }
 
     fn find_pid(&self, pid: u32) -> Option<GuestId> {
-        let pids = self.table.pids.get(..self.table.slots.len())?;
-        pids.iter().position(|&other| other == pid).map(|index| GuestId(index as u16))
+        let mut keys = self.table.keys.iter().take(self.table.slots.len());
+        keys.position(|keys| keys.pid == pid).map(|index| GuestId(index as u16))
     }
 
     /// Reaps what killed helpers made and could not report: children that raise no signal and belong to no guest.
@@ -820,7 +826,7 @@ impl<'a> Driver<'a> {
     }
 
     fn pid(&self, id: GuestId) -> u32 {
-        self.table.pids.get(index(id)).copied().unwrap_or(0)
+        self.table.keys.get(index(id)).map_or(0, |keys| keys.pid)
     }
 
     fn name(&self, id: GuestId) -> Option<&'static CStr> {
@@ -870,7 +876,7 @@ fn policy(plan: &'static Plan, id: GuestId) -> Option<Policy<'static>> {
         restart: guest.restart,
         delay_ms: guest.restart_delay_ms,
         ready: guest.ready,
-        stop: plan.stop_steps.get(guest.stop),
+        stop: plan.stop(guest),
     })
 }
 

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::time::Timespec;
 
 use super::driver::Driver;
-use super::poll::{self, EVENTS, Happened, Interest, Poll, Source};
+use super::poll::{self, EVENTS, Happened, Interest, Part, Poll, Source};
 use super::requests::{Desk, Requests};
 use super::snapshot::Facts;
 use super::state::{Event, State};
@@ -17,6 +17,7 @@ use crate::control::wire::Power;
 use crate::host::console::Console;
 use crate::host::emergency::Emergency;
 use crate::host::power::Wanted;
+use crate::sys::memory::discard_old_stack;
 use crate::sys::{clock, signal};
 
 /// How long the loop rests after a turn with trouble.
@@ -75,6 +76,8 @@ pub struct Supervisor<'a> {
     requests: Requests,
     ending: Option<Ending>,
     reap_more: bool,
+    /// Something was done that takes much stack. Orphans and guests' output come too often to give it back each time.
+    was_deep: bool,
 }
 
 impl<'a> Supervisor<'a> {
@@ -116,6 +119,7 @@ impl<'a> Supervisor<'a> {
             ending: None,
             // What ended before the signals were heard.
             reap_more: true,
+            was_deep: true,
         }
     }
 
@@ -154,6 +158,9 @@ impl<'a> Supervisor<'a> {
             let hurry = self.settle(now_ms);
             if let Some(outcome) = self.outcome(now_ms) {
                 return outcome;
+            }
+            if !hurry && core::mem::take(&mut self.was_deep) {
+                discard_old_stack();
             }
             let timeout_ms = if hurry { Some(0) } else { self.deadline_ms().map(|due| due.saturating_sub(now_ms)) };
             let count = self.poll.wait(&mut events, timeout_ms).unwrap_or_else(|errno| {
@@ -198,6 +205,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn happened(&mut self, happened: Happened, now_ms: u64) {
+        self.was_deep |= !matches!(happened.source, Source::Signals | Source::Guest(Part::Output, _));
         match happened.source {
             Source::Signals => self.signals(now_ms),
             Source::Listener => self.accept(now_ms),

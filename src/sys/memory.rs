@@ -2,6 +2,7 @@
 
 use core::cell::UnsafeCell;
 use core::mem::size_of;
+use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::mm::{Advice, madvise};
@@ -10,8 +11,10 @@ use rustix::thread::gettid;
 
 /// A static that can be taken once, mutably, for the rest of the program.
 ///
-/// Its pages cost nothing until they are touched, provided that the initial value is all zero.
+/// Its pages cost nothing until they are touched, provided that the initial value is all zero. It begins with one, so that
+/// what is at the start of the value lies in as few as can be.
 #[derive(Debug)]
+#[repr(C, align(4096))]
 pub struct Static<T> {
     taken: AtomicBool,
     value: UnsafeCell<T>,
@@ -44,6 +47,36 @@ const PAGE: usize = 4096;
 /// How far below the present one the frames of functions that have returned are looked for.
 const STACK_BYTES: usize = 1 << 20;
 
+/// A value with a page of nothing on each side: all of it can be given back.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Apart<T> {
+    before: [u8; PAGE],
+    value: T,
+    after: [u8; PAGE],
+}
+
+impl<T> Apart<T> {
+    /// `value`, apart.
+    pub const fn new(value: T) -> Self {
+        Apart { before: [0; PAGE], value, after: [0; PAGE] }
+    }
+}
+
+impl<T> Deref for Apart<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> DerefMut for Apart<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+}
+
 /// Gives the memory of `value`, which nobody needs any more, back to the kernel. What shares a page with something else
 /// stays.
 pub fn discard<T>(value: &'static mut T) {
@@ -65,8 +98,8 @@ pub fn discard_old_stack() {
     }
     let mut here = 0_u8;
     let here = &raw mut here;
-    // A page is left for what the compiler keeps below a frame, and for the call itself.
-    let end = (here.addr() & !(PAGE - 1)).saturating_sub(PAGE);
+    // As much is left as a function without calls may keep below its frame (128 bytes on x86_64), and the frame itself.
+    let end = here.addr().saturating_sub(256) & !(PAGE - 1);
     let start = end.saturating_sub(STACK_BYTES);
     // SAFETY: below the frames in use there is only stack that is not in use, and, where the stack has not grown so far,
     // nothing at all: the kernel keeps everything else 128 MiB away from the start of the first thread's stack.

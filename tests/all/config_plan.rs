@@ -43,7 +43,7 @@ fn an_app_has_the_defaults_of_the_manual() {
     assert_eq!(a.log_bytes, limits::LOG_BYTES_DEFAULT);
     assert_eq!(a.limits.memory_bytes, None);
     let stop = [StopStep { signal: 15, timeout_ms: 10_000 }, StopStep { signal: 9, timeout_ms: 0 }];
-    assert_eq!(plan.stop_steps.get(a.stop), stop);
+    assert_eq!(plan.stop(a), stop);
     assert_eq!(plan.host.shutdown_timeout_ms, limits::SHUTDOWN_TIMEOUT_MS);
 }
 
@@ -54,7 +54,7 @@ fn an_os_runs_its_init_and_writes_to_its_root() {
     let a = guest(plan, "a");
     assert_eq!((a.kind, a.layer, words(plan, a.command)), (Kind::Os, Layer::Shared, vec!["/sbin/init"]));
     let stop = [StopStep { signal: 37, timeout_ms: 30_000 }, StopStep { signal: 9, timeout_ms: 0 }];
-    assert_eq!(plan.stop_steps.get(a.stop), stop);
+    assert_eq!(plan.stop(a), stop);
     assert_eq!(guest(plan, "b").layer, Layer::ReadOnly);
 }
 
@@ -125,7 +125,7 @@ fn every_key_means_what_it_says() {
     assert_eq!(plan.strings.str(alice.description), "A customer's machine");
     assert_eq!(plan.strings.str(alice.hostname), "alice.example.org");
     let stop = [(37, 60_000), (15, 5000), (9, 0)].map(|(signal, timeout_ms)| StopStep { signal, timeout_ms });
-    assert_eq!(plan.stop_steps.get(alice.stop), stop);
+    assert_eq!(plan.stop(alice), stop);
     assert_eq!(words(plan, plan.host.modules), ["overlay", "virtio_net", "virtio-blk"]);
     assert_eq!(words(plan, plan.host.emergency), ["/bin/sh", "-l"]);
     assert_eq!(plan.strings.str(plan.host.hostname), "vps1");
