@@ -26,6 +26,7 @@ use rustix::fs::OFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
 
+pub use command::search;
 pub use join::{Command, Facts, join};
 pub use report::{Report, receive};
 
