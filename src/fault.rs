@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::config::key::Key;
+use crate::text;
 
 macro_rules! steps {
     ($($variant:ident $call:literal, $key:expr, $words:literal;)+) => {
@@ -15,7 +16,9 @@ macro_rules! steps {
             /// Every step, in the order of a start.
             pub const ALL: &'static [Step] = &[$(Step::$variant,)+];
 
-            const FACTS: &'static [(&'static str, Option<Key>, &'static str)] = &[$(($call, $key, $words),)+];
+            const CALLS: &'static str = concat!($($call, "\0",)+);
+            const KEYS: &'static [Option<Key>] = &[$($key,)+];
+            const WORDS: &'static str = concat!($($words, "\0",)+);
         }
     };
 }
@@ -143,19 +146,19 @@ impl Step {
     /// The system call that it makes.
     #[must_use]
     pub fn call(self) -> &'static str {
-        Step::FACTS[self as usize].0
+        text::word(Step::CALLS, self as usize)
     }
 
     /// The key that asked for it, where one did.
     #[must_use]
     pub fn key(self) -> Option<Key> {
-        Step::FACTS[self as usize].1
+        Step::KEYS[self as usize]
     }
 
     /// What was being done, for people: "mount /proc".
     #[must_use]
     pub fn words(self) -> &'static str {
-        Step::FACTS[self as usize].2
+        text::word(Step::WORDS, self as usize)
     }
 }
 
@@ -245,7 +248,8 @@ pub struct ErrnoWords(pub u16);
 
 macro_rules! errnos {
     ($($name:ident $words:literal;)+) => {
-        const ERRNOS: &[(u16, &str, &str)] = &[$((libc::$name as u16, stringify!($name), $words),)+];
+        const ERRNOS: &[u16] = &[$(libc::$name as u16,)+];
+        const ERRNO_WORDS: &str = concat!($(stringify!($name), " (", $words, ")\0",)+);
     };
 }
 
@@ -268,8 +272,8 @@ errnos! {
 
 impl fmt::Display for ErrnoWords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match ERRNOS.iter().find(|(number, ..)| *number == self.0) {
-            Some((_, name, words)) => write!(f, "{name} ({words})"),
+        match ERRNOS.iter().position(|number| *number == self.0) {
+            Some(index) => f.write_str(text::word(ERRNO_WORDS, index)),
             None => write!(f, "error {}", self.0),
         }
     }

@@ -1,7 +1,19 @@
-//! Strings and lists without a heap: an arena of NUL-terminated strings, and ranges into pools.
+//! Strings and lists without a heap: an arena of NUL-terminated strings, and ranges into pools; tables of words.
 
 use core::ffi::CStr;
 use core::marker::PhantomData;
+
+/// The words of a table, which stand in one string with a NUL behind each but perhaps the last: an address and a length for
+/// each would be larger than most of them.
+pub fn words(table: &'static str) -> impl Iterator<Item = &'static str> + Clone {
+    table.split_terminator('\0')
+}
+
+/// Word number `index` of a table; empty where there is none.
+#[must_use]
+pub fn word(table: &'static str, index: usize) -> &'static str {
+    words(table).nth(index).unwrap_or_default()
+}
 
 /// A string in a [`Strings`]: where it is and how long. The empty string is `Text::EMPTY` in every arena.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use crate::config::key::Key;
 use crate::config::nearest;
 use crate::limits;
 use crate::sys::process::Arguments;
+use crate::text::words;
 
 /// Where words come from: number 0 is the program's name.
 pub trait Words {
@@ -190,7 +191,7 @@ pub fn parse(words: &(impl Words + ?Sized)) -> Result<Invocation, Wrong> {
 #[must_use]
 pub fn unknown_verb(word: &'static CStr) -> Wrong {
     let bytes = word.to_bytes();
-    match LATER.iter().find(|name| name.as_bytes() == bytes) {
+    match words(LATER).find(|name| name.as_bytes() == bytes) {
         Some(name) => Wrong::NotSupported(name),
         None => Wrong::UnknownVerb(word, nearest(bytes, VERBS.iter().map(|verb| (verb.name, verb.name.as_bytes())))),
     }

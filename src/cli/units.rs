@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::text::words;
+
 /// A size in bytes: "512", "1.5K", "64M".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bytes(pub u64);
@@ -63,15 +65,12 @@ impl fmt::Display for Milli {
 pub struct Signal(pub u8);
 
 /// signal(7), in the order of the numbers that all our architectures share.
-const SIGNALS: [&str; 31] = [
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
-    "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
-    "PWR", "SYS",
-];
+const SIGNALS: &str = "HUP\0INT\0QUIT\0ILL\0TRAP\0ABRT\0BUS\0FPE\0KILL\0USR1\0SEGV\0USR2\0PIPE\0ALRM\0TERM\0\
+    STKFLT\0CHLD\0CONT\0STOP\0TSTP\0TTIN\0TTOU\0URG\0XCPU\0XFSZ\0VTALRM\0PROF\0WINCH\0IO\0PWR\0SYS";
 
 impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.checked_sub(1).and_then(|index| SIGNALS.get(usize::from(index))) {
+        match self.0.checked_sub(1).and_then(|index| words(SIGNALS).nth(usize::from(index))) {
             Some(name) => write!(f, "SIG{name}"),
             None if (34..=64).contains(&self.0) => write!(f, "SIGRTMIN+{}", self.0 - 34),
             None => write!(f, "signal {}", self.0),

@@ -308,29 +308,9 @@ pub const VERBS: &[Verb] = &[
 ];
 
 /// Verbs that are known, and refused: their mechanism has not been built yet.
-pub const LATER: &[&str] = &[
-    "freeze",
-    "thaw",
-    "enter",
-    "console",
-    "set",
-    "create",
-    "clone",
-    "destroy",
-    "rename",
-    "snapshot",
-    "mount",
-    "umount",
-    "top",
-    "stats",
-    "metrics",
-    "which",
-    "events",
-    "reload",
-    "upgrade",
-    "modprobe",
-    "switch-root",
-];
+pub const LATER: &str = "\
+    freeze\0thaw\0enter\0console\0set\0create\0clone\0destroy\0rename\0snapshot\0mount\0umount\0top\0\
+    stats\0metrics\0which\0events\0reload\0upgrade\0modprobe\0switch-root";
 
 impl Verb {
     /// The verb of this name.

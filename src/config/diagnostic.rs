@@ -7,6 +7,7 @@ use super::lexer::Span;
 use super::{Config, Place};
 use crate::fault::ErrnoWords;
 use crate::limits;
+use crate::text::{word, words};
 
 macro_rules! codes {
     ($($variant:ident $words:literal;)+) => {
@@ -15,7 +16,7 @@ macro_rules! codes {
         #[repr(u8)]
         pub enum Code { $(#[doc = $words] $variant,)+ }
 
-        const WORDS: &[&str] = &[$($words,)+];
+        const WORDS: &str = concat!($($words, "\0",)+);
     };
 }
 
@@ -102,8 +103,8 @@ pub enum Detail {
     Bound(u64, &'static str),
     /// A word or some.
     Words(&'static str),
-    /// The words to choose from.
-    Choice(&'static [&'static str]),
+    /// The words to choose from: a table of [`words`].
+    Choice(&'static str),
     /// A key.
     Key(Key),
     /// A kind of section, a bit of [`section`].
@@ -263,7 +264,7 @@ impl Diagnostics {
         let place = config.place(diagnostic.at);
         write_place(&place, config, out)?;
         out.write_str(": ")?;
-        for char in WORDS[diagnostic.code as usize].chars() {
+        for char in word(WORDS, diagnostic.code as usize).chars() {
             match char {
                 '$' => write_quoted(diagnostic.at.of(config.text()), out)?,
                 '@' => self.write_detail(diagnostic.detail, config, out)?,
@@ -292,8 +293,8 @@ impl Diagnostics {
             Detail::Errno(errno) => write!(out, "{}", ErrnoWords(errno)),
             Detail::Bound(bound, what) => write!(out, "{bound} {what}"),
             Detail::Words(words) => out.write_str(words),
-            Detail::Choice(words) => {
-                for (index, word) in words.iter().enumerate() {
+            Detail::Choice(table) => {
+                for (index, word) in words(table).enumerate() {
                     write!(out, "{}{word}", if index == 0 { "" } else { ", " })?;
                 }
                 Ok(())

@@ -33,6 +33,7 @@ pub mod section {
         ALL.iter().find(|(bit, _)| *bit & kind != 0).map_or("", |(_, name)| name)
     }
 }
+use crate::text::{word, words};
 use section::{BRIDGE, GUEST, HOST, LINK, PROFILE, SERVICE};
 
 /// Guest keys that a profile may hold and a service has no use for.
@@ -42,6 +43,8 @@ const GS: u8 = GUEST | PROFILE | SERVICE;
 
 /// Beside the sections: the key takes a list, and may be repeated in a section.
 const LIST: u8 = 128;
+/// Beside the sections: this version does not carry the key out.
+const LATER: u8 = 64;
 
 macro_rules! keys {
     ($($variant:ident $name:literal $sections:expr, $ready:ident, $help:literal;)+) => {
@@ -54,24 +57,19 @@ macro_rules! keys {
             /// Every key, in the order of the manual.
             pub const ALL: &'static [Key] = &[$(Key::$variant,)+];
 
-            const FACTS: &'static [Facts] = &[$(Facts { name: $name, sections: $sections, built: built::$ready, help: $help },)+];
+            const NAMES: &'static str = concat!($($name, "\0",)+);
+            const SECTIONS: &'static [u8] = &[$($sections | built::$ready,)+];
+            const HELP: &'static str = concat!($($help, "\0",)+);
         }
     };
-}
-
-struct Facts {
-    name: &'static str,
-    sections: u8,
-    built: bool,
-    help: &'static str,
 }
 
 #[allow(non_upper_case_globals, reason = "these are the words of the table below")]
 mod built {
     /// Carried out by this version.
-    pub const now: bool = true;
+    pub const now: u8 = 0;
     /// Known, and refused: its mechanism has not been built yet.
-    pub const later: bool = false;
+    pub const later: u8 = super::LATER;
 }
 
 keys! {
@@ -168,36 +166,37 @@ impl Key {
     /// As it is written in a config.
     #[must_use]
     pub fn name(self) -> &'static str {
-        Key::FACTS[self as usize].name
+        word(Key::NAMES, self as usize)
     }
 
     /// The sections it may stand in, as bits of [`section`].
     #[must_use]
     pub fn sections(self) -> u8 {
-        Key::FACTS[self as usize].sections & !LIST
+        Key::SECTIONS[self as usize] & !(LIST | LATER)
     }
 
     /// Whether this version carries it out.
     #[must_use]
     pub fn is_built(self) -> bool {
-        Key::FACTS[self as usize].built
+        Key::SECTIONS[self as usize] & LATER == 0
     }
 
     /// Whether it takes a list, and so may be repeated in a section.
     #[must_use]
     pub fn is_list(self) -> bool {
-        Key::FACTS[self as usize].sections & LIST != 0
+        Key::SECTIONS[self as usize] & LIST != 0
     }
 
     /// The key called `name` in sections of the kinds `kinds` (bits of [`section`]).
     #[must_use]
     pub fn find(name: &[u8], kinds: u8) -> Option<Key> {
-        Key::ALL.iter().copied().find(|key| key.sections() & kinds != 0 && key.name().as_bytes() == name)
+        let mut named = Key::ALL.iter().zip(words(Key::NAMES)).filter(|(_, word)| word.as_bytes() == name);
+        named.find(|(key, _)| key.sections() & kinds != 0).map(|(key, _)| *key)
     }
 
     /// One line for people.
     #[must_use]
     pub fn help(self) -> &'static str {
-        Key::FACTS[self as usize].help
+        word(Key::HELP, self as usize)
     }
 }

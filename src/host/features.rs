@@ -10,6 +10,7 @@ use super::mountinfo;
 use crate::config::key::Key;
 use crate::plan::{Guest, GuestId, Kind, Layer, Network, Plan};
 use crate::sys::probe::{self, Probe};
+use crate::text::word;
 
 /// The oldest kernel that is supported: version and patch level.
 pub const OLDEST: Release = Release(5, 10);
@@ -64,15 +65,11 @@ macro_rules! features {
             /// All of them, in the order they are shown.
             pub const ALL: &'static [Feature] = &[$(Feature::$variant,)+];
 
-            const FACTS: &'static [Facts] = &[$(Facts { name: $name, how: $how, purpose: $purpose },)+];
+            const NAMES: &'static str = concat!($($name, "\0",)+);
+            const HOW: &'static [How] = &[$($how,)+];
+            const PURPOSES: &'static str = concat!($($purpose, "\0",)+);
         }
     };
-}
-
-struct Facts {
-    name: &'static str,
-    how: How,
-    purpose: &'static str,
 }
 
 features! {
@@ -103,13 +100,13 @@ impl Feature {
     /// Its name.
     #[must_use]
     pub fn name(self) -> &'static str {
-        Feature::FACTS[self as usize].name
+        word(Feature::NAMES, self as usize)
     }
 
     /// What it is for.
     #[must_use]
     pub fn purpose(self) -> &'static str {
-        Feature::FACTS[self as usize].purpose
+        word(Feature::PURPOSES, self as usize)
     }
 
     /// Whether `guest` of `plan` needs it on a kernel that lacks it and has `others`.
@@ -215,7 +212,7 @@ pub fn probe() -> Features {
         How::Controller(name) => words(controllers.unwrap_or_default()).any(|word| word == name),
         How::FileSystem(name) => knows_file_system(name),
     };
-    let bit = |feature: &Feature| u32::from(found(Feature::FACTS[*feature as usize].how)) << *feature as u32;
+    let bit = |feature: &Feature| u32::from(found(Feature::HOW[*feature as usize])) << *feature as u32;
     Features(Feature::ALL.iter().fold(0, |set, feature| set | bit(feature)))
 }
 

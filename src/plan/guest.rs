@@ -136,7 +136,7 @@ impl Builder<'_> {
         let guest = &mut draft.guest;
         match key {
             Key::Kind => {
-                let kind = value::choice(self.value.word(0), &["os", "app"]);
+                let kind = value::choice(self.value.word(0), "os\0app");
                 if let Some(kind) = self.one_word(kind) {
                     draft.kind = Some(if kind == 0 { Kind::Os } else { Kind::App });
                 }
@@ -193,7 +193,7 @@ impl Builder<'_> {
                 guest.users_given = guest.users.is_some_and(|users| users != AUTO);
             }
             Key::Restart => {
-                let choice = value::choice(self.value.word(0), &["never", "on-failure", "always"]);
+                let choice = value::choice(self.value.word(0), "never\0on-failure\0always");
                 guest.restart = match self.one_word(choice) {
                     Some(0) => Restart::Never,
                     Some(2) => Restart::Always,
@@ -272,7 +272,7 @@ impl Builder<'_> {
     }
 
     fn ready(&mut self) -> Option<Ready> {
-        let index = value::choice(self.value.word(0), &["exec", "fd", "notify", "port", "file", "command"]);
+        let index = value::choice(self.value.word(0), "exec\0fd\0notify\0port\0file\0command");
         match self.checked(0, index)? {
             0 => self.is_one_word().then_some(Ready::Exec),
             1 if self.value.len() < 2 => {
@@ -439,7 +439,7 @@ impl Builder<'_> {
     fn network(&mut self, section: &Section) -> Network {
         let mut network = None;
         self.each_value(section, Key::Network, &mut |builder| {
-            let choice = value::choice(builder.value.word(0), &["none", "host"]);
+            let choice = value::choice(builder.value.word(0), "none\0host");
             match choice {
                 Ok(_) if network.is_some() => {
                     builder.wrong(Code::NetworkTwice.into(), builder.value.at(0));

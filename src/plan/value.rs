@@ -4,6 +4,7 @@ use crate::config::diagnostic::{Code, Detail, Near, Unit};
 use crate::config::lexer::{Form, Span, Words, unquote};
 use crate::config::nearest;
 use crate::limits;
+use crate::text::words;
 
 /// What is wrong with a word.
 #[derive(Clone, Copy, Debug)]
@@ -168,17 +169,17 @@ pub fn signed(word: &[u8], limit: u64) -> Result<i64, Wrong> {
     Ok(sign * number as i64)
 }
 
-/// The place of a word among `words`.
-pub fn choice(word: &[u8], words: &'static [&'static str]) -> Result<usize, Wrong> {
-    words.iter().position(|choice| choice.as_bytes() == word).ok_or_else(|| {
-        let near = nearest(word, words.iter().map(|word| (*word, word.as_bytes())));
-        Wrong { code: Code::BadWord, detail: Detail::Choice(words), near: near.map_or(Near::Nothing, Near::Word) }
+/// The place of a word in a table.
+pub fn choice(word: &[u8], table: &'static str) -> Result<usize, Wrong> {
+    words(table).position(|choice| choice.as_bytes() == word).ok_or_else(|| {
+        let near = nearest(word, words(table).map(|word| (word, word.as_bytes())));
+        Wrong { code: Code::BadWord, detail: Detail::Choice(table), near: near.map_or(Near::Nothing, Near::Word) }
     })
 }
 
 /// `yes` or `no`.
 pub fn yes(word: &[u8]) -> Result<bool, Wrong> {
-    Ok(choice(word, &["yes", "no"])? == 0)
+    Ok(choice(word, "yes\0no")? == 0)
 }
 
 /// An absolute path without `..`.
@@ -225,7 +226,7 @@ pub fn pair(word: &[u8]) -> Option<(u64, Option<u64>)> {
 
 macro_rules! signals {
     ($($name:ident)+) => {
-        const SIGNALS: &[&str] = &[$(stringify!($name),)+];
+        const SIGNALS: &str = concat!($(stringify!($name), "\0",)+);
         const SIGNAL_NUMBERS: &[u8] = &[$(libc::$name as u8,)+];
     };
 }
@@ -239,7 +240,7 @@ signals! {
 
 macro_rules! rlimits {
     ($($name:literal $number:ident;)+) => {
-        const RLIMITS: &[&str] = &[$($name,)+];
+        const RLIMITS: &str = concat!($($name, "\0",)+);
         const RLIMIT_NUMBERS: &[u8] = &[$(libc::$number as u8,)+];
     };
 }
