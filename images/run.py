@@ -155,7 +155,9 @@ class Console:
         before, _, output = text[: found.start()].partition(f"=$?={self.number}=\n")
         # What the host itself says may come at any time: before the echo, and between the lines that are wanted.
         said = re.compile(r"^inn: .*\n", re.MULTILINE)
-        if not quiet:
+        if quiet:
+            print("".join(said.findall(text)), end="", flush=True)
+        else:
             print("".join(said.findall(before)) + PROMPT + command + "\n" + output, end="", flush=True)
         output = said.sub("", output)
         if code is None:

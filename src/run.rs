@@ -63,10 +63,14 @@ fn run_host() -> ! {
 fn come_up() -> (Console, Option<&'static Plan>, &'static CStr) {
     let host = boot::early();
     let plan = load(&host);
+    let config = config(&host);
     if let Some(plan) = plan {
+        let (version, count) = (env!("CARGO_PKG_VERSION"), plan.guests.len());
+        let config = config.to_str().unwrap_or("its config");
+        host.console
+            .say(Level::Info, format_args!("{version}: the host comes up; {config} has {count} guests and services"));
         boot::configure(&host.console, plan);
     }
-    let config = config(&host);
     (host.console, plan, config)
 }
 

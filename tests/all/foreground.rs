@@ -218,9 +218,11 @@ fn the_interrupt_key_ends_a_program_that_does_not_heed_it() {
     let before = terminal.modes();
     terminal.shows("up");
     // The shell may not have become sleep yet, and hear it: then it is typed again, as anybody would.
-    while terminal.child.try_wait().unwrap().is_none() {
-        terminal.types("\x03");
-        std::thread::sleep(Duration::from_millis(200));
+    for _ in 0..100 {
+        if terminal.child.try_wait().unwrap().is_none() {
+            terminal.types("\x03");
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
     assert_eq!(terminal.code(), Some(130));
     assert_eq!(terminal.modes(), before);
