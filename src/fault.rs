@@ -53,6 +53,7 @@ steps! {
     DelegateCgroup "fchownat", None, "hand its cgroup to its root user";
     OpenRoot "open_tree", Some(Key::Root), "open its root directory";
     RootIsDirectory "fstat", Some(Key::Root), "use its root as a directory";
+    RootIsClosed "stat", Some(Key::Root), "use a root that other users of the host can reach";
     TimeNamespace "unshare", None, "make its time namespace";
     ClockOffset "write", None, "start its clocks";
     StartSignal "eventfd2", None, "make the signal between helper and guest";
@@ -118,6 +119,7 @@ steps! {
     SetGroup "setresgid", Some(Key::User), "set its group";
     SetUser "setresuid", Some(Key::User), "set its user";
     DropCapabilities "capset", None, "drop capabilities";
+    EndWithParent "prctl", None, "let it end with its caller";
     Directory "chdir", Some(Key::Directory), "enter its working directory";
     Words "execve", Some(Key::Command), "list its arguments and environment";
     Execute "execve", Some(Key::Command), "run its command";
@@ -179,6 +181,14 @@ impl Fault {
             Step::LimitProcesses if errno == libc::ENOENT => "this host has no pids controller in cgroup v2",
             Step::MapRoot => {
                 "this kernel cannot id-map this file system: use ephemeral or readonly, or another file system"
+            }
+            Step::RootIsClosed => {
+                "what it writes there is the host root's on disk: chmod 700 a directory above it, or use ephemeral"
+            }
+            Step::MountProc | Step::MountSys | Step::MountDev | Step::MountRun | Step::MountTmp
+                if errno == libc::ELOOP =>
+            {
+                "it is a symbolic link there: make it a directory"
             }
             Step::CopyRoot if errno == libc::ENOSPC => {
                 "this kernel cannot id-map this file system, and the root is too large to copy"

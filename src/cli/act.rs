@@ -1,14 +1,13 @@
 //! `inn start`, `stop`, `restart`, `kill`, `poweroff`, `reboot`, `halt`: requests that change something.
 
 use core::ffi::CStr;
-use core::fmt::Write;
 
 use super::ask::{ask, guest};
 use super::json::Json;
-use super::output::{Output, Plain};
+use super::output::Output;
 use super::parse::Options;
 use super::verb::Act;
-use crate::control::wire::{Name, Power, Reply, Request};
+use crate::control::wire::{Name, Power, Request};
 
 /// Does `act` to each of `guests`, one after the other. Returns the first exit code that is not 0.
 #[inline(never)]
@@ -32,7 +31,7 @@ fn one(act: Act, guest: Name, options: &Options, out: &mut Output) -> u8 {
         Act::Restart => Request::Restart { guest, wait },
         _ => Request::Kill { guest },
     };
-    let result = ask(options.socket, &request, options.timeout_ms, &mut |reply, _| told(reply, options, out));
+    let result = ask(options.socket, &request, options.timeout_ms, &mut |_, _| {});
     let code = result.err().unwrap_or(0);
     if options.json {
         let mut json = Json::new(out);
@@ -57,21 +56,6 @@ pub fn power(act: Act, options: &Options, out: &mut Output) -> u8 {
         Act::Reboot => Power::Reboot,
         _ => Power::Halt,
     };
-    let result = ask(options.socket, &Request::Power { how }, options.timeout_ms, &mut |reply, _| {
-        told(reply, options, out);
-    });
+    let result = ask(options.socket, &Request::Power { how }, options.timeout_ms, &mut |_, _| {});
     out.finish(result.err().unwrap_or(0))
-}
-
-fn told(reply: &Reply<'_>, options: &Options, out: &mut Output) {
-    if options.quiet || options.json {
-        return;
-    }
-    let _ = match reply {
-        Reply::Text(text) => writeln!(out, "{}", Plain(text)),
-        Reply::Progress { guest, state } => writeln!(out, "{}: {}", Plain(guest), state.word()),
-        _ => Ok(()),
-    };
-    // The next reply may take a while.
-    out.flush();
 }

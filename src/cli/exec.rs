@@ -11,18 +11,17 @@ use super::parse::Invocation;
 use super::terminal;
 use crate::control::wire::{JoinInfo, Name, Reply, Request};
 use crate::fault::ErrnoWords;
-use crate::guest::cgroup::Base;
 use crate::guest::{Command, Facts, join};
 use crate::limits;
-use crate::plan::{Kind, User};
+use crate::plan::{Kind, User, Users};
 use crate::sys::process::Arguments;
 
 /// What the supervisor said of the guest.
 struct Target {
     kind: Kind,
-    mapped: bool,
+    users: Option<Users>,
     user: User,
-    base: heapless::Vec<u8, 768>,
+    cgroup: heapless::String<768>,
     pidfd: OwnedFd,
 }
 
@@ -53,11 +52,6 @@ fn run(name: &CStr, target: &Target, words: &[&CStr], arguments: &Arguments) -> 
         foreground::tell(name, fault, None);
         foreground::failed_code(fault)
     };
-    let base = match CStr::from_bytes_with_nul(&target.base).map(Base::open) {
-        Ok(Ok(base)) => base,
-        Ok(Err(fault)) => return told(fault),
-        Err(_) => return NOT_STARTED,
-    };
     let signals = match Signals::block() {
         Ok(signals) => signals,
         Err(errno) => {
@@ -65,8 +59,13 @@ fn run(name: &CStr, target: &Target, words: &[&CStr], arguments: &Arguments) -> 
             return NOT_STARTED;
         }
     };
-    let facts =
-        Facts { name, kind: target.kind, mapped: target.mapped, user: target.user, pidfd: target.pidfd.as_fd() };
+    let facts = Facts {
+        cgroup: &target.cgroup,
+        kind: target.kind,
+        users: target.users,
+        user: target.user,
+        pidfd: target.pidfd.as_fd(),
+    };
     let tty = terminal::is_interactive();
     // Of our environment it gets what says how our terminal is to be spoken to.
     let mut environment = heapless::Vec::<&CStr, 1>::new();
@@ -74,7 +73,7 @@ fn run(name: &CStr, target: &Target, words: &[&CStr], arguments: &Arguments) -> 
         let _ = environment.push(word);
     }
     let command = Command { words, env: &environment };
-    let starting = match join(&facts, &base, &command, tty) {
+    let starting = match join(&facts, &command, tty) {
         Ok(starting) => starting,
         Err(fault) => return told(fault),
     };
@@ -112,9 +111,6 @@ fn ask_target(invocation: &Invocation, guest: Name) -> Result<Target, u8> {
 }
 
 fn described(info: &JoinInfo<'_>, pidfd: OwnedFd) -> Option<Target> {
-    // The guest's cgroup is BASE/NAME.
-    let base = info.cgroup.strip_suffix(info.name)?.strip_suffix('/')?;
-    let mut with_nul = heapless::Vec::from_slice(base.as_bytes()).ok()?;
-    with_nul.push(0).ok()?;
-    Some(Target { kind: info.kind, mapped: info.users.is_some(), user: info.user, base: with_nul, pidfd })
+    let cgroup = heapless::String::try_from(info.cgroup).ok()?;
+    Some(Target { kind: info.kind, users: info.users, user: info.user, cgroup, pidfd })
 }

@@ -168,7 +168,6 @@ fn exit_kind(exit: Exit) -> &'static str {
         Exit::Signal(_) => "signal",
         Exit::OutOfMemory => "out-of-memory",
         Exit::Failed(_) => "start-failed",
-        Exit::TimedOut => "timed-out",
     }
 }
 
@@ -183,7 +182,6 @@ impl fmt::Display for ExitWords {
             Exit::Signal(signal) => write!(f, "killed by {}", Signal(signal)),
             Exit::OutOfMemory => f.write_str("killed: out of memory"),
             Exit::Failed(fault) => write!(f, "could not {fault}"),
-            Exit::TimedOut => f.write_str("took too long to start"),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! A program that was started for the user: its start watched, signals and terminal passed on, its exit code returned.
 
 use core::ffi::CStr;
-use core::fmt::Write;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, OwnedFd};
@@ -12,6 +11,7 @@ use crate::control::wire::Place;
 use crate::fault::{Fault, Step};
 use crate::guest::{Report, Starting, receive};
 use crate::limits;
+use crate::supervise::unheard::is_unheard;
 use crate::sys::Errno;
 use crate::sys::clock::now_ms;
 use crate::sys::signal::{self, Set};
@@ -45,6 +45,8 @@ impl Signals {
     pub fn block() -> Result<Signals, Errno> {
         let passed_on = PASSED_ON.iter().fold(Set::NONE, |set, signal| set.with(*signal as u8));
         let set = passed_on.with(libc::SIGWINCH as u8);
+        // What our caller ignores, a program in a guest must not inherit.
+        signal::reset_all();
         // A closed pipe is an error of write(2), for us.
         signal::block(set.with(libc::SIGPIPE as u8))?;
         Ok(Signals { descriptor: signal::descriptor(set)? })
@@ -249,7 +251,7 @@ impl Run<'_> {
             }
             let again = self.asked.replace(signal).is_some();
             if let Some(patience_ms) = self.kill.patience_ms() {
-                if again || self.kill.is_init() && !handles(*pid, signal) {
+                if again || self.kill.is_init() && is_unheard(*pid, signal) {
                     self.kill_all();
                 } else {
                     self.kill_at_ms.get_or_insert(now_ms().saturating_add(patience_ms));
@@ -263,7 +265,7 @@ impl Run<'_> {
         let interrupted = self.console.as_mut().is_some_and(Relay::input_ready);
         let (Some(relay), Some((pid, _))) = (&self.console, &self.program) else { return };
         let signal = libc::SIGINT as u8;
-        if interrupted && self.kill.is_init() && relay.is_foreground(*pid) && !handles(*pid, signal) {
+        if interrupted && self.kill.is_init() && relay.is_foreground(*pid) && is_unheard(*pid, signal) {
             self.asked = Some(signal);
             self.kill_all();
         }
@@ -351,17 +353,4 @@ fn end_by_number(pid: u32) {
     let _ = signal::send_to(pid, libc::SIGKILL as u8);
     // It dies at once: only this process's exit would come before.
     let _ = wait::reap(Which::Pid(pid));
-}
-
-/// Whether process `pid` has a handler for `signal` (proc_pid_status(5), SigCgt).
-fn handles(pid: u32, signal: u8) -> bool {
-    let mut path = heapless::String::<32>::new();
-    let mut buffer = [0; 2048];
-    let Ok(()) = write!(path, "/proc/{pid}/status\0") else { return true };
-    let Ok(path) = CStr::from_bytes_with_nul(path.as_bytes()) else { return true };
-    let Ok(status) = crate::host::files::read_path(path, &mut buffer) else { return true };
-    let line = status.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"SigCgt:\t"));
-    let caught =
-        line.and_then(|line| core::str::from_utf8(line).ok()).and_then(|hex| u64::from_str_radix(hex, 16).ok());
-    caught.is_none_or(|caught| caught >> (signal.clamp(1, 64) - 1) & 1 == 1)
 }

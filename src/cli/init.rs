@@ -10,6 +10,7 @@ use super::foreground::{NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED, SIGNALLED};
 use super::output::complain;
 use super::parse::Shown;
 use crate::fault::ErrnoWords;
+use crate::guest::search;
 use crate::sys::clone::{Flags, Side, clone};
 use crate::sys::exec::{Words, execute};
 use crate::sys::process::{self, Arguments};
@@ -42,6 +43,8 @@ pub fn init(arguments: &Arguments, command: usize) -> u8 {
 
 fn supervise(arguments: &Arguments, command: usize) -> Result<u8, (&'static str, Errno)> {
     let at = |call| move |errno| (call, errno);
+    // Ignored by whoever started this process, it would let the command go without its exit status.
+    signal::reset(libc::SIGCHLD as u8);
     let set = FAULTS.iter().fold(Set::ALL, |set, signal| set.without(*signal as u8));
     signal::block(set).map_err(at("rt_sigprocmask"))?;
     let signals = signal::descriptor(set).map_err(at("signalfd"))?;
@@ -109,26 +112,6 @@ fn run(arguments: &Arguments, command: usize, program: &CStr) -> Errno {
     if let Err(errno) = listed {
         return errno;
     }
-    if program.to_bytes().contains(&b'/') {
-        return execute(program, &words, &environment);
-    }
     let path = arguments.variable(b"PATH").map_or(PATH, CStr::to_bytes);
-    let mut refused = Errno::NOENT;
-    for directory in path.split(|&byte| byte == b':') {
-        let mut file = heapless::Vec::<u8, 4096>::new();
-        // An empty directory is the one we are in (execvp(3)).
-        let directory = if directory.is_empty() { b"." } else { directory };
-        let parts = [directory, b"/", program.to_bytes_with_nul()];
-        if parts.iter().any(|part| file.extend_from_slice(part).is_err()) {
-            continue;
-        }
-        let Ok(file) = CStr::from_bytes_with_nul(&file) else { continue };
-        match execute(file, &words, &environment) {
-            Errno::NOENT | Errno::NOTDIR => {}
-            // Another directory may have one that can be run.
-            Errno::ACCESS => refused = Errno::ACCESS,
-            errno => return errno,
-        }
-    }
-    refused
+    search(program, path, &mut |file| execute(file, &words, &environment))
 }

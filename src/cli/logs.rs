@@ -78,7 +78,7 @@ pub fn open(guest: Name, options: &Options, logs: &mut Logs) -> Result<(), u8> {
     let mut failed = None;
     ask(options.socket, &Request::Logs { guest }, timeout_ms, &mut |reply, descriptor| {
         if let (Reply::Logs { guest }, Some(ring)) = (reply, descriptor) {
-            failed = add(guest, ring, options.lines, logs).err().or(failed);
+            failed = add(guest, ring, options, logs).err().or(failed);
         }
     })?;
     match failed {
@@ -90,9 +90,12 @@ pub fn open(guest: Name, options: &Options, logs: &mut Logs) -> Result<(), u8> {
     }
 }
 
-fn add(guest: &str, ring: OwnedFd, lines: Option<u64>, logs: &mut Logs) -> Result<(), Errno> {
+fn add(guest: &str, ring: OwnedFd, options: &Options, logs: &mut Logs) -> Result<(), Errno> {
     let mut reader = Reader::open(ring)?;
-    if let Some(lines) = lines {
+    if !options.follow {
+        reader.stop_here()?;
+    }
+    if let Some(lines) = options.lines {
         reader.skip_to_last_lines(lines)?;
     }
     let name = Name::new(guest.as_bytes()).unwrap_or(Name::ALL);

@@ -257,10 +257,12 @@ impl Server {
 
     /// Forgets the client and closes its socket.
     pub fn close(&mut self, id: ClientId) {
-        if self.client(id).is_some()
-            && let Some(slot) = self.clients.get_mut(id.slot())
-        {
-            *slot = None;
+        if let Some(client) = self.client(id) {
+            // A helper that hangs has a copy of the socket, which would keep the client waiting.
+            let _ = rustix::net::shutdown(&client.socket, rustix::net::Shutdown::Both);
+            if let Some(slot) = self.clients.get_mut(id.slot()) {
+                *slot = None;
+            }
         }
     }
 

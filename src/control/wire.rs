@@ -151,15 +151,6 @@ pub enum Reply<'a> {
         /// Whose.
         guest: &'a str,
     },
-    /// A guest that the request is about has come to this state; more follows.
-    Progress {
-        /// Which.
-        guest: &'a str,
-        /// Its state now.
-        state: State,
-    },
-    /// A line for people; more follows.
-    Text(&'a str),
     /// The version of the program that runs as server.
     Version(&'a str),
     /// All is done. Final.
@@ -287,8 +278,6 @@ pub enum Exit {
     OutOfMemory,
     /// This step of its start failed.
     Failed(Fault),
-    /// It did not start, or was not ready, in time.
-    TimedOut,
 }
 
 /// Why a request was not carried out.
@@ -626,7 +615,7 @@ macro_rules! enums {
 enums! {
     Kind { 0 Os; 1 App; 2 Service; }
     Power { 0 PowerOff; 1 Reboot; 2 Halt; }
-    Exit { 0 Code(code); 1 Signal(signal); 2 OutOfMemory; 3 Failed(fault); 4 TimedOut; }
+    Exit { 0 Code(code); 1 Signal(signal); 2 OutOfMemory; 3 Failed(fault); }
     Request {
         1 List;
         2 Status { guest };
@@ -645,10 +634,8 @@ enums! {
         2 Host(host);
         3 Join(join);
         4 Logs { guest };
-        5 Progress { guest state };
-        6 Text(text);
-        7 Version(version);
-        8 Done;
-        9 Error(failure);
+        5 Version(version);
+        6 Done;
+        7 Error(failure);
     }
 }

@@ -54,18 +54,34 @@ impl Base {
         let root = find().at(Step::FindCgroup)?;
         make(root.as_fd(), name).at(Step::MakeBase)?;
         let directory = rustix::fs::openat(&root, name, DIRECTORY, Mode::empty()).at(Step::MakeBase)?;
+        let mut buffer = [0; 256];
+        let available = read(root.as_fd(), c"cgroup.controllers", &mut buffer).at(Step::EnableControllers)?;
         let mut controllers = 0;
         for (bit, controller) in CONTROLLERS.iter().enumerate() {
-            // One at a time: one unknown name would make the whole write fail.
+            if !available.split(|byte| byte.is_ascii_whitespace()).any(|name| name == controller.as_bytes()) {
+                continue;
+            }
+            // One at a time: one that is refused would make the whole write fail.
             let enabled = enable(root.as_fd(), controller).and_then(|()| enable(directory.as_fd(), controller));
             match enabled {
                 Ok(()) => controllers |= 1 << bit,
-                // Not in this kernel, taken by cgroup v1, or kept by processes beside us: guests that ask are refused.
+                // Kept by processes beside us: guests that ask are refused.
                 Err(Errno::INVAL | Errno::NOENT | Errno::BUSY | Errno::OPNOTSUPP) => {}
                 Err(error) => return Err(error).at(Step::EnableControllers),
             }
         }
         Ok(Base { directory, controllers })
+    }
+
+    /// A base for a host without cgroup v2: no guest can start there, and each says so; the host comes up all the same.
+    ///
+    /// # Errors
+    /// As open(2).
+    pub fn none() -> Result<Base, Errno> {
+        // Nothing can be made in either: the first is empty, the second where even that is missing.
+        let open = |path| rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty());
+        let directory = open(c"/sys/fs/cgroup").or_else(|_| open(c"/sys")).or_else(|_| open(c"/"))?;
+        Ok(Base { directory, controllers: 0 })
     }
 
     /// Makes this process the one whose guests are here, as long as it has the base open. Whether it is.
@@ -93,6 +109,10 @@ impl Base {
     pub fn make(&self, name: &CStr, guest: &Guest, cpuset: &[u8]) -> Result<OwnedFd, Fault> {
         make(self.directory.as_fd(), name).at(Step::MakeCgroup)?;
         let outer = rustix::fs::openat(&self.directory, name, DIRECTORY, Mode::empty()).at(Step::MakeCgroup)?;
+        // Of a run before this one, whose end the kernel has not brought about: it would be part of this one.
+        if populated(outer.as_fd()).at(Step::MakeCgroup)? {
+            return Err(Errno::BUSY).at(Step::MakeCgroup);
+        }
         self.limit(outer.as_fd(), &guest.limits, guest, cpuset)?;
         make(outer.as_fd(), c"guest").at(Step::MakeCgroup)?;
         let inner = rustix::fs::openat(&outer, c"guest", DIRECTORY, Mode::empty()).at(Step::MakeCgroup)?;
@@ -152,15 +172,12 @@ impl Base {
         Ok(())
     }
 
-    /// Moves this process into the cgroup `child` of guest `name`, making it where it is missing.
+    /// Moves this process into the cgroup `exec` of guest `name`, making it where it is missing.
     ///
     /// # Errors
-    /// The step that failed.
-    pub fn join(&self, name: &CStr, child: &CStr) -> Result<(), Fault> {
-        let outer = self.guest(name).at(Step::JoinCgroup)?;
-        make(outer.as_fd(), child).at(Step::JoinCgroup)?;
-        let inner = rustix::fs::openat(&outer, child, DIRECTORY, Mode::empty()).at(Step::JoinCgroup)?;
-        write(inner.as_fd(), c"cgroup.procs", b"0").at(Step::JoinCgroup)
+    /// As mkdir(2), open(2) and write(2).
+    pub fn join(&self, name: &CStr) -> Result<(), Errno> {
+        self.guest(name).and_then(|outer| join(outer.as_fd()))
     }
 
     /// Opens `cgroup.events` of guest `name`: EPOLLPRI when `populated` changes.
@@ -238,6 +255,33 @@ impl Base {
     }
 }
 
+/// Moves this process into the cgroup `exec` of the guest whose first process is `first` and whose cgroup the supervisor
+/// calls `cgroup` ("inn/web"). It is found by that process: the supervisor's cgroup namespace may be another than ours.
+///
+/// # Errors
+/// [`Step::FindCgroup`], [`Step::JoinCgroup`].
+pub fn join_running(first: BorrowedFd<'_>, cgroup: &str) -> Result<(), Fault> {
+    let root = find().at(Step::FindCgroup)?;
+    let mut buffer = [0; libc::PATH_MAX as usize];
+    let text = read(first, c"cgroup", &mut buffer).at(Step::FindCgroup)?;
+    // cgroups(7): "0::" and the path below the root that this process sees.
+    let path = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::/")).unwrap_or_default();
+    let end = (0..path.len()).find_map(|at| {
+        let rest = path.get(at..)?.strip_prefix(cgroup.as_bytes())?;
+        let whole = at == 0 || path.get(at - 1) == Some(&b'/');
+        (whole && rest.first() == Some(&b'/')).then_some(at + cgroup.len())
+    });
+    let path = path.get(..end.ok_or(Errno::NOENT).at(Step::FindCgroup)?).unwrap_or_default();
+    let outer = rustix::fs::openat(root, path, DIRECTORY, Mode::empty()).at(Step::JoinCgroup)?;
+    join(outer.as_fd()).at(Step::JoinCgroup)
+}
+
+fn join(outer: BorrowedFd<'_>) -> Result<(), Errno> {
+    make(outer, c"exec")?;
+    let inner = rustix::fs::openat(outer, c"exec", DIRECTORY, Mode::empty())?;
+    write(inner.as_fd(), c"cgroup.procs", b"0")
+}
+
 /// Removes the base `name` itself, which has no guest left.
 ///
 /// # Errors
@@ -288,10 +332,16 @@ fn write_number(cgroup: BorrowedFd<'_>, file: &CStr, value: u64) -> Result<(), E
 /// The number behind `label` at a line's start in `file`; nothing where the file or the line is missing.
 fn read_number(cgroup: BorrowedFd<'_>, file: &CStr, label: &[u8]) -> Option<u64> {
     let mut buffer = [0; 512];
-    let file = rustix::fs::openat(cgroup, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    let len = rustix::io::read(file, &mut buffer).ok()?;
-    let line = buffer.get(..len)?.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(label))?;
+    let text = read(cgroup, file, &mut buffer).ok()?;
+    let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(label))?;
     core::str::from_utf8(line).ok()?.parse().ok()
+}
+
+/// What `file` holds, as far as the buffer goes.
+fn read<'a>(cgroup: BorrowedFd<'_>, file: &CStr, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno> {
+    let file = rustix::fs::openat(cgroup, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let len = rustix::io::read(file, &mut *buffer)?;
+    Ok(buffer.get(..len).unwrap_or_default())
 }
 
 fn populated(cgroup: BorrowedFd<'_>) -> Result<bool, Errno> {

@@ -2,13 +2,14 @@
 
 use core::convert::Infallible;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, UnmountFlags};
-use rustix::process::{Gid, Uid};
+use rustix::process::{Gid, Signal, Uid};
 
 use super::helper::Prepared;
-use super::{Build, command, confine, report, stdio, view};
+use super::{Build, Stdio, command, confine, report, stdio, view};
 use crate::fault::{At, Fault, Step};
 use crate::plan::Network;
 use crate::sys::{link, process};
@@ -31,6 +32,12 @@ fn give_up(build: &Build<'_>, fault: Fault) -> ! {
 }
 
 fn line(build: &Build<'_>, prepared: &Prepared, go: BorrowedFd<'_>) -> Result<Infallible, Fault> {
+    // What needs no user of its own, while the helper works.
+    rustix::process::setsid().at(Step::NewSession)?;
+    if build.guest.network != Network::Host {
+        link::loopback_up().at(Step::Loopback)?;
+    }
+    rustix::system::sethostname(build.plan.strings.bytes(build.guest.hostname)).at(Step::Hostname)?;
     let replaced = report::await_release(go)?;
     let root = replaced.as_ref().unwrap_or(&prepared.root).as_fd();
     if build.guest.users.is_some() {
@@ -38,12 +45,7 @@ fn line(build: &Build<'_>, prepared: &Prepared, go: BorrowedFd<'_>) -> Result<In
         rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).at(Step::SetGroup)?;
         rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).at(Step::SetUser)?;
     }
-    rustix::process::setsid().at(Step::NewSession)?;
     enter(build, prepared, root)?;
-    if build.guest.network != Network::Host {
-        link::loopback_up().at(Step::Loopback)?;
-    }
-    rustix::system::sethostname(build.plan.strings.bytes(build.guest.hostname)).at(Step::Hostname)?;
     view::set_sysctls(build.plan, build.guest.sysctls)?;
     become_program(build)
 }
@@ -67,9 +69,9 @@ fn enter(build: &Build<'_>, prepared: &Prepared, root: BorrowedFd<'_>) -> Result
     rustix::process::fchdir(root).at(Step::EnterRoot)?;
     // The old root comes to lie over the new one, so it needs no directory there (pivot_root(2), NOTES).
     rustix::process::pivot_root(c".", c".").at(Step::PivotRoot)?;
-    // From here every path is resolved inside the guest's root, whatever links it holds. The host's /proc and /sys must
-    // still be there: without a full one in sight the kernel gives a user namespace no new one.
-    view::mount(build, prepared)?;
+    // The host's /proc and /sys must still be there: without a full one in sight the kernel gives a user namespace no
+    // new one.
+    view::mount(build, prepared, root)?;
     rustix::process::fchdir(&old).at(Step::LeaveOldRoot)?;
     rustix::mount::unmount(c".", UnmountFlags::DETACH).at(Step::LeaveOldRoot)?;
     rustix::process::chdir(c"/").at(Step::LeaveOldRoot)
@@ -86,6 +88,16 @@ fn become_program(build: &Build<'_>) -> Result<Infallible, Fault> {
         groups: plan.groups.get(guest.groups),
     };
     confine::confine(&identity)?;
+    if build.stdio != Stdio::Log {
+        // A guest in the foreground ends with who started it, however that ends. Changing users would have undone this.
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).at(Step::EndWithParent)?;
+        // It may have ended before that: then nobody has the other end of the reports.
+        let mut reports = [PollFd::new(&build.reports, PollFlags::empty())];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        if rustix::event::poll(&mut reports, Some(&at_once)).at(Step::EndWithParent)? > 0 {
+            process::exit(1);
+        }
+    }
     let directory = if guest.directory.is_empty() { c"/" } else { plan.strings.c_str(guest.directory) };
     rustix::process::chdir(directory).at(Step::Directory)?;
     command::execute(plan, guest)

@@ -40,13 +40,54 @@ pub fn execute(plan: &'static Plan, guest: &Guest) -> Result<Infallible, Fault> 
 
 /// Becomes `program`, with `own` and the defaults that it does not set as its environment. Returns why it could not.
 pub fn run<'a>(program: &CStr, arguments: &List<'_>, own: impl Iterator<Item = &'a CStr> + Clone, kind: Kind) -> Fault {
-    match environment(own.clone(), kind) {
-        Ok(environment) => {
-            let path = own.clone().find(|word| name(word) == b"PATH").unwrap_or(PATH);
-            search(program, path, arguments, &environment)
+    let environment = match environment(own.clone(), kind) {
+        Ok(environment) => environment,
+        Err(fault) => return fault,
+    };
+    let path = own.clone().find(|word| name(word) == b"PATH").unwrap_or(PATH).to_bytes();
+    let mut step = Step::Execute;
+    let error = search(program, path.get(b"PATH=".len()..).unwrap_or_default(), &mut |file| {
+        let error = exec::execute(file, arguments, &environment);
+        let is_there = || rustix::fs::accessat(CWD, file, Access::EXISTS, AtFlags::empty()).is_ok();
+        if error == Errno::NOENT && is_there() {
+            // What is missing is what the file asks for: `#!` or an ELF interpreter. Another directory has nothing better.
+            step = Step::NoInterpreter;
+            return Errno::NOEXEC;
         }
-        Err(fault) => fault,
+        error
+    });
+    let (step, error) = match (step, error) {
+        (Step::NoInterpreter, _) => (step, Errno::NOENT),
+        (_, Errno::NOENT | Errno::NOTDIR) => (Step::NoCommand, error),
+        other => other,
+    };
+    Fault { step, errno: error.raw_os_error() as u16, detail: 0 }
+}
+
+/// Makes `attempt` with each file that `program` may mean (execvp(3)): a name with a slash is a path; another is looked for
+/// in each directory of `path`. Returns the last error that says most.
+pub fn search(program: &CStr, path: &[u8], attempt: &mut dyn FnMut(&CStr) -> Errno) -> Errno {
+    if program.to_bytes().contains(&b'/') {
+        return attempt(program);
     }
+    let mut refused = Errno::NOENT;
+    for directory in path.split(|byte| *byte == b':') {
+        let mut file = heapless::Vec::<u8, { libc::PATH_MAX as usize }>::new();
+        // An empty directory is the one we are in.
+        let directory = if directory.is_empty() { b"." } else { directory };
+        let parts = [directory, b"/", program.to_bytes_with_nul()];
+        if parts.iter().any(|part| file.extend_from_slice(part).is_err()) {
+            continue;
+        }
+        let Ok(file) = CStr::from_bytes_with_nul(&file) else { continue };
+        match attempt(file) {
+            Errno::NOENT | Errno::NOTDIR => {}
+            // Another directory may have one that can be run.
+            Errno::ACCESS => refused = Errno::ACCESS,
+            error => return error,
+        }
+    }
+    refused
 }
 
 fn environment<'a>(own: impl Iterator<Item = &'a CStr> + Clone, kind: Kind) -> Result<List<'a>, Fault> {
@@ -62,43 +103,7 @@ fn environment<'a>(own: impl Iterator<Item = &'a CStr> + Clone, kind: Kind) -> R
     Ok(words)
 }
 
-fn name(word: &CStr) -> &[u8] {
+/// The name in a `NAME=VALUE` word.
+pub fn name(word: &CStr) -> &[u8] {
     word.to_bytes().split(|byte| *byte == b'=').next().unwrap_or_default()
-}
-
-/// execvp(3): a name with a slash is a path; another is looked for in each directory of `path`.
-fn search(program: &CStr, path: &CStr, arguments: &List<'_>, environment: &List<'_>) -> Fault {
-    if program.to_bytes().contains(&b'/') {
-        return attempt(program, arguments, environment);
-    }
-    let mut denied = None;
-    for directory in path.to_bytes().get(b"PATH=".len()..).unwrap_or_default().split(|byte| *byte == b':') {
-        let mut full = heapless::Vec::<u8, { libc::PATH_MAX as usize }>::new();
-        let directory = if directory.is_empty() { b"." } else { directory };
-        let parts = [directory, b"/", program.to_bytes_with_nul()];
-        if parts.iter().any(|part| full.extend_from_slice(part).is_err()) {
-            continue;
-        }
-        let Ok(full) = CStr::from_bytes_with_nul(&full) else { continue };
-        let fault = attempt(full, arguments, environment);
-        match fault {
-            Fault { step: Step::NoCommand, .. } => {}
-            Fault { errno, .. } if i32::from(errno) == libc::EACCES => denied = Some(fault),
-            _ => return fault,
-        }
-    }
-    denied.unwrap_or(Fault { step: Step::NoCommand, errno: libc::ENOENT as u16, detail: 0 })
-}
-
-fn attempt(path: &CStr, arguments: &List<'_>, environment: &List<'_>) -> Fault {
-    let error = exec::execute(path, arguments, environment);
-    let step = match error {
-        // The file is there, so what is missing is what the file asks for: `#!` or an ELF interpreter.
-        Errno::NOENT if rustix::fs::accessat(CWD, path, Access::EXISTS, AtFlags::empty()).is_ok() => {
-            Step::NoInterpreter
-        }
-        Errno::NOENT | Errno::NOTDIR => Step::NoCommand,
-        _ => Step::Execute,
-    };
-    Fault { step, errno: error.raw_os_error() as u16, detail: 0 }
 }

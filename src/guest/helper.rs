@@ -6,13 +6,14 @@ use core::fmt::Write;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::process::{DumpableBehavior, Pid, Resource, Rlimit};
+use rustix::process::{DumpableBehavior, Pid};
 
 use super::{Build, child, devices, report, root};
 use crate::fault::{At, Fault, Step};
 use crate::limits;
 use crate::plan::{Kind, Network, Users};
 use crate::sys::clone::{Flags, Side, clone, unshare_time};
+use crate::sys::rlimit::{self, Limit};
 use crate::sys::{Errno, clock, process, signal};
 
 /// What the helper opened for the guest before it existed.
@@ -47,7 +48,7 @@ fn line(build: &Build<'_>) -> Result<(), Fault> {
     }
     let prepared = Prepared {
         // The first thing that can hang: a path on storage.
-        root: root::open(build.plan.strings.c_str(build.guest.root))?,
+        root: root::open(build.plan.strings.c_str(build.guest.root), build.guest.layer)?,
         devices: devices::make()?,
         sysfs: (build.guest.network == Network::Host).then(devices::host_sysfs).transpose()?,
     };
@@ -82,8 +83,10 @@ fn service(build: &Build<'_>, cgroup: BorrowedFd<'_>) -> Result<(), Fault> {
         }
         Side::Parent(pid, pidfd) => {
             // Not before its birth is reported: one that ended at once would look like anybody's orphan to PID 1.
-            let finished =
-                report::send_born(build.reports.as_fd(), pid).and_then(|()| report::release(ours.as_fd(), None));
+            let finished = report::send_born(build.reports.as_fd(), pid)
+                .and_then(|()| process_directory(pid).at(Step::OpenProcess))
+                .and_then(|directory| give(build, pid, directory.as_fd()))
+                .and_then(|()| report::release(ours.as_fd(), None));
             if finished.is_err() {
                 let _ = signal::send(pidfd.as_fd(), libc::SIGKILL as u8);
             }
@@ -132,16 +135,7 @@ fn own_clocks() -> Result<(), Fault> {
 fn finish(build: &Build<'_>, pid: Pid, prepared: &Prepared, go: BorrowedFd<'_>) -> Result<(), Fault> {
     let guest = build.guest;
     let directory = process_directory(pid).at(Step::OpenProcess)?;
-    // PID 1's own is raised for all its guests together.
-    open_files(pid).at(Step::SetOpenFiles)?;
-    for (number, limit) in build.plan.rlimits.get(guest.rlimits).iter().enumerate() {
-        set_rlimit(pid, limit.resource, limit.soft, limit.hard).at_item(Step::SetRlimit, number)?;
-    }
-    if guest.limits.oom_score != 0 || rustix::process::getppid().is_some_and(Pid::is_init) {
-        let mut line = heapless::String::<8>::new();
-        let _ = write!(line, "{}", guest.limits.oom_score);
-        write_to(directory.as_fd(), c"oom_score_adj", line.as_bytes()).at(Step::OomScore)?;
-    }
+    give(build, pid, directory.as_fd())?;
     let users = match guest.users {
         Some(users) => Some((users, own_users(directory.as_fd(), users)?)),
         None => None,
@@ -164,46 +158,42 @@ fn own_users(directory: BorrowedFd<'_>, users: Users) -> Result<OwnedFd, Fault> 
     rustix::fs::openat(directory, c"ns/user", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).at(Step::OpenUsers)
 }
 
+/// What a start gives to the first process, and that process to all that it makes.
+fn give(build: &Build<'_>, pid: Pid, directory: BorrowedFd<'_>) -> Result<(), Fault> {
+    let guest = build.guest;
+    // PID 1's own is raised for all its guests together.
+    open_files(pid).at(Step::SetOpenFiles)?;
+    for (index, limit) in build.plan.rlimits.get(guest.rlimits).iter().enumerate() {
+        let wanted = Limit { soft: limit.soft, hard: limit.hard };
+        rlimit::set(Some(pid), limit.resource, wanted).at_item(Step::SetRlimit, index)?;
+    }
+    // PID 1's own is one that nothing else may have.
+    if guest.limits.oom_score != 0 || rustix::process::getppid().is_some_and(Pid::is_init) {
+        let mut line = heapless::String::<8>::new();
+        let _ = write!(line, "{}", guest.limits.oom_score);
+        write_to(directory, c"oom_score_adj", line.as_bytes()).at(Step::OomScore)?;
+    }
+    Ok(())
+}
+
+/// Where `rlimit` does not say: as systemd has it, for programs that still use select(2).
 fn open_files(pid: Pid) -> Result<(), Errno> {
-    let set = |limit| rustix::process::prlimit(Some(pid), Resource::Nofile, limit).map(drop);
-    match set(OPEN_FILES) {
+    let nofile = libc::RLIMIT_NOFILE as u8;
+    match rlimit::set(Some(pid), nofile, Limit { soft: 1024, hard: limits::OPEN_FILES }) {
         // A supervisor that may not raise its own hard limit cannot give more than that.
-        Err(Errno::PERM) => set(Rlimit { maximum: rustix::process::getrlimit(Resource::Nofile).maximum, ..OPEN_FILES }),
+        Err(Errno::PERM) => {
+            let hard = rlimit::get(pid, nofile)?.hard;
+            rlimit::set(Some(pid), nofile, Limit { soft: hard.min(1024), hard })
+        }
         result => result,
     }
 }
 
-fn set_rlimit(pid: Pid, resource: u8, soft: u64, hard: u64) -> Result<(), Errno> {
-    let resource = RESOURCES.get(usize::from(resource)).ok_or(Errno::INVAL)?;
-    let bound = |value: u64| (value != u64::MAX).then_some(value);
-    let limit = Rlimit { current: bound(soft), maximum: bound(hard) };
-    rustix::process::prlimit(Some(pid), *resource, limit).map(drop)
-}
-
-/// What a program finds where `rlimit` does not say: as systemd has it, for programs that still use select(2).
-const OPEN_FILES: Rlimit = Rlimit { current: Some(1024), maximum: Some(limits::OPEN_FILES) };
-
-/// By the kernel's numbers (asm-generic/resource.h).
-const RESOURCES: [Resource; 16] = [
-    Resource::Cpu,
-    Resource::Fsize,
-    Resource::Data,
-    Resource::Stack,
-    Resource::Core,
-    Resource::Rss,
-    Resource::Nproc,
-    Resource::Nofile,
-    Resource::Memlock,
-    Resource::As,
-    Resource::Locks,
-    Resource::Sigpending,
-    Resource::Msgqueue,
-    Resource::Nice,
-    Resource::Rtprio,
-    Resource::Rttime,
-];
-
-fn process_directory(pid: Pid) -> Result<OwnedFd, Errno> {
+/// Opens the directory of process `pid` in `/proc`.
+///
+/// # Errors
+/// As open(2).
+pub fn process_directory(pid: Pid) -> Result<OwnedFd, Errno> {
     let mut path = heapless::String::<24>::new();
     let _ = write!(path, "/proc/{}\0", pid.as_raw_nonzero());
     let path = CStr::from_bytes_with_nul(path.as_bytes()).map_err(|_| Errno::INVAL)?;

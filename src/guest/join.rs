@@ -7,31 +7,31 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{DumpableBehavior, Gid, Uid};
 use rustix::thread::ThreadNameSpaceType;
 
-use super::cgroup::Base;
 use super::command::{self, List};
 use super::confine::{Identity, confine};
-use super::{Starting, Stdio, report};
+use super::inherit::{First, Inherited};
+use super::{Starting, Stdio, cgroup, report};
 use crate::fault::{At, Fault, Step};
-use crate::plan::{Kind, User};
+use crate::plan::{Kind, User, Users};
 use crate::sys::clone::{Flags, Side, clone};
-use crate::sys::process;
+use crate::sys::{process, signal};
 
 /// What must be known of a guest to join it.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
-    /// Its name.
-    pub name: &'a CStr,
+    /// Its cgroup, as the supervisor calls it.
+    pub cgroup: &'a str,
     /// Its kind.
     pub kind: Kind,
-    /// Whether it has users of its own.
-    pub mapped: bool,
+    /// Its users, if it has its own.
+    pub users: Option<Users>,
     /// Whom the command runs as, inside.
     pub user: User,
     /// Its first process.
     pub pidfd: BorrowedFd<'a>,
 }
 
-/// A command and what is in its environment besides the defaults.
+/// A command, and what is in its environment besides what the guest's first process has.
 #[derive(Clone, Copy, Debug)]
 pub struct Command<'a> {
     /// Program and arguments.
@@ -40,12 +40,13 @@ pub struct Command<'a> {
     pub env: &'a [&'a CStr],
 }
 
-/// Starts `command` in the guest, with a terminal of its own there or with the caller's input and output. The caller becomes its parent: [`super::Report::Born`] comes with its pidfd, a terminal as
-/// [`super::Report::Console`], and then what became of exec, as from a start.
+/// Starts `command` in the guest, with a terminal of its own there or with the caller's input and output. The caller
+/// becomes its parent: [`super::Report::Born`] comes with its pidfd, a terminal as [`super::Report::Console`], and then
+/// what became of exec, as from a start.
 ///
 /// # Errors
 /// The step of this process that failed.
-pub fn join(facts: &Facts<'_>, base: &Base, command: &Command<'_>, tty: bool) -> Result<Starting, Fault> {
+pub fn join(facts: &Facts<'_>, command: &Command<'_>, tty: bool) -> Result<Starting, Fault> {
     let (ours, theirs) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .at(Step::ReportSocket)?;
@@ -54,7 +55,7 @@ pub fn join(facts: &Facts<'_>, base: &Base, command: &Command<'_>, tty: bool) ->
         Side::Parent(_, helper) => Ok(Starting { helper, reports: ours, output: None, ready: None }),
         Side::Child => {
             drop(ours);
-            match helper(facts, base, command, stdio, theirs.as_fd()) {
+            match helper(facts, command, stdio, theirs.as_fd()) {
                 Ok(()) => process::exit(0),
                 Err(fault) => {
                     report::send_fault(theirs.as_fd(), fault);
@@ -66,25 +67,23 @@ pub fn join(facts: &Facts<'_>, base: &Base, command: &Command<'_>, tty: bool) ->
 }
 
 /// Goes in, and makes the command's process from there: only a child is in a process number namespace that was joined.
-fn helper(
-    facts: &Facts<'_>,
-    base: &Base,
-    command: &Command<'_>,
-    stdio: Stdio,
-    reports: BorrowedFd<'_>,
-) -> Result<(), Fault> {
+fn helper(facts: &Facts<'_>, command: &Command<'_>, stdio: Stdio, reports: BorrowedFd<'_>) -> Result<(), Fault> {
     // Nothing inside may look into this process, or open the program that it runs (/proc/PID/exe).
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::HideHelper)?;
     // The limits first. Beside the delegated cgroup: a distribution may have shut its own root to processes.
-    base.join(facts.name, c"exec")?;
+    let first = First::open(facts.pidfd)?;
+    cgroup::join_running(first.directory.as_fd(), facts.cgroup)?;
+    let inherited = Inherited::take(&first, facts.users)?;
+    // The directory is by number: only if the process is still there was it surely its own.
+    signal::send(facts.pidfd, 0).at(Step::OpenProcess)?;
     if facts.kind != Kind::Service {
-        let spaces = if facts.mapped { SPACES | ThreadNameSpaceType::USER } else { SPACES };
+        let spaces = if facts.users.is_some() { SPACES | ThreadNameSpaceType::USER } else { SPACES };
         rustix::thread::move_into_thread_name_spaces(facts.pidfd, spaces).at(Step::JoinNamespaces)?;
     }
     match clone(Flags::PARENT, None).at(Step::Clone)? {
         Side::Parent(pid, _) => report::send_born(reports, pid),
         Side::Child => {
-            let fault = become_command(facts, command, stdio, reports);
+            let fault = become_command(facts, command, &inherited, stdio, reports);
             report::send_fault(reports, fault);
             process::exit(1)
         }
@@ -101,22 +100,29 @@ const SPACES: ThreadNameSpaceType = ThreadNameSpaceType::MOUNT
     .union(ThreadNameSpaceType::TIME);
 
 /// The straight line of the command's own process. Returns what went wrong.
-fn become_command(facts: &Facts<'_>, command: &Command<'_>, stdio: Stdio, reports: BorrowedFd<'_>) -> Fault {
-    match confined(facts, stdio, reports) {
-        Err(fault) => fault,
-        Ok(()) => {
-            let mut arguments = List::new();
-            let program = command.words.first().copied().unwrap_or(c"");
-            match command.words.iter().try_for_each(|word| arguments.push(word)).at(Step::Words) {
-                Err(fault) => fault,
-                Ok(()) => command::run(program, &arguments, command.env.iter().copied(), facts.kind),
-            }
-        }
+fn become_command(
+    facts: &Facts<'_>,
+    command: &Command<'_>,
+    inherited: &Inherited,
+    stdio: Stdio,
+    reports: BorrowedFd<'_>,
+) -> Fault {
+    if let Err(fault) = confined(facts, &inherited.groups, stdio, reports).and_then(|()| inherited.limit()) {
+        return fault;
     }
+    let mut arguments = List::new();
+    if let Err(fault) = command.words.iter().try_for_each(|word| arguments.push(word)).at(Step::Words) {
+        return fault;
+    }
+    let program = command.words.first().copied().unwrap_or(c"");
+    let is_set = |word: &&CStr| command.env.iter().any(|own| command::name(own) == command::name(word));
+    let environment = inherited.environment().filter(|word| !is_set(word)).chain(command.env.iter().copied());
+    command::run(program, &arguments, environment, facts.kind)
 }
 
-fn confined(facts: &Facts<'_>, stdio: Stdio, reports: BorrowedFd<'_>) -> Result<(), Fault> {
-    if facts.mapped {
+fn confined(facts: &Facts<'_>, groups: &[u32], stdio: Stdio, reports: BorrowedFd<'_>) -> Result<(), Fault> {
+    let mapped = facts.users.is_some();
+    if mapped {
         rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).at(Step::SetGroup)?;
         rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).at(Step::SetUser)?;
     }
@@ -125,5 +131,5 @@ fn confined(facts: &Facts<'_>, stdio: Stdio, reports: BorrowedFd<'_>) -> Result<
         super::stdio::terminal(reports, facts.user)?;
     }
     super::stdio::close_others(reports, None)?;
-    confine(&Identity { kind: facts.kind, mapped: facts.mapped, user: facts.user, groups: &[] })
+    confine(&Identity { kind: facts.kind, mapped, user: facts.user, groups })
 }

@@ -11,6 +11,7 @@ mod confine;
 mod copy;
 mod devices;
 mod helper;
+mod inherit;
 mod join;
 pub mod report;
 mod root;
@@ -25,6 +26,7 @@ use rustix::fs::OFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
 
+pub use command::search;
 pub use join::{Command, Facts, join};
 pub use report::{Report, receive};
 
@@ -90,16 +92,13 @@ pub fn start(plan: &'static Plan, id: GuestId, base: &cgroup::Base, stdio: Stdio
     };
     match clone(Flags::NONE, None).at(Step::Fork)? {
         Side::Parent(_, helper) => Ok(Starting { helper, reports: ours, output, ready }),
-        Side::Child => helper::run(&Build {
-            plan,
-            guest,
-            name: plan.strings.c_str(guest.name),
-            base,
-            stdio,
-            reports: theirs,
-            output: output_write,
-            ready: ready_write,
-        }),
+        Side::Child => {
+            // Held here, they would never be heard to close.
+            drop((ours, output, ready));
+            let name = plan.strings.c_str(guest.name);
+            let (output, ready) = (output_write, ready_write);
+            helper::run(&Build { plan, guest, name, base, stdio, reports: theirs, output, ready })
+        }
     }
 }
 

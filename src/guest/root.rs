@@ -4,9 +4,10 @@
 //! not change, or whose changes are forgotten, is copied to memory for it instead: as strong, and charged to the guest.
 
 use core::ffi::CStr;
+use core::fmt::Write;
 
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Uid};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
 use super::cgroup::Base;
@@ -16,16 +17,50 @@ use crate::plan::{Guest, Kind, Layer, Users};
 use crate::sys::mount::{self, Attributes};
 use crate::sys::{Errno, clone};
 
-/// Opens the directory at `path` as a mount of its own, attached nowhere; the host's own root where `path` is empty.
+/// Opens the directory at `path` as a mount of its own, attached nowhere; the host's own root where `path` is empty. One
+/// that the guest may write to must be out of the reach of the host's other users: what the guest's root makes there is
+/// the host root's on disk, set-user-id programs too.
 ///
 /// # Errors
 /// The step that failed.
-pub fn open(path: &CStr) -> Result<OwnedFd, Fault> {
+pub fn open(path: &CStr, layer: Layer) -> Result<OwnedFd, Fault> {
     let path = if path.is_empty() { c"/" } else { path };
+    if layer == Layer::Shared && !is_closed(path).at(Step::OpenRoot)? {
+        return Err(Errno::PERM).at(Step::RootIsClosed);
+    }
     let flags = OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::OPEN_TREE_CLONE;
     let tree = rustix::mount::open_tree(CWD, path, flags).at(Step::OpenRoot)?;
     let kind = FileType::from_raw_mode(rustix::fs::fstat(&tree).at(Step::RootIsDirectory)?.st_mode);
     if kind == FileType::Directory { Ok(tree) } else { Err(Errno::NOTDIR).at(Step::RootIsDirectory) }
+}
+
+/// Whether a directory on the way to `path`, or that itself, lets nobody but the host's root through.
+fn is_closed(path: &CStr) -> Result<bool, Errno> {
+    let directory = rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let mut link = heapless::String::<32>::new();
+    let _ = write!(link, "/proc/self/fd/{}\0", directory.as_raw_fd());
+    let link = CStr::from_bytes_with_nul(link.as_bytes()).map_err(|_| Errno::INVAL)?;
+    // As it is once every symbolic link has been followed.
+    let mut buffer = [0; libc::PATH_MAX as usize];
+    let len = rustix::fs::readlinkat_raw(CWD, link, &mut buffer)?;
+    for end in 1..=len {
+        let next = buffer.get(end).copied();
+        if end < len && next != Some(b'/') {
+            continue;
+        }
+        let Some(slot) = buffer.get_mut(end) else { return Err(Errno::NAMETOOLONG) };
+        *slot = 0;
+        let part = CStr::from_bytes_until_nul(&buffer).map_err(|_| Errno::INVAL)?;
+        let stat = rustix::fs::statat(CWD, part, AtFlags::SYMLINK_NOFOLLOW)?;
+        let through = if stat.st_gid == 0 { Mode::XOTH } else { Mode::XOTH | Mode::XGRP };
+        if stat.st_uid == 0 && !Mode::from_raw_mode(stat.st_mode).intersects(through) {
+            return Ok(true);
+        }
+        if let (Some(next), Some(slot)) = (next, buffer.get_mut(end)) {
+            *slot = next;
+        }
+    }
+    Ok(false)
 }
 
 /// Who a root is finished for.
@@ -121,7 +156,7 @@ fn private_memory() -> Result<OwnedFd, Fault> {
 
 /// A copy of `tree` in memory, owned by `users`, charged to the guest.
 fn duplicate(tree: BorrowedFd<'_>, users: Users, owner: &Owner<'_>) -> Result<OwnedFd, Fault> {
-    owner.base.join(owner.name, c"exec").map_err(|fault| Fault { step: Step::CopyJoin, ..fault })?;
+    owner.base.join(owner.name).at(Step::CopyJoin)?;
     let context = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).at(Step::LayerMemory)?;
     for (key, value) in [(c"mode", c"755"), (c"size", c"256m"), (c"nr_inodes", c"64k")] {
         rustix::mount::fsconfig_set_string(context.as_fd(), key, value).at(Step::LayerMemory)?;

@@ -3,8 +3,8 @@
 use core::ffi::CStr;
 use core::fmt::Write;
 
-use rustix::fd::AsFd;
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::mount::{MountFlags, MoveMountFlags};
 
 use super::Build;
@@ -38,11 +38,12 @@ const MASKED_DIRECTORIES: [&CStr; 5] =
 /// just the settings that its namespaces own.
 const READ_ONLY: [&CStr; 4] = [c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/sys"];
 
-/// Mounts everything, below a root that is already the process's own.
+/// Mounts everything, below `root`, which is already the process's own, with the host's root lying on top of it.
 ///
 /// # Errors
 /// The step that failed.
-pub fn mount(build: &Build<'_>, prepared: &Prepared) -> Result<(), Fault> {
+pub fn mount(build: &Build<'_>, prepared: &Prepared, root: BorrowedFd<'_>) -> Result<(), Fault> {
+    are_directories(root)?;
     let app = build.guest.kind == Kind::App;
     let processes: &CStr = if app { c"hidepid=2" } else { c"" };
     new(c"proc", c"/proc", SAFE, processes).at(Step::MountProc)?;
@@ -69,6 +70,23 @@ pub fn mount(build: &Build<'_>, prepared: &Prepared) -> Result<(), Fault> {
     let mapped = build.guest.users.is_some() && !app;
     for (index, path) in READ_ONLY.iter().take(if mapped { 3 } else { 4 }).enumerate() {
         read_only(path).at_item(Step::ReadOnlyPath, index)?;
+    }
+    Ok(())
+}
+
+/// Sees that what is mounted on is a directory of the root, not a link: `..` at the root leads to what lies on top of it,
+/// which is the host's root still.
+fn are_directories(root: BorrowedFd<'_>) -> Result<(), Fault> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let within = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
+    for (name, step) in [
+        (c"proc", Step::MountProc),
+        (c"sys", Step::MountSys),
+        (c"dev", Step::MountDev),
+        (c"run", Step::MountRun),
+        (c"tmp", Step::MountTmp),
+    ] {
+        rustix::fs::openat2(root, name, flags, Mode::empty(), within).at(step)?;
     }
     Ok(())
 }

@@ -77,7 +77,6 @@ features! {
     Clone3 "clone3", How::Call(Probe::CLONE3), "start a process in its namespaces and cgroup";
     Pidfd "pidfd", How::Call(Probe::PIDFD), "watch processes";
     CloseRange "close_range", How::Call(Probe::CLOSE_RANGE), "leave a guest no descriptor";
-    Openat2 "openat2", How::Call(Probe::OPENAT2), "resolve a guest's paths inside its root";
     Seccomp "seccomp", How::File(c"/proc/sys/kernel/seccomp/actions_avail"), "filter a guest's system calls";
     PidNamespace "pid namespaces", How::File(c"/proc/self/ns/pid"), "processes of its own";
     NetworkNamespace "network namespaces", How::File(c"/proc/self/ns/net"), "network of its own";
@@ -123,13 +122,12 @@ impl Feature {
                 for_all(true)
             }
             Feature::CgroupKill => for_all(true).map(but("it is ended by freezing it and killing each process")),
-            Feature::Openat2
-            | Feature::Seccomp
+            Feature::TimeNamespace => for_all(isolated).map(but("it reads the host's uptime")),
+            Feature::Seccomp
             | Feature::PidNamespace
             | Feature::IpcNamespace
             | Feature::UtsNamespace
-            | Feature::CgroupNamespace
-            | Feature::TimeNamespace => for_all(isolated),
+            | Feature::CgroupNamespace => for_all(isolated),
             Feature::NetworkNamespace => by(Key::Network, isolated && guest.network != Network::Host),
             Feature::UserNamespace => by(Key::Userns, guest.users.is_some()),
             Feature::IdMap if guest.layer == Layer::Shared => by(Key::Root, guest.users.is_some()),
@@ -156,8 +154,9 @@ impl Feature {
                 by(Key::Cpus, limits.cpus_milli.is_some()).or(by(Key::CpuWeight, limits.cpu_weight.is_some()))
             }
             Feature::Cpuset => by(Key::Cpuset, !limits.cpuset.is_empty()),
-            // Every guest has this limit.
-            Feature::Pids => by(Key::Processes, true),
+            // Every guest has this limit; one that nobody asked for is for hosts that can.
+            Feature::Pids if guest.asked[Key::Processes as usize].place().is_some() => by(Key::Processes, true),
+            Feature::Pids => for_all(true).map(but("it has no limit of processes, for it asks for none")),
             // That is the host's.
             Feature::CompressedModules => None,
         }
@@ -281,14 +280,7 @@ mod tests {
     #[test]
     fn this_machine_has_what_every_supported_kernel_has() {
         let found = probe();
-        for feature in [
-            Feature::Oldest,
-            Feature::Clone3,
-            Feature::Pidfd,
-            Feature::CloseRange,
-            Feature::Openat2,
-            Feature::PidNamespace,
-        ] {
+        for feature in [Feature::Oldest, Feature::Clone3, Feature::Pidfd, Feature::CloseRange, Feature::PidNamespace] {
             assert!(found.has(feature), "{}", feature.name());
         }
     }

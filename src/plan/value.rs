@@ -289,7 +289,8 @@ pub fn rlimit_pair(word: &[u8]) -> Result<(u64, u64), Wrong> {
     let one = |part: &[u8]| match part {
         b"unlimited" => Ok(u64::MAX),
         part => match digits(part) {
-            Some(number) => Ok(number.min(u64::MAX - 1)),
+            Some(u64::MAX) => Err(Code::NotRlimit.into()),
+            Some(number) => Ok(number),
             None => amount(part, Unit::Bytes, (0, u64::MAX - 1)).map_err(|_| Wrong::from(Code::NotRlimit)),
         },
     };

@@ -6,6 +6,7 @@
 use core::ffi::CStr;
 use core::fmt;
 
+use rustix::event::Timespec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
@@ -22,8 +23,8 @@ use crate::guest::cgroup::Base;
 use crate::guest::{self, Report, Stdio};
 use crate::limits;
 use crate::plan::{Guest, GuestId, Kind, Plan};
-use crate::sys::signal;
 use crate::sys::wait::{self, End, Which};
+use crate::sys::{clock, signal};
 use crate::text::Text;
 
 const KILL: u8 = libc::SIGKILL as u8;
@@ -140,15 +141,24 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Kills and removes what an earlier supervisor left in the cgroups of these guests. A guest that cannot be cleared
-    /// now is cleared, or refused, when it starts.
+    /// Kills and removes what an earlier supervisor left in the cgroups of these guests. Takes at most
+    /// [`limits::KILL_TIMEOUT_MS`], before anything else runs; a guest that is still not cleared then is refused when it
+    /// starts.
     pub fn clear_leftovers(&mut self) {
-        for id in self.ids() {
-            let Some(name) = self.name(id) else { continue };
-            if self.base.is_populated(name) == Ok(true) {
-                let _ = self.base.kill(name);
+        let until_ms = clock::now_ms().saturating_add(limits::KILL_TIMEOUT_MS);
+        loop {
+            let mut is_left = false;
+            for name in self.ids().filter_map(|id| self.name(id)) {
+                if self.base.remove(name).is_err() {
+                    is_left = true;
+                    let _ = self.base.kill(name);
+                }
             }
-            let _ = self.base.remove(name);
+            if !is_left || clock::now_ms() >= until_ms {
+                return;
+            }
+            let pause = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+            let _ = rustix::event::poll(&mut [], Some(&pause));
         }
     }
 
@@ -668,7 +678,11 @@ impl<'a> Driver<'a> {
             // reboot(2) in a pid namespace ends its init with one of these two.
             End::Signal(signal) if is_os && i32::from(signal) == libc::SIGINT => Exit::PowerOff,
             End::Signal(signal) if is_os && i32::from(signal) == libc::SIGHUP => Exit::Reboot,
-            End::Signal(KILL) if self.name(id).is_some_and(|name| self.base.usage(name).oom_kills > 0) => {
+            // Not where it was to end anyway.
+            End::Signal(KILL)
+                if !matches!(self.state(id), State::Stopping { .. } | State::Killing)
+                    && self.name(id).is_some_and(|name| self.base.usage(name).oom_kills > 0) =>
+            {
                 Exit::OutOfMemory
             }
             End::Signal(signal) => Exit::Signal(signal),

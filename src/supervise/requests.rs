@@ -13,7 +13,7 @@ use super::state::{Event, Exit, State};
 use crate::control::server::{ClientId, Sent, Server};
 use crate::control::wire::{Code, Failure, Name, Place, Power, Reply, Request};
 use crate::limits;
-use crate::plan::GuestId;
+use crate::plan::{GuestId, Ready};
 
 /// What is left to be done for a client.
 #[derive(Clone, Copy, Debug)]
@@ -177,8 +177,13 @@ fn advance(client: ClientId, job: &mut Job, desk: &mut Desk<'_, '_>) -> Progress
             State::Ready => last(client, desk, &Reply::Done),
             State::Running if !is_ready => last(client, desk, &Reply::Done),
             State::Waiting if !is_ready && desk.driver.waits_for(id).is_some() => last(client, desk, &Reply::Done),
+            // It may have started, and have done its work, since it was looked at.
+            State::Failed | State::Delayed | State::Down if has_been(desk, id, is_ready) => {
+                last(client, desk, &Reply::Done)
+            }
             State::Failed | State::Delayed | State::Down => {
-                *job = Job::Fail { code: Code::Failed, id: Some(id), why: "it did not start" };
+                let why = if has_been(desk, id, false) { "it ended before it was ready" } else { "it did not start" };
+                *job = Job::Fail { code: Code::Failed, id: Some(id), why };
                 advance(client, job, desk)
             }
             State::Waiting
@@ -192,6 +197,13 @@ fn advance(client: ClientId, job: &mut Job, desk: &mut Desk<'_, '_>) -> Progress
         Job::Gone { .. } => Progress::Waits,
         Job::Fail { code, id, why } => fail(client, desk, code, id, why),
     }
+}
+
+/// Whether the last run of a guest that is down got as far as its program, or as being ready.
+fn has_been(desk: &Desk<'_, '_>, id: GuestId, is_ready: bool) -> bool {
+    let has_run = desk.driver.now(id).is_some_and(|now| now.machine.has_run());
+    let is_said = desk.driver.guest(id).is_some_and(|guest| guest.ready != Ready::Exec);
+    has_run && !(is_ready && is_said)
 }
 
 fn each(client: ClientId, job: &mut Job, desk: &mut Desk<'_, '_>, what: What, next: u16, end: u16) -> Progress {

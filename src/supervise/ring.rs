@@ -79,6 +79,8 @@ pub struct Reader<Memory> {
     memory: Memory,
     size: u64,
     next: u64,
+    /// Where it stops.
+    end: u64,
 }
 
 /// What one [`Reader::read`] brought.
@@ -102,9 +104,18 @@ impl<Memory: AsFd> Reader<Memory> {
         if header[..8] != MAGIC || size <= APPEND_BYTES as u64 || size > u64::from(u32::MAX) {
             return Err(Errno::PROTO);
         }
-        let mut reader = Reader { memory, size, next: 0 };
+        let mut reader = Reader { memory, size, next: 0, end: u64::MAX };
         reader.next = reader.oldest(reader.total()?);
         Ok(reader)
+    }
+
+    /// Stops at what is there now: a guest that writes faster than it is read must not keep its reader for ever.
+    ///
+    /// # Errors
+    /// As pread(2).
+    pub fn stop_here(&mut self) -> Result<(), Errno> {
+        self.end = self.total()?;
+        Ok(())
     }
 
     /// Goes to where the last `lines` lines begin; a last line without an end counts as one.
@@ -148,7 +159,8 @@ impl<Memory: AsFd> Reader<Memory> {
     /// As pread(2).
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<Chunk, Errno> {
         let from = self.next.max(self.oldest(self.total()?));
-        let count = usize::try_from(self.total()?.saturating_sub(from)).unwrap_or(usize::MAX).min(buffer.len());
+        let left = self.total()?.min(self.end).saturating_sub(from);
+        let count = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
         self.copy(&mut buffer[..count], from)?;
         // What was written over while it was being copied is not what was there before.
         let valid = self.oldest(self.total()?).saturating_sub(from).min(count as u64) as usize;

@@ -73,8 +73,8 @@ pub fn foreground(plan: &'static Plan, config: &CStr, socket: &CStr) -> u8 {
 
 fn try_foreground(plan: &'static Plan, config: &CStr, socket: &CStr) -> Result<Outcome, Refused> {
     signal::block(signal::Set::ALL).map_err(|errno| Refused::Call("rt_sigprocmask", errno))?;
-    // Ignored by whoever started this process, it would let children go without their exit status.
-    signal::reset(libc::SIGCHLD as u8);
+    // What our caller ignores, guests must not inherit; and SIGCHLD ignored lets children go without their exit status.
+    signal::reset_all();
     raise_files();
     let mut own = [0; CGROUP_BYTES];
     let name = own_cgroup(&mut own).map_err(|errno| Refused::Call("read /proc/self/cgroup", errno))?;
@@ -113,8 +113,9 @@ pub fn init(console: &Console, plan: &'static Plan, config: &CStr, needs_shell: 
     // again, and Ctrl-Alt-Del still works.
     let poll = insist(&mut journal, "epoll_create1", Poll::new);
     let name = c"inn";
-    let base = insist(&mut journal, "make the cgroup of all guests", || {
-        Base::open(name).map_err(|fault| Errno::from_raw_os_error(fault.errno.into()))
+    let base = Base::open(name).unwrap_or_else(|fault| {
+        journal.error(format_args!("no guest can start: {fault}"));
+        insist(&mut journal, "open a directory without cgroups", Base::none)
     });
     let table = insist(&mut journal, "take the table", || TABLE.take().ok_or(Errno::BUSY));
     let signals = insist(&mut journal, "signalfd4", || {

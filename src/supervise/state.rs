@@ -254,6 +254,12 @@ impl Machine {
         (self.up_ms != 0 && !self.is_down()).then_some(self.up_ms)
     }
 
+    /// Whether exec worked in its present run, or in the one that was the last.
+    #[must_use]
+    pub fn has_run(&self) -> bool {
+        self.up_ms != 0
+    }
+
     /// When a [`Event::TimeOut`] is due; nothing for never.
     #[must_use]
     pub fn deadline_ms(&self) -> Option<u64> {
@@ -527,6 +533,7 @@ impl Machine {
         if !self.host_going_down {
             self.then = Then::Policy;
             self.delay_ms = 0;
+            self.up_ms = 0;
             self.go(State::Waiting, now, None);
         }
         none()

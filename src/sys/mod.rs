@@ -16,6 +16,7 @@ pub mod mount;
 pub mod privilege;
 pub mod probe;
 pub mod process;
+pub mod rlimit;
 pub mod signal;
 pub mod socket;
 pub mod stdio;

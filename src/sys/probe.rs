@@ -13,8 +13,6 @@ impl Probe {
     pub const CLOSE_RANGE: Probe = Probe(libc::SYS_close_range);
     /// mount_setattr(2)
     pub const MOUNT_SETATTR: Probe = Probe(libc::SYS_mount_setattr);
-    /// openat2(2)
-    pub const OPENAT2: Probe = Probe(libc::SYS_openat2);
     /// pidfd_open(2)
     pub const PIDFD: Probe = Probe(libc::SYS_pidfd_open);
 }

@@ -1,24 +1,16 @@
 //! The control socket under clients that mean no good: refused or dropped, and the supervisor serves on.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
-
 use rustix::fd::OwnedFd;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, send, socket_with,
 };
 
 use crate::must;
-
-/// A bound against hanging, not an expectation.
-const TIMEOUT: Duration = Duration::from_secs(60);
+use crate::private::Supervisor;
 
 #[test]
 fn garbage_is_refused_or_dropped() {
-    let Some(supervisor) = Supervisor::start("garbage") else { return };
+    let Some(supervisor) = Served::start("garbage") else { return };
     let mut noise = 0x2545_f491_4f6c_dd1du64;
     for length in [0, 1, 2, 3, 17, 255, 4095, 4096] {
         for _ in 0..8 {
@@ -40,7 +32,7 @@ fn garbage_is_refused_or_dropped() {
 
 #[test]
 fn a_message_in_parts_is_no_message() {
-    let Some(supervisor) = Supervisor::start("parts") else { return };
+    let Some(supervisor) = Served::start("parts") else { return };
     for message in [&[1u8][..], &[1, 0], &[1, 1], &[1, 1, 200], &[0xff; 64]] {
         let client = supervisor.connect();
         for byte in message {
@@ -54,7 +46,7 @@ fn a_message_in_parts_is_no_message() {
 
 #[test]
 fn clients_that_say_nothing_keep_nobody_out() {
-    let Some(supervisor) = Supervisor::start("silent") else { return };
+    let Some(supervisor) = Served::start("silent") else { return };
     // Fewer than it takes at once: what more it refuses is another test's business.
     let _silent: Vec<OwnedFd> = (0..50).map(|_| supervisor.connect()).collect();
     supervisor.serves();
@@ -62,7 +54,7 @@ fn clients_that_say_nothing_keep_nobody_out() {
 
 #[test]
 fn a_flood_of_clients_leaves_the_supervisor_well() {
-    let Some(supervisor) = Supervisor::start("flood") else { return };
+    let Some(supervisor) = Served::start("flood") else { return };
     let clients: Vec<OwnedFd> = (0..500).filter_map(|_| supervisor.try_connect().ok()).collect();
     assert!(!clients.is_empty());
     drop(clients);
@@ -71,7 +63,7 @@ fn a_flood_of_clients_leaves_the_supervisor_well() {
 
 #[test]
 fn a_client_that_never_reads_stalls_only_itself() {
-    let Some(supervisor) = Supervisor::start("unread") else { return };
+    let Some(supervisor) = Served::start("unread") else { return };
     let client = supervisor.connect();
     // Version 1, request 0: the list (control::wire). It is asked for more often than any buffer holds.
     for _ in 0..10_000 {
@@ -84,7 +76,7 @@ fn a_client_that_never_reads_stalls_only_itself() {
 
 #[test]
 fn a_request_that_is_garbage_has_an_answer_or_an_end() {
-    let Some(supervisor) = Supervisor::start("answer") else { return };
+    let Some(supervisor) = Served::start("answer") else { return };
     let client = supervisor.connect();
     send(&client, &[0xee; 32], SendFlags::NOSIGNAL).expect("it is sent");
     let mut buffer = [0; 8192];
@@ -93,38 +85,17 @@ fn a_request_that_is_garbage_has_an_answer_or_an_end() {
     supervisor.serves();
 }
 
-/// An `inn supervise` with one service, and its socket.
-struct Supervisor {
-    child: Child,
-    directory: PathBuf,
-}
+/// A supervisor with one service.
+struct Served(Supervisor);
 
-impl Supervisor {
-    fn start(name: &str) -> Option<Supervisor> {
+impl Served {
+    fn start(name: &str) -> Option<Served> {
         if !must::root(name) {
             return None;
         }
-        let directory = std::env::temp_dir().join(format!("inn-{name}-{}", std::process::id()));
-        fs::create_dir_all(&directory).expect("a directory");
-        let config = directory.join("inn.conf");
-        fs::write(&config, "[service idle]\ncommand = /bin/sleep 1000\nautostart = no\n").expect("a config");
-        let mut command = Command::new(must::inn());
-        command.args(["supervise", "--config"]).arg(&config).arg("--socket").arg(directory.join("control"));
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        let child = command.spawn().expect("inn starts");
-        let mut supervisor = Supervisor { child, directory };
-        let deadline = Instant::now() + TIMEOUT;
-        while supervisor.try_connect().is_err() {
-            let ended = supervisor.child.try_wait().expect("it can be waited for");
-            assert!(ended.is_none(), "inn supervise ended at once: {ended:?}");
-            assert!(Instant::now() < deadline, "inn supervise does not answer");
-            thread::sleep(Duration::from_millis(20));
-        }
-        Some(supervisor)
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.directory.join("control")
+        let supervisor = Supervisor::start(name, "[service idle]\ncommand = /bin/sleep 1000\nautostart = no\n");
+        supervisor.await_answer();
+        Some(Served(supervisor))
     }
 
     fn connect(&self) -> OwnedFd {
@@ -132,41 +103,16 @@ impl Supervisor {
     }
 
     fn try_connect(&self) -> rustix::io::Result<OwnedFd> {
-        connect_to(&self.socket())
+        let path = self.0.directory.join("control");
+        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        connect(&socket, &SocketAddrUnix::new(path.to_str().expect("a path in UTF-8"))?)?;
+        Ok(socket)
     }
 
     /// `inn list` works.
     fn serves(&self) {
-        let mut list = Command::new("timeout");
-        list.arg(TIMEOUT.as_secs().to_string()).arg(must::inn()).arg("list").arg("--socket").arg(self.socket());
-        let output = list.output().expect("inn starts");
+        let output = self.0.inn(&["list", "--timeout", "60s"]);
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && text.contains("idle"), "{text}{}", String::from_utf8_lossy(&output.stderr));
     }
-}
-
-impl Drop for Supervisor {
-    fn drop(&mut self) {
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
-        let deadline = Instant::now() + TIMEOUT;
-        let status = loop {
-            match self.child.try_wait() {
-                Ok(None) if Instant::now() < deadline => thread::sleep(Duration::from_millis(20)),
-                other => break other,
-            }
-        };
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.directory);
-        if !thread::panicking() {
-            let status = status.expect("it can be waited for").expect("it ends when it is told to");
-            assert!(status.success(), "inn supervise ended with {status}");
-        }
-    }
-}
-
-fn connect_to(path: &Path) -> rustix::io::Result<OwnedFd> {
-    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    connect(&socket, &SocketAddrUnix::new(path.to_str().expect("a path in UTF-8"))?)?;
-    Ok(socket)
 }

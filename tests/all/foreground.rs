@@ -217,7 +217,11 @@ fn the_interrupt_key_ends_a_program_that_does_not_heed_it() {
     let mut terminal = Terminal::start(&["run", "--", "sh", "-c", "echo u''p; exec sleep 100"]);
     let before = terminal.modes();
     terminal.shows("up");
-    terminal.types("\x03");
+    // The shell may not have become sleep yet, and hear it: then it is typed again, as anybody would.
+    while terminal.child.try_wait().unwrap().is_none() {
+        terminal.types("\x03");
+        std::thread::sleep(Duration::from_millis(200));
+    }
     assert_eq!(terminal.code(), Some(130));
     assert_eq!(terminal.modes(), before);
 }
@@ -293,4 +297,12 @@ fn init_on_a_terminal_gives_it_to_its_command() {
     terminal.shows("ended-130-");
     terminal.types("exit 6\n");
     assert_eq!(terminal.code(), Some(6));
+}
+
+#[test]
+fn init_gives_the_exit_code_also_where_sigchld_was_ignored() {
+    let script = "trap '' CHLD; exec \"$0\" init -- sh -c 'exit 4'";
+    let status =
+        Command::new("timeout").args(["20", "bash", "-c", script]).arg(must::inn()).status().expect("bash starts");
+    assert_eq!(status.code(), Some(4));
 }

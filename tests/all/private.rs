@@ -2,6 +2,7 @@
 //! root of all that it sees. It is gone, with all of its guests, when the value is dropped, also by a failed test.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -33,18 +34,22 @@ impl Supervisor {
     /// The same, with a last word on how the process is made.
     pub fn spawn(name: &str, config: &str, prepare: impl FnOnce(&mut Command)) -> Supervisor {
         let name = format!("inn-test-{name}-{}", std::process::id());
-        let directory = must::target().join("private").join(&name);
+        let directory = closed().join(&name);
         fs::create_dir_all(&directory).expect("a directory");
         fs::write(directory.join("inn.conf"), config).expect("a config");
         let cgroup = cgroup2().join(&name);
         fs::create_dir(&cgroup).expect("a cgroup");
-        let log = fs::File::create(directory.join("log")).expect("a log");
-        let mut command = Command::new("sh");
-        command.args(["-c", ENTER, "enter"]).arg(&cgroup).arg(must::inn()).arg(&directory);
-        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a log")).stderr(log).process_group(0);
+        let mut command = enter(&cgroup, &directory);
         prepare(&mut command);
         let child = command.spawn().expect("sh starts");
         Supervisor { child, cgroup, directory }
+    }
+
+    /// Kills the supervisor alone, and starts another where it was.
+    pub fn start_again(&mut self) {
+        self.child.kill().expect("it is killed");
+        self.child.wait().expect("it ends");
+        self.child = enter(&self.cgroup, &self.directory).spawn().expect("sh starts");
     }
 
     /// Its process number.
@@ -108,6 +113,14 @@ impl Supervisor {
     }
 }
 
+fn enter(cgroup: &Path, directory: &Path) -> Command {
+    let log = fs::File::options().create(true).append(true).open(directory.join("log")).expect("a log");
+    let mut command = Command::new("sh");
+    command.args(["-c", ENTER, "enter"]).arg(cgroup).arg(must::inn()).arg(directory);
+    command.stdin(Stdio::null()).stdout(log.try_clone().expect("a log")).stderr(log).process_group(0);
+    command
+}
+
 impl Drop for Supervisor {
     fn drop(&mut self) {
         let mut pids = Vec::new();
@@ -131,9 +144,17 @@ impl Drop for Supervisor {
     }
 }
 
+/// A directory that other users of this host cannot reach, as a root that is written to must be.
+fn closed() -> PathBuf {
+    let directory = must::target().join("private");
+    fs::create_dir_all(&directory).expect("a directory");
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).expect("it is ours");
+    directory
+}
+
 /// A root with busybox in it.
 pub fn busybox(name: &str) -> PathBuf {
-    let root = must::target().join("private").join(format!("root-{name}"));
+    let root = closed().join(format!("root-{name}"));
     for folder in ["bin", "dev", "proc", "run", "sys", "tmp"] {
         fs::create_dir_all(root.join(folder)).unwrap();
     }

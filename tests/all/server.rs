@@ -98,10 +98,10 @@ fn a_request_gets_its_replies_and_the_connection_can_be_used_again() {
     for _ in 0..3 {
         host.ask(&client, id, Request::HostStatus);
         assert_eq!(host.server.wants(id), Wants::Nothing);
-        assert_eq!(host.server.send(id, &Reply::Text("one"), None, NOW), Sent::Done);
+        assert_eq!(host.server.send(id, &Reply::Version("one"), None, NOW), Sent::Done);
         assert_eq!(host.server.send(id, &Reply::Done, None, NOW), Sent::Done);
         assert_eq!(host.server.wants(id), Wants::Request);
-        hears(&client, Reply::Text("one"));
+        hears(&client, Reply::Version("one"));
         hears(&client, Reply::Done);
     }
     drop(client);
@@ -198,17 +198,17 @@ fn a_client_that_never_reads_is_dropped_after_its_time() {
     host.ask(&client, id, Request::List);
     assert_eq!(host.server.next_deadline_ms(), None);
     let text = "x".repeat(500);
-    let sent = (0..10_000).find(|_| host.server.send(id, &Reply::Text(&text), None, NOW) == Sent::Later);
+    let sent = (0..10_000).find(|_| host.server.send(id, &Reply::Version(&text), None, NOW) == Sent::Later);
     assert!(sent.is_some(), "the kernel bounds what is not read");
     assert_eq!(host.server.wants(id), Wants::Room);
     // Trying again and again buys no more time.
-    assert_eq!(host.server.send(id, &Reply::Text(&text), None, NOW + 5000), Sent::Later);
+    assert_eq!(host.server.send(id, &Reply::Version(&text), None, NOW + 5000), Sent::Later);
     assert_eq!(host.server.next_deadline_ms(), Some(NOW + limits::CLIENT_STALL_MS));
     assert!(host.serves());
     assert_eq!(host.server.expire(NOW + limits::CLIENT_STALL_MS - 1), None);
     assert_eq!(host.server.expire(NOW + limits::CLIENT_STALL_MS), Some(id));
     assert_eq!(host.server.expire(NOW + limits::CLIENT_STALL_MS), None);
-    assert_eq!(host.server.send(id, &Reply::Text(&text), None, NOW), Sent::Gone);
+    assert_eq!(host.server.send(id, &Reply::Version(&text), None, NOW), Sent::Gone);
 }
 
 #[test]
@@ -217,9 +217,9 @@ fn a_client_that_reads_at_last_is_served_on() {
     let (client, id) = host.connect();
     host.ask(&client, id, Request::List);
     let text = "x".repeat(500);
-    let count = (0..10_000).find(|_| host.server.send(id, &Reply::Text(&text), None, NOW) == Sent::Later).unwrap();
+    let count = (0..10_000).find(|_| host.server.send(id, &Reply::Version(&text), None, NOW) == Sent::Later).unwrap();
     for _ in 0..count {
-        hears(&client, Reply::Text(&text));
+        hears(&client, Reply::Version(&text));
     }
     assert_eq!(host.server.send(id, &Reply::Done, None, NOW), Sent::Done);
     hears(&client, Reply::Done);

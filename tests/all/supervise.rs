@@ -285,3 +285,154 @@ fn a_second_demand_to_end_kills_at_once() {
     assert_eq!((status.code(), status.signal()), (Some(0), None));
     assert_eq!(supervisor.processes(), Vec::<u32>::new());
 }
+
+/// What a guest and a service were given, and what a command that enters must have too.
+const BELONGINGS: &str = "rlimit = nofile 77\noom-score = 300\ngroups = 5 6\nenv = COLOUR=blue\nstop = SIGKILL\n";
+/// Prints them, on one line each.
+const SHOW: &str = "ulimit -n; read a </proc/self/oom_score_adj; echo $a; echo $COLOUR; while read a b; \
+                    do [ $a = Groups: ] && echo $b; done </proc/self/status; :";
+const SHOWN: &str = "77\n300\nblue\n5 6\n";
+
+#[test]
+fn limits_of_a_process_hold_for_services_guests_and_what_enters_them() {
+    if !must::root("limits_of_a_process_hold_for_services_guests_and_what_enters_them") {
+        return;
+    }
+    let root = busybox("belongings");
+    let say = format!("command = /bin/sh -c \"{SHOW}; exec sleep 1000\"\n{BELONGINGS}");
+    let supervisor = Supervisor::start(
+        "belongings",
+        &format!("[service host]\n{say}[guest app]\nkind = app\nroot = {}\n{say}", root.display()),
+    );
+    supervisor.await_answer();
+    for guest in ["host", "app"] {
+        await_state(&supervisor, guest, "ready");
+        supervisor.wait_for(&format!("what {guest} prints"), |this| {
+            String::from_utf8_lossy(&this.inn(&["logs", guest]).stdout) == SHOWN
+        });
+        let output = supervisor.inn(&["exec", guest, "/bin/sh", "-c", SHOW]);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), SHOWN, "{guest}: {output:?}");
+    }
+}
+
+#[test]
+fn a_command_in_a_guest_is_in_its_cgroup_and_gives_its_own_exit_code() {
+    if !must::root("a_command_in_a_guest_is_in_its_cgroup_and_gives_its_own_exit_code") {
+        return;
+    }
+    let root = busybox("exec");
+    let supervisor = Supervisor::start(
+        "exec",
+        &format!("[guest app]\nkind = app\nroot = {}\ncommand = /bin/sleep 1000\nstop = SIGKILL\n", root.display()),
+    );
+    supervisor.await_answer();
+    await_state(&supervisor, "app", "ready");
+    let sh = |script: &str| supervisor.inn(&["exec", "app", "/bin/sh", "-c", script]);
+    assert_eq!(code(&sh("exit 42")), 42);
+    assert_eq!(code(&sh("kill -9 $$")), 137);
+    assert_eq!(code(&supervisor.inn(&["exec", "app", "/no/such"])), 127);
+    assert_eq!(code(&supervisor.inn(&["exec", "app", "/proc/self/status"])), 126);
+    assert_eq!(code(&supervisor.inn(&["exec", "nobody", "true"])), 3);
+    let seen = sh("while read line; do echo $line; done </proc/self/cgroup");
+    let seen = String::from_utf8_lossy(&seen.stdout).into_owned();
+    assert!(seen.lines().any(|line| line == "0::/../exec"), "beside what the guest itself sees as the root: {seen}");
+    let seen =
+        sh("while read a b; do case $a in Cap*|Seccomp:|NoNewPrivs:) echo $a $b;; esac; done </proc/self/status");
+    let none = "0000000000000000";
+    let wanted = format!("CapInh: {none}\nCapPrm: {none}\nCapEff: {none}\nCapBnd: {none}\nCapAmb: {none}\n");
+    assert_eq!(String::from_utf8_lossy(&seen.stdout), wanted + "NoNewPrivs: 1\nSeccomp: 2\n");
+}
+
+#[test]
+fn a_guest_that_did_its_work_at_once_has_started() {
+    if !must::root("a_guest_that_did_its_work_at_once_has_started") {
+        return;
+    }
+    let supervisor = Supervisor::start(
+        "brief",
+        "[service brief]\ncommand = /bin/true\nautostart = no\nrestart = never\n\
+         [service silent]\ncommand = /bin/true\nautostart = no\nrestart = never\nready = fd 3\n",
+    );
+    supervisor.await_answer();
+    for _ in 0..50 {
+        let output = supervisor.inn(&["start", "--wait", "brief"]);
+        assert_eq!(code(&output), 0, "{output:?}");
+    }
+    let output = supervisor.inn(&["start", "--wait", "silent"]);
+    assert_eq!(code(&output), 1);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("before it was ready"), "{output:?}");
+}
+
+#[test]
+fn what_a_killed_supervisor_left_is_gone_before_the_next_one_starts_it() {
+    if !must::root("what_a_killed_supervisor_left_is_gone_before_the_next_one_starts_it") {
+        return;
+    }
+    let services: String =
+        (0..5).map(|n| format!("[service s{n}]\ncommand = /bin/sleep 1000\nrestart = never\n")).collect();
+    let mut supervisor = Supervisor::start("again", &services);
+    supervisor.await_answer();
+    await_state(&supervisor, "s4", "ready");
+    let before = supervisor.processes();
+    assert_eq!(before.len(), 5);
+    supervisor.start_again();
+    for n in 0..5 {
+        await_state(&supervisor, &format!("s{n}"), "ready");
+    }
+    let after = supervisor.processes();
+    assert!(after.len() == 5 && after.iter().all(|pid| !before.contains(pid)), "{before:?} and {after:?}");
+}
+
+#[test]
+fn a_root_whose_directories_are_links_is_refused() {
+    if !must::root("a_root_whose_directories_are_links_is_refused") {
+        return;
+    }
+    let root = busybox("links");
+    let supervisor = Supervisor::start(
+        "links",
+        &format!("[guest app]\nkind = app\nroot = {}\ncommand = /bin/sleep 9\nautostart = no\n", root.display()),
+    );
+    supervisor.await_answer();
+    for (name, target) in [("tmp", "../root"), ("run", "/etc"), ("proc", "../proc"), ("dev", "bin"), ("sys", "..")] {
+        std::fs::remove_dir(root.join(name)).unwrap();
+        std::os::unix::fs::symlink(target, root.join(name)).unwrap();
+        let output = supervisor.inn(&["start", "app"]);
+        assert_eq!(code(&output), 1, "/{name} -> {target}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains(&format!("mount /{name}")) && said.contains("symbolic link"), "{said}");
+        std::fs::remove_file(root.join(name)).unwrap();
+        std::fs::create_dir(root.join(name)).unwrap();
+    }
+    let output = supervisor.inn(&["start", "app"]);
+    assert_eq!(code(&output), 0, "{output:?}");
+}
+
+#[test]
+fn a_root_that_is_written_to_must_be_out_of_others_reach() {
+    use std::os::unix::fs::PermissionsExt;
+    if !must::root("a_root_that_is_written_to_must_be_out_of_others_reach") {
+        return;
+    }
+    // Not below a home directory, which may be closed itself.
+    let above = std::path::PathBuf::from(format!("/var/tmp/inn-test-reach-{}", std::process::id()));
+    std::fs::create_dir(&above).unwrap();
+    let root = above.join("root");
+    std::fs::rename(busybox("reach"), &root).unwrap();
+    let supervisor = Supervisor::start(
+        "reach",
+        &format!("[guest box]\nkind = os\nroot = {}\ncommand = /bin/sleep 1000\nautostart = no\n", root.display()),
+    );
+    supervisor.await_answer();
+    let start = |mode| {
+        std::fs::set_permissions(&above, std::fs::Permissions::from_mode(mode)).unwrap();
+        supervisor.inn(&["start", "box"])
+    };
+    let refused = start(0o755);
+    let started = start(0o700);
+    drop(supervisor);
+    std::fs::remove_dir_all(&above).unwrap();
+    assert_eq!(code(&refused), 1);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("chmod 700"), "{refused:?}");
+    assert_eq!(code(&started), 0, "{started:?}");
+}

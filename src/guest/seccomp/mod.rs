@@ -45,7 +45,7 @@ enum Verdict {
     Allowed,
     /// EPERM.
     Refused,
-    /// By the address family, and the protocol of netlink: `socket`.
+    /// By the address family, and the protocol of netlink: `socket`, `socketpair`.
     Socket,
     /// By the namespaces asked for: `clone`, `unshare`.
     Namespaces,
@@ -64,7 +64,7 @@ const fn verdicts(refused_too: &[libc::c_long]) -> [Verdict; NUMBERS] {
     mark(&mut all, table::ALLOWED_HERE, Verdict::Allowed);
     mark(&mut all, table::REFUSED, Verdict::Refused);
     mark(&mut all, table::REFUSED_HERE, Verdict::Refused);
-    mark(&mut all, &[libc::SYS_socket], Verdict::Socket);
+    mark(&mut all, &[libc::SYS_socket, libc::SYS_socketpair], Verdict::Socket);
     mark(&mut all, &[libc::SYS_clone, libc::SYS_unshare], Verdict::Namespaces);
     mark(&mut all, &[libc::SYS_ioctl], Verdict::Ioctl);
     mark(&mut all, &[libc::SYS_personality], Verdict::Personality);
@@ -98,6 +98,7 @@ const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
 const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
 const AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
 const ANY_BIT: u16 = (libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16;
+const AND: u16 = (libc::BPF_ALU | libc::BPF_AND | libc::BPF_K) as u16;
 const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
 const JUMP: u16 = (libc::BPF_JMP | libc::BPF_JA) as u16;
 
@@ -190,6 +191,10 @@ const fn compile(all: &[Verdict; NUMBERS], refused_namespaces: u32) -> Program {
     p.search(all, 0, NUMBERS);
 
     p.check(Verdict::Socket);
+    // An old way to ask for a packet socket, with any family that the kernel lets through (packet(7)).
+    p.push(LOAD, ARGUMENT[1], 0, 0);
+    p.push(AND, SOCK_TYPE_MASK, 0, 0);
+    p.give_if(SOCK_PACKET, NO_FAMILY);
     p.push(LOAD, ARGUMENT[0], 0, 0);
     p.give_if(libc::AF_UNIX as u32, ALLOW);
     p.give_if(libc::AF_INET as u32, ALLOW);
@@ -229,6 +234,10 @@ const fn compile(all: &[Verdict; NUMBERS], refused_namespaces: u32) -> Program {
     }
     p
 }
+
+/// socket(2): the type without its flags, and the one of them that is a family in disguise (linux/net.h).
+const SOCK_TYPE_MASK: u32 = 0xf;
+const SOCK_PACKET: u32 = 10;
 
 /// personality(2): an ordinary program, and one that wants to hear of a 32-bit machine.
 const PER_LINUX: u32 = 0;
@@ -272,6 +281,10 @@ mod tests {
                     continue;
                 }
                 RETURN => return k,
+                AND => {
+                    accumulator &= k;
+                    continue;
+                }
                 JUMP => {
                     at += k as usize;
                     continue;
@@ -324,6 +337,11 @@ mod tests {
         for family in [libc::AF_ALG, libc::AF_VSOCK, libc::AF_PACKET, libc::AF_BLUETOOTH] {
             assert_eq!(os(libc::SYS_socket, [family as u32, 3, 0]), NO_FAMILY);
         }
+        for flags in [0, libc::SOCK_CLOEXEC as u32] {
+            assert_eq!(os(libc::SYS_socket, [libc::AF_INET as u32, SOCK_PACKET | flags, 0]), NO_FAMILY);
+        }
+        assert_eq!(app(libc::SYS_socketpair, [libc::AF_UNIX as u32, 1, 0]), ALLOW);
+        assert_eq!(app(libc::SYS_socketpair, [libc::AF_VSOCK as u32, 1, 0]), NO_FAMILY);
         let netlink = |protocol: i32| os(libc::SYS_socket, [libc::AF_NETLINK as u32, 3, protocol as u32]);
         assert_eq!(netlink(libc::NETLINK_ROUTE), ALLOW);
         assert_eq!(netlink(libc::NETLINK_KOBJECT_UEVENT), ALLOW);

@@ -132,3 +132,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_reader_that_stops_here_reads_no_more_than_was_there() {
+    let mut ring = ring(KEEP);
+    ring.append(b"before\n").unwrap();
+    let mut reader = reader(&ring);
+    reader.stop_here().unwrap();
+    ring.append(b"after\n").unwrap();
+    assert_eq!(drain(&mut reader), (b"before\n".to_vec(), 0));
+}

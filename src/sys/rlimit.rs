@@ -1,0 +1,40 @@
+//! Per-process limits by number (prlimit(2)); `u64::MAX` is unlimited, as in the kernel.
+
+use rustix::process::Pid;
+
+use super::{Errno, call};
+
+/// How many there are (asm-generic/resource.h: RLIM_NLIMITS).
+pub const COUNT: u8 = 16;
+
+/// Soft and hard limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Limit {
+    /// What is enforced.
+    pub soft: u64,
+    /// How far the process may raise that.
+    pub hard: u64,
+}
+
+/// What `resource` of process `pid` is limited to.
+///
+/// # Errors
+/// ESRCH, EPERM, EINVAL.
+pub fn get(pid: Pid, resource: u8) -> Result<Limit, Errno> {
+    let mut limit = Limit { soft: 0, hard: 0 };
+    let pid = pid.as_raw_nonzero().get() as usize;
+    // SAFETY: writes a rlimit64, two 64-bit words, which lives beyond the call.
+    unsafe { call(libc::SYS_prlimit64, [pid, usize::from(resource), 0, &raw mut limit as usize]) }?;
+    Ok(limit)
+}
+
+/// Limits `resource` of process `pid`; of this one where there is none.
+///
+/// # Errors
+/// ESRCH; EPERM where the hard limit would rise without CAP_SYS_RESOURCE; EINVAL for a soft limit above the hard one.
+pub fn set(pid: Option<Pid>, resource: u8, limit: Limit) -> Result<(), Errno> {
+    let pid = Pid::as_raw(pid) as usize;
+    // SAFETY: reads a rlimit64, two 64-bit words, which lives beyond the call.
+    unsafe { call(libc::SYS_prlimit64, [pid, usize::from(resource), &raw const limit as usize, 0]) }.map(drop)
+}
