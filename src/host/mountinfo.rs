@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn this_machine_has_a_root_and_proc() {
         let (mut root, mut proc) = (false, false);
-        each(|mount| {
+        each(&mut |mount| {
             root |= mount.target == b"/";
             proc |= mount.target == b"/proc" && mount.kind == b"proc";
         })
