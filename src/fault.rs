@@ -200,8 +200,9 @@ impl Fault {
     }
 }
 
-/// A failed step.
+/// A failed step. The step is first, where a result's "no fault" is found with the shortest instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Fault {
     /// What was being done.
     pub step: Step,

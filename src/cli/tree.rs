@@ -7,6 +7,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir};
 
 use super::units::parse_number;
+use crate::host::files::{LINE_BYTES, Lines};
 use crate::host::mountinfo;
 use crate::limits;
 use crate::sys::Errno;
@@ -108,12 +109,14 @@ impl Tree {
         }
     }
 
+    // Not part of its caller, which calls itself: its buffer would be there once for each level.
+    #[inline(never)]
     fn members(&mut self, directory: BorrowedFd<'_>) {
         let Ok(file) = rustix::fs::openat(directory, c"cgroup.procs", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         else {
             return;
         };
-        let mut lines = crate::host::files::Lines::<OwnedFd, 256>::new(file);
+        let mut lines = Lines::<OwnedFd, LINE_BYTES>::new(file);
         while let Ok(Some(line)) = lines.read() {
             let Some(pid) = parse_number(line.trim_ascii()).and_then(|pid| u32::try_from(pid).ok()) else { continue };
             if let Some(parent) = parent(pid) {
@@ -132,7 +135,7 @@ fn open(at: BorrowedFd<'_>, path: impl rustix::path::Arg) -> Result<OwnedFd, Err
 /// Where the cgroup v2 file system is mounted.
 fn find_root(path: &mut heapless::String<1024>) -> Option<()> {
     let mut found = None;
-    mountinfo::each(|mount| {
+    mountinfo::each(&mut |mount| {
         if mount.kind == b"cgroup2" && found.is_none() {
             let mut buffer = [0; 512];
             let target = mountinfo::unescape(mount.target, &mut buffer).and_then(|target| target.to_str().ok());

@@ -220,7 +220,7 @@ pub fn probe() -> Features {
 fn controllers(buffer: &mut [u8]) -> Option<&[u8]> {
     let mut path = [0; 256];
     let mut len = None;
-    mountinfo::each(|mount| {
+    mountinfo::each(&mut |mount| {
         if mount.kind == b"cgroup2" && len.is_none() {
             len = mountinfo::unescape(mount.target, &mut path).map(CStr::count_bytes);
         }
@@ -242,7 +242,7 @@ fn user_namespaces() -> bool {
 /// Whether `/proc/filesystems` has it: built in, or its module is loaded.
 fn knows_file_system(name: &[u8]) -> bool {
     let Ok(file) = files::open(c"/proc/filesystems") else { return false };
-    let mut lines = Lines::<OwnedFd, 256>::new(file);
+    let mut lines = Lines::<OwnedFd, { files::LINE_BYTES }>::new(file);
     while let Ok(Some(line)) = lines.read() {
         if words(line).last() == Some(name) {
             return true;

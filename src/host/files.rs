@@ -102,6 +102,10 @@ impl Source for &[u8] {
     }
 }
 
+/// Bytes of a line that [`Lines`] are made for, one number so that their code is there once: a line of modules.dep with 64
+/// dependencies (Debian's longest has 1.5 KiB), or one of mountinfo with two long paths.
+pub const LINE_BYTES: usize = 8192;
+
 /// The lines of a source, through a window of `N` bytes.
 #[derive(Debug)]
 pub struct Lines<S, const N: usize> {

@@ -6,12 +6,10 @@ use core::fmt::{self, Write};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 
-use super::files::{self, Lines, Source};
+use super::files::{self, LINE_BYTES, Lines, Source};
 use crate::fault::ErrnoWords;
 use crate::sys::Errno;
 
-/// Bytes of one line of modules.dep: a module with 64 dependencies. Debian's longest has 1.5 KiB.
-const LINE_BYTES: usize = 8192;
 /// Bytes of a path below `/lib/modules/RELEASE`, or of that directory's own.
 const PATH_BYTES: usize = 256;
 /// The kernel decompresses the file itself (linux/module.h: MODULE_INIT_COMPRESSED_FILE), since Linux 5.17.

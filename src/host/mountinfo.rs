@@ -9,8 +9,6 @@ use crate::sys::Errno;
 
 /// Where this is read.
 const PATH: &CStr = c"/proc/self/mountinfo";
-/// Bytes of one line kept. A longer one has paths longer than any this host makes, and is passed over.
-const LINE_BYTES: usize = 4096;
 
 /// One mount. Paths are as the kernel writes them: space, tab, newline and backslash as `\` and three octal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,10 +44,10 @@ impl<'a> Mount<'a> {
 ///
 /// # Errors
 /// As open(2) and read(2); ENOENT where `/proc` is not mounted.
-pub fn each(mut each: impl FnMut(&Mount)) -> Result<(), Errno> {
-    let mut lines = Lines::<OwnedFd, LINE_BYTES>::new(files::open(PATH)?);
+pub fn each(each: &mut dyn FnMut(&Mount)) -> Result<(), Errno> {
+    let mut lines = Lines::<OwnedFd, { files::LINE_BYTES }>::new(files::open(PATH)?);
     while let Some(line) = lines.read()? {
-        // A piece of a line that was too long is no mount, or lacks what comes at the end.
+        // A line that was too long has paths longer than any this host makes. A piece of it is no mount, or lacks what comes at the end.
         if let Some(mount) = Mount::parse(line) {
             each(&mount);
         }
@@ -105,7 +103,7 @@ mod tests {
     #[test]
     fn this_machine_has_a_root_and_proc() {
         let (mut root, mut proc) = (false, false);
-        each(|mount| {
+        each(&mut |mount| {
             root |= mount.target == b"/";
             proc |= mount.target == b"/proc" && mount.kind == b"proc";
         })

@@ -229,7 +229,7 @@ fn unmount_all(console: &Console, progress: &Progress) {
 fn collect(points: &mut Points) {
     points.clear();
     let mut buffer = [0; POINT_BYTES];
-    let outcome = mountinfo::each(|mount| {
+    let outcome = mountinfo::each(&mut |mount| {
         let matters = !IN_MEMORY.contains(&mount.kind);
         let Some(path) = mountinfo::unescape(mount.target, &mut buffer) else { return };
         let path = path.to_bytes_with_nul();
