@@ -49,7 +49,7 @@ pub fn exec(invocation: &Invocation, arguments: &Arguments) -> u8 {
 
 fn run(name: &CStr, target: &Target, words: &[&CStr], arguments: &Arguments) -> u8 {
     let told = |fault| {
-        foreground::tell(name, fault, None);
+        foreground::tell(name, words.first().copied(), fault, None);
         foreground::failed_code(fault)
     };
     let signals = match Signals::block() {

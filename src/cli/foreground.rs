@@ -88,13 +88,15 @@ pub fn follow(starting: Starting, signals: &Signals, kill: &dyn Kill) -> (u8, Op
     (run.code(), run.fault)
 }
 
-/// Tells the user why a program was not started.
-pub fn tell(who: &CStr, fault: Fault, place: Option<Place<'_>>) {
+/// Tells the user why `program` was not started.
+pub fn tell(who: &CStr, program: Option<&CStr>, fault: Fault, place: Option<Place<'_>>) {
+    let is_at_fault = matches!(fault.step, Step::NoCommand | Step::Execute | Step::NoInterpreter);
+    let why = program.filter(|_| is_at_fault).and_then(|program| program.to_str().ok()).unwrap_or_default();
     let who = who.to_str().unwrap_or_default();
     super::ask::explain(&crate::control::wire::Failure {
         code: crate::control::wire::Code::Failed,
         guest: who,
-        why: "",
+        why,
         fault: Some(fault),
         place,
     });

@@ -86,12 +86,13 @@ fn unknown(plan: &Plan, word: &CStr) -> Option<GuestId> {
 fn foreground(plan: &'static Plan, id: GuestId, from_options: bool) -> u8 {
     let Some(guest) = plan.guest(id) else { return NOT_STARTED };
     let name = plan.strings.c_str(guest.name);
+    let program = plan.words.get(guest.command).first().map(|word| plan.strings.c_str(*word));
     let told = |fault: Fault| {
         // An option is found without its line.
         let key = fault.step.key().filter(|_| !from_options);
         let at = key.and_then(|key| guest.asked.get(key as usize));
         let place = at.and_then(|at| plan.place(*at)).map(|(file, line)| Place { file, line });
-        foreground::tell(name, fault, place);
+        foreground::tell(name, program, fault, place);
         foreground::failed_code(fault)
     };
     let signals = match Signals::block() {
@@ -121,7 +122,7 @@ fn foreground(plan: &'static Plan, id: GuestId, from_options: bool) -> u8 {
     match cleared {
         Ok(()) => code,
         Err(fault) => {
-            foreground::tell(name, fault, None);
+            foreground::tell(name, None, fault, None);
             if code == 0 { NOT_STARTED } else { code }
         }
     }

@@ -58,7 +58,8 @@ pub fn guest<'b>(
         cpu_us: usage.map(|usage| usage.cpu_us),
         cpus_limit_milli: guest.limits.cpus_milli,
         processes: usage.and_then(|usage| usage.processes),
-        processes_limit: Some(guest.limits.processes),
+        // Where there is no controller, nothing is limited; a guest that asks does not start there.
+        processes_limit: driver.base().has("pids").then_some(guest.limits.processes),
         oom_kills: now.oom_kills.saturating_add(usage.map_or(0, |usage| usage.oom_kills)),
         processes_refused: now.processes_refused.saturating_add(usage.map_or(0, |usage| usage.processes_refused)),
         restarts: machine.restarts(),
