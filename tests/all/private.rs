@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crate::must;
@@ -152,6 +153,18 @@ fn closed() -> PathBuf {
     directory
 }
 
+/// The static busybox that the images have too.
+fn fetched() -> &'static Path {
+    static BUSYBOX: OnceLock<PathBuf> = OnceLock::new();
+    BUSYBOX.get_or_init(|| {
+        let mut command = Command::new("python3");
+        let output = command.current_dir(must::project()).args(["images/debian.py", "busybox"]).output();
+        let output = output.expect("python3 starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Path::new(String::from_utf8_lossy(&output.stdout).trim()).join("busybox")
+    })
+}
+
 /// A root with busybox in it.
 pub fn busybox(name: &str) -> PathBuf {
     let root = closed().join(format!("root-{name}"));
@@ -159,7 +172,7 @@ pub fn busybox(name: &str) -> PathBuf {
         fs::create_dir_all(root.join(folder)).unwrap();
     }
     for program in ["sh", "sleep", "reboot"] {
-        fs::copy("/bin/busybox", root.join("bin").join(program)).expect("Debian: busybox-static");
+        fs::copy(fetched(), root.join("bin").join(program)).expect("a copy of busybox");
     }
     root
 }
