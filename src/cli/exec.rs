@@ -10,7 +10,6 @@ use super::output::complain;
 use super::parse::Invocation;
 use super::terminal;
 use crate::control::wire::{JoinInfo, Name, Reply, Request};
-use crate::fault::ErrnoWords;
 use crate::guest::{Command, Facts, join};
 use crate::limits;
 use crate::plan::{Kind, User, Users};
@@ -54,10 +53,7 @@ fn run(name: &CStr, target: &Target, words: &[&CStr], arguments: &Arguments) -> 
     };
     let signals = match Signals::block() {
         Ok(signals) => signals,
-        Err(errno) => {
-            complain(format_args!("signalfd: {}", ErrnoWords(errno.raw_os_error() as u16)));
-            return NOT_STARTED;
-        }
+        Err(code) => return code,
     };
     let facts = Facts {
         cgroup: &target.cgroup,

@@ -8,7 +8,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use super::output::complain;
 use super::terminal::{Relay, Watch};
 use crate::control::wire::Place;
-use crate::fault::{Fault, Step};
+use crate::fault::{ErrnoWords, Fault, Step};
 use crate::guest::{Report, Starting, receive};
 use crate::limits;
 use crate::supervise::unheard::is_unheard;
@@ -41,8 +41,15 @@ impl Signals {
     /// Blocks them. The programs that are started unblock them again.
     ///
     /// # Errors
-    /// As signalfd(2).
-    pub fn block() -> Result<Signals, Errno> {
+    /// The exit code; the user has been told.
+    pub fn block() -> Result<Signals, u8> {
+        Signals::try_block().map_err(|errno| {
+            complain(format_args!("signalfd: {}", ErrnoWords(errno.raw_os_error() as u16)));
+            NOT_STARTED
+        })
+    }
+
+    fn try_block() -> Result<Signals, Errno> {
         let passed_on = PASSED_ON.iter().fold(Set::NONE, |set, signal| set.with(*signal as u8));
         let set = passed_on.with(libc::SIGWINCH as u8);
         // What our caller ignores, a program in a guest must not inherit.

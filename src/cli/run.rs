@@ -13,7 +13,7 @@ use super::parse::{Invocation, Shown};
 use super::terminal;
 use crate::config::{Report, nearest};
 use crate::control::wire::{Code, Place};
-use crate::fault::{ErrnoWords, Fault};
+use crate::fault::Fault;
 use crate::guest::cgroup::{self, Base};
 use crate::guest::{Stdio, start};
 use crate::limits;
@@ -97,10 +97,7 @@ fn foreground(plan: &'static Plan, id: GuestId, from_options: bool) -> u8 {
     };
     let signals = match Signals::block() {
         Ok(signals) => signals,
-        Err(errno) => {
-            complain(format_args!("signalfd: {}", ErrnoWords(errno.raw_os_error() as u16)));
-            return NOT_STARTED;
-        }
+        Err(code) => return code,
     };
     // Beside the cgroups of this host's own manager: below our own there could be no limits, for it has processes.
     let mut base_name = heapless::String::<32>::new();

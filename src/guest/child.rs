@@ -8,8 +8,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, UnmountFlags};
 use rustix::process::{Gid, Signal, Uid};
 
-use super::helper::Prepared;
-use super::{Build, Stdio, command, confine, report, stdio, view};
+use super::{Build, Prepared, Stdio, command, confine, report, stdio, view};
 use crate::fault::{At, Fault, Step};
 use crate::plan::Network;
 use crate::sys::{link, process};

@@ -8,23 +8,13 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{DumpableBehavior, Pid};
 
-use super::{Build, child, devices, report, root};
+use super::{Build, Prepared, child, devices, report, root};
 use crate::fault::{At, Fault, Step};
 use crate::limits;
 use crate::plan::{Kind, Network, Users};
 use crate::sys::clone::{Flags, Side, clone, unshare_time};
 use crate::sys::rlimit::{self, Limit};
 use crate::sys::{Errno, clock, process, signal};
-
-/// What the helper opened for the guest before it existed.
-pub struct Prepared {
-    /// Its root, not yet finished.
-    pub root: OwnedFd,
-    /// Its `/dev`.
-    pub devices: OwnedFd,
-    /// The host's `/sys`, for a guest in the host's network.
-    pub sysfs: Option<OwnedFd>,
-}
 
 /// Builds the guest as far as the host must, and ends.
 pub fn run(build: &Build<'_>) -> ! {

@@ -71,6 +71,16 @@ struct Build<'a> {
     ready: Option<OwnedFd>,
 }
 
+/// What the helper opened for the guest before it existed.
+struct Prepared {
+    /// Its root, not yet finished.
+    root: OwnedFd,
+    /// Its `/dev`.
+    devices: OwnedFd,
+    /// The host's `/sys`, for a guest in the host's network.
+    sysfs: Option<OwnedFd>,
+}
+
 /// Starts guest `id`. Never blocks: what can hang runs in the helper.
 ///
 /// # Errors

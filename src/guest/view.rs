@@ -7,8 +7,7 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::mount::{MountFlags, MoveMountFlags};
 
-use super::Build;
-use super::helper::Prepared;
+use super::{Build, Prepared};
 use crate::fault::{At, Fault, Step};
 use crate::plan::{Kind, Plan, Sysctl};
 use crate::sys::Errno;
