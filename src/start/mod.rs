@@ -19,5 +19,13 @@ use innkeep::sys::process::Arguments;
 unsafe extern "C" fn begin(stack: *const usize) -> ! {
     // SAFETY: `stack` is the untouched initial stack, upheld by `_start`.
     let arguments = unsafe { Arguments::from_stack(stack) };
+    #[cfg(feature = "panic-test")]
+    if arguments.get(1) == Some(c"panic") {
+        panic!("as the test asked");
+    }
+    #[cfg(feature = "panic-test")]
+    if arguments.get(1) == Some(c"panic-twice") {
+        panic::test();
+    }
     innkeep::sys::process::exit(innkeep::run::run(&arguments))
 }

@@ -1,6 +1,6 @@
 //! What a panic leaves: message and location, on the console and in the kernel log.
 
-use core::fmt::Write;
+use core::fmt::{self, Write};
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,24 +13,55 @@ static DYING: AtomicBool = AtomicBool::new(false);
 /// Writes the epitaph and ends the process with 70 (EX_SOFTWARE, sysexits.h).
 pub fn die(info: &PanicInfo) -> ! {
     if !DYING.swap(true, Ordering::AcqRel) {
-        let mut line = heapless::String::<512>::new();
-        // A message that does not fit is cut: the location comes first.
-        let _ = match info.location() {
-            Some(at) => writeln!(line, "inn: panic at {}:{}: {}", at.file(), at.line(), info.message()),
-            None => writeln!(line, "inn: panic: {}", info.message()),
-        };
-        let flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        for path in [c"/dev/kmsg", c"/dev/console"] {
-            if let Ok(file) = rustix::fs::open(path, flags, Mode::empty()) {
-                // Nobody is left to tell of a failure here.
-                let _ = rustix::io::write(file.as_fd(), line.as_bytes());
-            }
+        // Where first, and told at once: putting what into words may panic again.
+        if let Some(at) = info.location() {
+            tell(format_args!("inn: panic at {}:{}", at.file(), at.line()));
         }
-        if rustix::process::getpid().as_raw_nonzero().get() != 1 {
-            // SAFETY: nothing closes descriptor 2 in this program; a closed one gives EBADF.
-            let stderr = unsafe { rustix::stdio::stderr() };
-            let _ = rustix::io::write(stderr, line.as_bytes());
-        }
+        tell(format_args!("inn: panic: {}", info.message()));
     }
     super::process::exit(70)
+}
+
+/// Says one line, cut where it is too long, wherever somebody may hear it. Nobody is left to tell of a failure here.
+fn tell(words: fmt::Arguments<'_>) {
+    let mut line = heapless::String::<LINE_BYTES>::new();
+    let _ = Cut(&mut line).write_fmt(words);
+    // The kernel's log shows a line once it has its end.
+    let _ = line.push('\n');
+    let flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    for path in [c"/dev/kmsg", c"/dev/console"] {
+        if let Ok(file) = rustix::fs::open(path, flags, Mode::empty()) {
+            let _ = rustix::io::write(file.as_fd(), line.as_bytes());
+        }
+    }
+    if rustix::process::getpid() != rustix::process::Pid::INIT {
+        let _ = rustix::io::write(super::stdio::error(), line.as_bytes());
+    }
+}
+
+const LINE_BYTES: usize = 512;
+
+/// Keeps what fits, and a byte for the line's end.
+struct Cut<'a>(&'a mut heapless::String<LINE_BYTES>);
+
+impl fmt::Write for Cut<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.chars()
+            .try_for_each(|c| {
+                if self.0.len() + c.len_utf8() < LINE_BYTES { self.0.push(c) } else { Err(Default::default()) }
+            })
+            .map_err(|_| fmt::Error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_too_long_is_cut_and_has_its_end() {
+        let mut line = heapless::String::new();
+        assert!(write!(Cut(&mut line), "{}", "\u{e9}".repeat(LINE_BYTES)).is_err());
+        assert!(line.len() >= LINE_BYTES - 2 && line.push('\n').is_ok());
+    }
 }

@@ -107,12 +107,17 @@ fn emergency(recipe: Recipe, words: &[&str]) {
 
 #[test]
 fn the_kernels_command_line_names_the_config() {
-    let command_line = "inn.config=/etc/other.conf";
+    let command_line = "inn.config=/etc/other.conf \
+        inn.guest=\"extra,kind=app,root=/guests/busybox,command=/bin/sleep 1000,processes=7\"";
     let recipe = Recipe { name: "other-config", kernel: "6.1", folder: "boot", command_line };
     let Some(mut machine) = Machine::boot(recipe) else { return };
     machine.check("the config that was named is in force", |machine| {
         assert_eq!(machine.ok("hostname"), "other");
         assert!(!machine.ok("inn list").contains("third"));
+    });
+    machine.check("a guest of the command line runs beside those of the config", |machine| {
+        machine.guest_until("extra", Guest::is_ready);
+        assert_eq!(machine.ok("cat /sys/fs/cgroup/inn/extra/pids.max"), "7");
     });
     machine.end();
 }

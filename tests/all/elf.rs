@@ -65,3 +65,27 @@ fn unstripped() -> std::path::PathBuf {
     assert!(built.success(), "cargo build failed");
     directory.join("release/inn")
 }
+
+#[test]
+fn a_panic_leaves_its_place_and_its_words_and_ends_even_if_the_words_panic() {
+    let target = must::target().join("panic");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .current_dir(must::project())
+        .args(["build", "--quiet", "--features", "panic-test", "--target-dir"])
+        .arg(&target);
+    assert!(cargo.status().expect("cargo starts").success());
+    let die = |how| {
+        let output =
+            Command::new("timeout").arg("20").arg(target.join("debug/inn")).arg(how).output().expect("timeout starts");
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, words) = die("panic");
+    assert_eq!(code, Some(70), "{words}");
+    let lines: Vec<_> = words.lines().collect();
+    assert!(lines[0].starts_with("inn: panic at src/start/mod.rs:"), "{words}");
+    assert_eq!(lines[1..], ["inn: panic: as the test asked"]);
+    let (code, words) = die("panic-twice");
+    assert_eq!(code, Some(70), "{words}");
+    assert!(words.starts_with("inn: panic at src/start/panic.rs:") && words.lines().count() == 1, "{words}");
+}

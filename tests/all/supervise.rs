@@ -436,3 +436,31 @@ fn a_root_that_is_written_to_must_be_out_of_others_reach() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("chmod 700"), "{refused:?}");
     assert_eq!(code(&started), 0, "{started:?}");
 }
+
+#[test]
+fn a_command_in_a_guest_has_a_terminal_of_its_own_where_the_caller_has_one() {
+    if !must::root("a_command_in_a_guest_has_a_terminal_of_its_own_where_the_caller_has_one") {
+        return;
+    }
+    let root = busybox("terminal");
+    let supervisor = Supervisor::start(
+        "terminal",
+        &format!("[guest app]\nkind = app\nroot = {}\ncommand = /bin/sleep 1000\nstop = SIGKILL\n", root.display()),
+    );
+    supervisor.await_answer();
+    await_state(&supervisor, "app", "ready");
+    let inside =
+        "[ -t 0 ] && [ -t 1 ] && [ -t 2 ] && [ -c /dev/pts/0 ] && [ ! -e /dev/pts/1 ] && echo a ter''minal; exit 7";
+    let line = format!(
+        "{} exec --socket {} app /bin/sh -c '{}'",
+        must::inn().display(),
+        supervisor.directory.join("control").display(),
+        inside.replace('\'', "'\\''")
+    );
+    // script(1) gives its command a terminal.
+    let output = Command::new("script").args(["-qec", &line, "/dev/null"]).stdin(std::process::Stdio::null()).output();
+    let output = output.expect("script starts");
+    // Before it may stand what the terminal echoes of the end of input.
+    assert!(String::from_utf8_lossy(&output.stdout).ends_with("a terminal\r\n"), "{output:?}");
+    assert_eq!(code(&output), 7);
+}
