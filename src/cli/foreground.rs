@@ -240,6 +240,10 @@ impl Run<'_> {
     }
 
     fn signal(&mut self) {
+        // It may be there, and not have been heard of yet.
+        for _ in 0..REPORTS {
+            self.report();
+        }
         while let Ok(Some(signal)) = signal::next(self.signals.descriptor.as_fd()) {
             if i32::from(signal) == libc::SIGWINCH {
                 self.console.iter().for_each(Relay::follow_size);
@@ -253,6 +257,8 @@ impl Run<'_> {
                 }
                 continue;
             };
+            // Before it is sent: one that hears it may have undone its handler on its way out.
+            let is_deaf = is_ending && self.kill.is_init() && is_unheard(*pid, signal);
             // It may have ended by now.
             let _ = signal::send(pidfd.as_fd(), signal);
             if !is_ending {
@@ -260,7 +266,7 @@ impl Run<'_> {
             }
             let again = self.asked.replace(signal).is_some();
             if let Some(patience_ms) = self.kill.patience_ms() {
-                if again || self.kill.is_init() && is_unheard(*pid, signal) {
+                if again || is_deaf {
                     self.kill_all();
                 } else {
                     self.kill_at_ms.get_or_insert(now_ms().saturating_add(patience_ms));
@@ -271,10 +277,12 @@ impl Run<'_> {
 
     /// Passes on what was typed. The interrupt key does nothing to an init without a handler: then it is killed here.
     fn typed(&mut self) {
+        let signal = libc::SIGINT as u8;
+        // Before it is passed on, as above.
+        let is_deaf = self.kill.is_init() && self.program.as_ref().is_some_and(|(pid, _)| is_unheard(*pid, signal));
         let interrupted = self.console.as_mut().is_some_and(Relay::input_ready);
         let (Some(relay), Some((pid, _))) = (&self.console, &self.program) else { return };
-        let signal = libc::SIGINT as u8;
-        if interrupted && self.kill.is_init() && relay.is_foreground(*pid) && is_unheard(*pid, signal) {
+        if interrupted && is_deaf && relay.is_foreground(*pid) {
             self.asked = Some(signal);
             self.kill_all();
         }

@@ -460,7 +460,7 @@ fn a_command_in_a_guest_has_a_terminal_of_its_own_where_the_caller_has_one() {
     // script(1) gives its command a terminal.
     let output = Command::new("script").args(["-qec", &line, "/dev/null"]).stdin(std::process::Stdio::null()).output();
     let output = output.expect("script starts");
-    // Before it may stand what the terminal echoes of the end of input.
-    assert!(String::from_utf8_lossy(&output.stdout).ends_with("a terminal\r\n"), "{output:?}");
+    // Around it may stand what the terminal echoes of the end of input.
+    assert!(String::from_utf8_lossy(&output.stdout).contains("a terminal\r\n"), "{output:?}");
     assert_eq!(code(&output), 7);
 }
