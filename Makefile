@@ -67,7 +67,7 @@ deps-run: deps-image
 	@$(PACKAGES) qemu-system-x86 seabios
 
 deps-test: deps-run
-	@$(PACKAGES) procps util-linux
+	@$(PACKAGES) procps util-linux bsdutils e2fsprogs
 
 deps-bench: deps-build
 	@$(PACKAGES) python3 util-linux

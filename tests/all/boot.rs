@@ -1,6 +1,9 @@
 //! The host comes up, whatever it finds, and goes down in order.
 
+use std::process::Command;
+
 use crate::machine::{Guest, Machine, Recipe, TIMEOUT};
+use crate::must;
 
 /// Of a shell that nobody configured.
 const PROMPT: &str = "/ # ";
@@ -143,4 +146,32 @@ fn a_guest_that_asks_for_a_controller_the_kernel_lacks_does_not_start() {
         });
         machine.end();
     }
+}
+
+#[test]
+fn a_disk_that_is_in_use_is_clean_after_power_off() {
+    let disk = must::target().join("machines/disk.img");
+    let recipe = Recipe { name: "disk", kernel: "6.1", folder: "disk", command_line: "" };
+    std::fs::create_dir_all(disk.parent().unwrap()).expect("a directory");
+    std::fs::File::create(&disk).and_then(|file| file.set_len(16 << 20)).expect("a file");
+    let tool = |name: &str, arguments: &[&str]| {
+        let output = Command::new(name).args(arguments).arg(&disk).output().expect(name);
+        assert!(output.status.success(), "{name}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    tool("/sbin/mkfs.ext4", &["-q", "-F"]);
+    let Some(mut machine) = Machine::boot_with_disk(recipe, &disk) else { return };
+    machine.check("what is written is on the disk when the host is off, though a writer ignores TERM", |machine| {
+        machine.ok("mkdir -p /mnt && mount -t ext4 /dev/vda /mnt && echo kept > /mnt/file");
+        machine.ok("setsid sh -c \"trap '' TERM; exec 5>/mnt/open; while :; do echo more >&5; sleep 0.1; done\" </dev/null >/dev/null 2>&1 &");
+        machine.until("wc -c < /mnt/open", |output| output.text.trim() != "0");
+        machine.tell("inn poweroff");
+        machine.console.wait_for("reboot: Power down", TIMEOUT);
+        assert!(machine.wait().success());
+    });
+    machine.end();
+    let state = tool("/sbin/dumpe2fs", &["-h"]);
+    assert!(!state.contains("needs_recovery") && state.contains("clean"), "{state}");
+    tool("/sbin/e2fsck", &["-f", "-n"]);
+    assert_eq!(tool("/sbin/debugfs", &["-R", "cat /file"]), "kept\n");
 }

@@ -7,7 +7,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -71,13 +71,26 @@ pub struct Output {
 impl Machine {
     /// Boots a machine and waits for its agent; nothing where this host cannot.
     pub fn boot(recipe: Recipe) -> Option<Machine> {
-        let mut machine = Machine::power_on(recipe)?;
-        machine.agent.wait_for("<<ready>>\n", BOOT_TIMEOUT);
-        Some(machine)
+        Machine::power_on(recipe).map(Machine::ready)
+    }
+
+    /// The same, with the file `disk` as its disk.
+    pub fn boot_with_disk(recipe: Recipe, disk: &Path) -> Option<Machine> {
+        let drive = format!("file={},format=raw,if=virtio", disk.display());
+        Machine::power_on_with(recipe, &["-drive", &drive]).map(Machine::ready)
+    }
+
+    fn ready(mut self) -> Machine {
+        self.agent.wait_for("<<ready>>\n", BOOT_TIMEOUT);
+        self
     }
 
     /// Boots a machine that may have no agent; nothing where this host cannot.
     pub fn power_on(recipe: Recipe) -> Option<Machine> {
+        Machine::power_on_with(recipe, &[])
+    }
+
+    fn power_on_with(recipe: Recipe, devices: &[&str]) -> Option<Machine> {
         let name = format!("{}-{}", recipe.name, recipe.kernel);
         if !must::qemu(&name) {
             return None;
@@ -110,6 +123,7 @@ impl Machine {
             .arg(must::target().join("kernels").join(recipe.kernel).join("vmlinuz"))
             .arg("-initrd")
             .arg(image)
+            .args(devices)
             .args(["-append", &format!("console=ttyS0 panic=-1 {}", recipe.command_line)])
             .spawn()
             .expect("QEMU starts");
@@ -311,10 +325,16 @@ fn image(recipe: &Recipe) -> PathBuf {
     let _one = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let image = must::target().join(format!("images/{}-{}.cpio.gz", recipe.folder, recipe.kernel));
     let machines = must::project().join("tests/machines");
+    // The modules that its config asks for.
+    let config = std::fs::read_to_string(machines.join(recipe.folder).join("etc/inn.conf")).unwrap_or_default();
+    let modules = config.lines().filter_map(|line| line.strip_prefix("modules")?.trim_start().strip_prefix('='));
+    let modules = modules.flat_map(str::split_whitespace).flat_map(|name| ["--module", name]);
     let made = Command::new("python3")
         .arg(must::project().join("images/image.py"))
         .arg(&image)
-        .args(["--kernel", recipe.kernel, "--module", "overlay", "--module", "bridge", "--inn"])
+        .args(["--kernel", recipe.kernel])
+        .args(modules)
+        .arg("--inn")
         .arg(must::inn())
         .args(["--template", "/", "--template", "/guests/busybox", "--tree"])
         .arg(machines.join("common"))
