@@ -59,8 +59,9 @@ pub const LOG_BYTES_MAX: u64 = 64 << 20;
 
 /// Processes of a guest of which the config names no number: enough for a distribution, too few to starve the host.
 pub const PROCESSES_DEFAULT: u32 = 1024;
-/// Open files of one process of a guest, hard, where `rlimit` does not say: what systemd gives.
-pub const OPEN_FILES: u64 = 524_288;
+/// Open files of one process, soft and hard, where `rlimit` does not say: what systemd gives, for programs that still use
+/// select(2).
+pub const OPEN_FILES: (u64, u64) = (1024, 524_288);
 /// Cgroups below a guest, and how deep.
 pub const CGROUP_DESCENDANTS: u32 = 1024;
 /// See [`CGROUP_DESCENDANTS`].

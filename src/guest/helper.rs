@@ -10,7 +10,6 @@ use rustix::process::{DumpableBehavior, Pid};
 
 use super::{Build, Prepared, child, devices, report, root};
 use crate::fault::{At, Fault, Step};
-use crate::limits;
 use crate::plan::{Kind, Network, Users};
 use crate::sys::clone::{Flags, Side, clone, unshare_time};
 use crate::sys::rlimit::{self, Limit};
@@ -152,7 +151,7 @@ fn own_users(directory: BorrowedFd<'_>, users: Users) -> Result<OwnedFd, Fault> 
 fn give(build: &Build<'_>, pid: Pid, directory: BorrowedFd<'_>) -> Result<(), Fault> {
     let guest = build.guest;
     // PID 1's own is raised for all its guests together.
-    open_files(pid).at(Step::SetOpenFiles)?;
+    rlimit::set_open_files(Some(pid)).at(Step::SetOpenFiles)?;
     for (index, limit) in build.plan.rlimits.get(guest.rlimits).iter().enumerate() {
         let wanted = Limit { soft: limit.soft, hard: limit.hard };
         rlimit::set(Some(pid), limit.resource, wanted).at_item(Step::SetRlimit, index)?;
@@ -164,19 +163,6 @@ fn give(build: &Build<'_>, pid: Pid, directory: BorrowedFd<'_>) -> Result<(), Fa
         write_to(directory, c"oom_score_adj", line.as_bytes()).at(Step::OomScore)?;
     }
     Ok(())
-}
-
-/// Where `rlimit` does not say: as systemd has it, for programs that still use select(2).
-fn open_files(pid: Pid) -> Result<(), Errno> {
-    let nofile = libc::RLIMIT_NOFILE as u8;
-    match rlimit::set(Some(pid), nofile, Limit { soft: 1024, hard: limits::OPEN_FILES }) {
-        // A supervisor that may not raise its own hard limit cannot give more than that.
-        Err(Errno::PERM) => {
-            let hard = rlimit::get(pid, nofile)?.hard;
-            rlimit::set(Some(pid), nofile, Limit { soft: hard.min(1024), hard })
-        }
-        result => result,
-    }
 }
 
 /// Opens the directory of process `pid` in `/proc`.

@@ -54,7 +54,7 @@ impl Inherited {
         let directory = &first.directory;
         let mut limits = [Limit { soft: 0, hard: 0 }; rlimit::COUNT as usize];
         for (resource, limit) in (0..).zip(&mut limits) {
-            *limit = rlimit::get(first.pid, resource).at(Step::SetRlimit)?;
+            *limit = rlimit::get(Some(first.pid), resource).at(Step::SetRlimit)?;
         }
         take_oom_score(directory.as_fd()).at(Step::OomScore)?;
         let mut environment = heapless::Vec::new();

@@ -22,8 +22,6 @@ use crate::sys::{Errno, clock, link, signal};
 pub struct Host {
     /// Where to speak.
     pub console: Console,
-    /// The per-process limit of open files as the kernel gave it, for children: PID 1's own is raised.
-    pub files: Rlimit,
     line: [u8; cmdline::BYTES],
     used: usize,
 }
@@ -67,7 +65,8 @@ pub fn early() -> Host {
     note(&console, "Ctrl-Alt-Del", rustix::system::reboot(RebootCommand::CadOff));
     // Whoever is out of memory, it is not PID 1 that goes.
     note(&console, "oom_score_adj", files::write_setting(CWD, c"/proc/self/oom_score_adj", b"-1000"));
-    let mut host = Host { files: raise_files(&console), console, line: [0; cmdline::BYTES], used: 0 };
+    raise_files(&console);
+    let mut host = Host { console, line: [0; cmdline::BYTES], used: 0 };
     read_line(&mut host);
     host
 }
@@ -132,13 +131,12 @@ fn read_line(host: &mut Host) {
     }
 }
 
-/// Raises the limit of open files to what all guests need, and returns what it was.
-fn raise_files(console: &Console) -> Rlimit {
+/// Raises the limit of open files to what all guests need.
+fn raise_files(console: &Console) {
     let was = rustix::process::getrlimit(Resource::Nofile);
     let enough = |limit: Option<u64>| limit.map(|limit| limit.max(limits::DESCRIPTORS));
     let wanted = Rlimit { current: enough(was.current), maximum: enough(was.maximum) };
     note(console, "limit of open files", rustix::process::setrlimit(Resource::Nofile, wanted));
-    was
 }
 
 fn note(console: &Console, what: &str, outcome: Result<(), Errno>) {

@@ -15,7 +15,7 @@ use crate::plan::Plan;
 use crate::sys::clone::{Flags, Side, clone};
 use crate::sys::exec::{Words, execute};
 use crate::sys::wait::{self, End, Which};
-use crate::sys::{Errno, clock, descriptor, process, signal, terminal};
+use crate::sys::{Errno, clock, descriptor, process, rlimit, signal, terminal};
 
 /// Words of the shell's command, with the null pointer behind.
 const COMMAND: usize = limits::COMMAND_WORDS + 1;
@@ -146,6 +146,7 @@ fn become_shell(console: &Console, path: &CStr, arguments: &Words<COMMAND>) -> !
     let terminal = take_console();
     // What PID 1 is protected from, its children are not.
     let _ = files::write_setting(CWD, c"/proc/self/oom_score_adj", b"0");
+    let _ = rlimit::set_open_files(None);
     signal::reset_all();
     let mut environment = Words::<{ ENVIRONMENT.len() + 1 }>::new();
     for word in ENVIRONMENT {

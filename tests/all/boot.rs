@@ -91,6 +91,10 @@ fn emergency(recipe: Recipe, words: &[&str]) {
         let shell = machine.type_on_console("readlink /proc/1/exe");
         assert!(shell.code == 0 && shell.text.contains("/inn"), "{}", shell.text);
     });
+    machine.check("the shell has an ordinary process's limits, not PID 1's", |machine| {
+        let shell = machine.type_on_console("test $(ulimit -n) = 1024 && test $(cat /proc/self/oom_score_adj) = 0");
+        assert_eq!(shell.code, 0, "{}", shell.text);
+    });
     machine.check("a shell that ends is started again", |machine| {
         machine.type_on_console("echo $$ > /run/shell");
         machine.console.send("exit\n");
