@@ -32,6 +32,14 @@ pub const DEPENDENCIES: usize = 4 * GUESTS;
 pub const STOP_STEPS: usize = 8;
 /// Supplementary groups of one guest.
 pub const GROUPS: usize = 32;
+/// Ranges of users of one guest: the kernel takes 340, and a page holds fewer.
+pub const USER_RANGES: usize = 16;
+/// Devices of one guest.
+pub const DEVICES: usize = 32;
+/// Binds of one guest, and file systems in memory.
+pub const BINDS: usize = 64;
+/// Disks whose use is limited for one guest.
+pub const DISKS: usize = 16;
 /// Kernel modules named by `modules`.
 pub const MODULES: usize = 64;
 /// Sysctls of the host.

@@ -112,14 +112,21 @@ pub fn assert_invariants(config: &Config, plan: &Plan) {
         assert!(is_clean(plan.strings.str(guest.directory)));
         match guest.kind {
             Kind::Service => assert!(guest.users.is_none() && guest.root.is_empty()),
+            _ if !guest.image.is_empty() => assert!(guest.root.is_empty() && is_clean(plan.strings.str(guest.image))),
             _ if guest.root.is_empty() => assert_ne!(guest.layer, Layer::Shared),
             _ => assert!(is_clean(plan.strings.str(guest.root)) && guest.tty.is_empty()),
         }
         if let Some(users) = guest.users {
-            assert!(users.base >= 65_536 && users.count > 0);
-            assert!(guest.user.uid < users.count && guest.user.gid < users.count);
-            ranges.push((users.base, users.base.checked_add(users.count).unwrap()));
+            let all: Vec<_> = std::iter::once(&users).chain(plan.more_users.get(guest.more_users)).collect();
+            assert!(all.iter().all(|users| users.base >= 65_536 && users.count > 0));
+            let count: u64 = all.iter().map(|users| u64::from(users.count)).sum();
+            assert!(u64::from(guest.user.uid) < count && u64::from(guest.user.gid) < count);
+            ranges.extend(all.iter().map(|users| (users.base, users.base.checked_add(users.count).unwrap())));
         }
+        for bind in plan.binds.get(guest.binds) {
+            assert!(is_clean(plan.strings.str(bind.source)) && is_clean(plan.strings.str(bind.target)));
+        }
+        assert!(plan.devices.get(guest.devices).iter().all(|device| device.access != 0));
         for at in guest.asked.iter().filter(|at| at.place().is_some()) {
             let (file, line) = at.place().unwrap();
             let text = config.files()[usize::from(file)].text.of(config.text());

@@ -12,12 +12,13 @@ use super::terminal;
 use crate::control::wire::{JoinInfo, Name, Reply, Request};
 use crate::guest::{Command, Facts, join};
 use crate::limits;
-use crate::plan::{Kind, User, Users};
+use crate::plan::{Confinement, Kind, User, Users};
 use crate::sys::process::Arguments;
 
 /// What the supervisor said of the guest.
 struct Target {
     kind: Kind,
+    confinement: Confinement,
     users: Option<Users>,
     user: User,
     cgroup: heapless::String<768>,
@@ -58,6 +59,7 @@ fn run(name: &CStr, target: &Target, words: &[&CStr], arguments: &Arguments) -> 
     let facts = Facts {
         cgroup: &target.cgroup,
         kind: target.kind,
+        confinement: target.confinement,
         users: target.users,
         user: target.user,
         pidfd: target.pidfd.as_fd(),
@@ -108,5 +110,5 @@ fn ask_target(invocation: &Invocation, guest: Name) -> Result<Target, u8> {
 
 fn described(info: &JoinInfo<'_>, pidfd: OwnedFd) -> Option<Target> {
     let cgroup = heapless::String::try_from(info.cgroup).ok()?;
-    Some(Target { kind: info.kind, users: info.users, user: info.user, cgroup, pidfd })
+    Some(Target { kind: info.kind, confinement: info.confinement, users: info.users, user: info.user, cgroup, pidfd })
 }

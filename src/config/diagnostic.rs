@@ -62,7 +62,7 @@ codes! {
     Glob "$ has `*` or `?` before its last `/`";
     NotCpuset "$ is not a list of CPUs such as 0-3,7";
     NotUser "$ is not a user: a user is uid or uid:gid, as numbers";
-    NotUsers "$ is not a range of users: auto, none or BASE:COUNT";
+    NotUsers "$ is not a range of users: auto, none or BASE:COUNT and more of these";
     HostUsers "$ holds users of the host itself: those below 65536 are";
     UsersOverlap "$ overlaps the users of @";
     NoUsersLeft "no range of users is left for $";
@@ -89,6 +89,18 @@ codes! {
     CommandMissing "$ has no `command`";
     Contradiction "$ contradicts @";
     AboveMemory "$ is above `memory`, which is @";
+    NotCap "$ is not a capability with + or - before it, such as -net_raw";
+    NotCall "$ is not a system call that guests are refused, with + before it: `default`, `none` or such as +bpf";
+    NfsFeature "no kernel lets a guest mount NFS: mount it on the host, and give it with `bind`";
+    Needs "this needs @";
+    NotDevice "$ is not a path below /dev";
+    OwnDevice "$ is in every guest's /dev in any case";
+    NotAccess "$ is not made of r, w and m";
+    NotTarget "$ cannot be mounted on: /, /dev, and all of /proc and /sys are the guest's own";
+    NotTidy "$ has an empty part or `.` in it";
+    TargetTwice "two things are mounted in one place";
+    NotIoLimit "$ is not rbps=, wbps=, riops= or wiops=, with a number or max behind it";
+    NotHardening "$ is not `on`, `off`, or one of @, with + or - before it";
     OptionForm "$ is not NAME,key=value,key=value";
 }
 

@@ -8,7 +8,7 @@ use core::fmt;
 
 use crate::fault::Fault;
 use crate::limits;
-use crate::plan::{Kind, User, Users};
+use crate::plan::{Confinement, Kind, User, Users};
 
 /// The version of this encoding; client and server must agree.
 pub const VERSION: u8 = 1;
@@ -248,8 +248,10 @@ pub struct HostInfo<'a> {
 pub struct JoinInfo<'a> {
     /// Its name.
     pub name: &'a str,
-    /// What it is: decides capabilities and filter.
+    /// What it is.
     pub kind: Kind,
+    /// What it may do.
+    pub confinement: Confinement,
     /// Its users; nothing: it has no user namespace of its own.
     pub users: Option<Users>,
     /// Whom the command is to run as, inside.
@@ -492,7 +494,7 @@ macro_rules! numbers {
         }
     )+};
 }
-numbers! { u8 u16 u32 u64 }
+numbers! { u8 u16 u32 u64 u128 }
 
 impl<'a> Field<'a> for bool {
     fn put(&self, to: &mut Writer<'_>) {
@@ -577,7 +579,8 @@ structs! {
     Place<'a> { file line }
     Failure<'a> { code guest why fault place }
     HostInfo<'a> { version config pid uptime_ms guests running failed going_down }
-    JoinInfo<'a> { name kind users user cgroup }
+    Confinement { capabilities filter opened nesting }
+    JoinInfo<'a> { name kind confinement users user cgroup }
     GuestInfo<'a> {
         name kind state waits_for is_stuck pid uptime_ms memory_bytes memory_limit_bytes swap_limit_bytes cpu_us cpus_limit_milli
         processes processes_limit oom_kills processes_refused restarts next_start_ms exit place users autostart

@@ -82,7 +82,7 @@ fn become_program(build: &Build<'_>) -> Result<Infallible, Fault> {
     stdio::connect(build)?;
     let identity = confine::Identity {
         kind: guest.kind,
-        mapped: guest.users.is_some(),
+        confinement: guest.confinement,
         user: guest.user,
         groups: plan.groups.get(guest.groups),
     };

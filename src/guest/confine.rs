@@ -4,19 +4,20 @@
 use rustix::fs::Mode;
 use rustix::process::{Gid, Uid};
 
-use super::{capability, seccomp};
+use super::seccomp;
 use crate::fault::{At, Fault, Step};
 use crate::limits;
-use crate::plan::{Kind, User};
-use crate::sys::{Errno, privilege, signal};
+use crate::plan::{Confinement, Kind, User};
+use crate::sys::privilege::{self, Capabilities};
+use crate::sys::{Errno, signal};
 
 /// Who a program in a guest is.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity<'a> {
     /// The guest's kind.
     pub kind: Kind,
-    /// Whether the guest has users of its own.
-    pub mapped: bool,
+    /// What it may do.
+    pub confinement: Confinement,
     /// User and group.
     pub user: User,
     /// Supplementary groups, at most [`limits::GROUPS`].
@@ -28,7 +29,8 @@ pub struct Identity<'a> {
 /// # Errors
 /// The step that failed.
 pub fn confine(identity: &Identity<'_>) -> Result<(), Fault> {
-    let Identity { kind, mapped, user, groups } = *identity;
+    let Identity { kind, confinement, user, groups } = *identity;
+    let capabilities = Capabilities(confinement.capabilities);
     match privilege::new_session_keyring() {
         // A kernel without keyrings has none to leak.
         Ok(()) | Err(Errno::NOSYS) => {}
@@ -42,14 +44,14 @@ pub fn confine(identity: &Identity<'_>) -> Result<(), Fault> {
         privilege::filter(filter).at(Step::Filter)?;
     }
     if kind != Kind::Service {
-        privilege::bound(capability::of(kind, mapped)).at(Step::BoundCapabilities)?;
+        privilege::bound(capabilities).at(Step::BoundCapabilities)?;
     }
     if kind == Kind::App {
         privilege::root_is_nobody().at(Step::Securebits)?;
     }
     set_user(user, groups)?;
     if kind == Kind::App || kind == Kind::Os && user.uid == 0 {
-        privilege::set_capabilities(capability::of(kind, mapped)).at(Step::DropCapabilities)?;
+        privilege::set_capabilities(capabilities).at(Step::DropCapabilities)?;
     }
     rustix::process::umask(Mode::from_raw_mode(0o022));
     // The supervisor blocks signals to read them from a descriptor; a program must not be born deaf.

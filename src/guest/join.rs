@@ -12,7 +12,7 @@ use super::confine::{Identity, confine};
 use super::inherit::{First, Inherited};
 use super::{Starting, Stdio, cgroup, report};
 use crate::fault::{At, Fault, Step};
-use crate::plan::{Kind, User, Users};
+use crate::plan::{Confinement, Kind, User, Users};
 use crate::sys::clone::{Flags, Side, clone};
 use crate::sys::{process, signal};
 
@@ -23,6 +23,8 @@ pub struct Facts<'a> {
     pub cgroup: &'a str,
     /// Its kind.
     pub kind: Kind,
+    /// What it may do.
+    pub confinement: Confinement,
     /// Its users, if it has its own.
     pub users: Option<Users>,
     /// Whom the command runs as, inside.
@@ -121,8 +123,7 @@ fn become_command(
 }
 
 fn confined(facts: &Facts<'_>, groups: &[u32], stdio: Stdio, reports: BorrowedFd<'_>) -> Result<(), Fault> {
-    let mapped = facts.users.is_some();
-    if mapped {
+    if facts.users.is_some() {
         rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).at(Step::SetGroup)?;
         rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).at(Step::SetUser)?;
     }
@@ -131,5 +132,5 @@ fn confined(facts: &Facts<'_>, groups: &[u32], stdio: Stdio, reports: BorrowedFd
         super::stdio::terminal(reports, facts.user)?;
     }
     super::stdio::close_others(reports, None)?;
-    confine(&Identity { kind: facts.kind, mapped, user: facts.user, groups })
+    confine(&Identity { kind: facts.kind, confinement: facts.confinement, user: facts.user, groups })
 }

@@ -1,8 +1,8 @@
 //! The walk over a config's sections, and `[host]`.
 
-use super::guest::Draft;
+use super::guest::{Draft, MEMORY_MAX};
 use super::value::{self, Joined, Value, Wrong};
-use super::{At, Guest, GuestId, Kind, Plan, Sysctl};
+use super::{At, Guest, GuestId, Kind, Plan, Sysctl, hardening};
 use crate::config::diagnostic::{Code, Detail, Diagnostic, Near, Unit};
 use crate::config::key::{Key, section};
 use crate::config::lexer::{Form, Span};
@@ -63,6 +63,7 @@ impl Builder<'_> {
 
     fn host(&mut self) {
         self.plan.host.shutdown_timeout_ms = limits::SHUTDOWN_TIMEOUT_MS;
+        self.plan.host.hardening = hardening::ALL;
         let config = self.config;
         let Some(section) = config.sections().iter().find(|section| section.kind == section::HOST) else { return };
         for entry in config.entries(section) {
@@ -101,6 +102,8 @@ impl Builder<'_> {
                     self.plan.host.emergency = command;
                 }
             }
+            Key::Reserve => self.plan.host.reserve_bytes = self.amount(Unit::Bytes, (0, MEMORY_MAX)),
+            Key::Hardening => self.plan.host.hardening = self.hardening(),
             Key::Modules => self.modules(section),
             Key::Sysctl => self.plan.host.sysctls = self.sysctls(section, limits::SYSCTLS, |_| Ok(())),
             // `include` was carried out when the config was read; the others are not keys of [host].

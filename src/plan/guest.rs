@@ -1,8 +1,11 @@
 //! The keys of a guest, their defaults, and what must agree.
 
 use super::build::{Builder, LOG_SIZES};
+use super::confinement::Changes;
 use super::value::{self, Wrong};
-use super::{Asked, At, Guest, GuestId, Kind, Layer, Limits, Network, Ready, Restart, Rlimit, StopStep, User, Users};
+use super::{
+    Asked, At, Confinement, Guest, GuestId, Kind, Layer, Limits, Network, Ready, Restart, Rlimit, StopStep, User, Users,
+};
 use crate::config::Section;
 use crate::config::diagnostic::{Code, Detail, Unit};
 use crate::config::key::{Key, section};
@@ -15,6 +18,7 @@ use crate::text::{List, Text};
 pub struct Draft {
     pub guest: Guest,
     pub kind: Option<Kind>,
+    pub changes: Changes,
     ephemeral: Option<bool>,
     readonly: Option<bool>,
 }
@@ -27,6 +31,7 @@ impl Draft {
             kind: Kind::App,
             description: Text::EMPTY,
             root: Text::EMPTY,
+            image: Text::EMPTY,
             layer: Layer::Shared,
             command: List::EMPTY,
             env: List::EMPTY,
@@ -43,6 +48,8 @@ impl Draft {
                 cpus_milli: None,
                 cpu_weight: None,
                 cpuset: Text::EMPTY,
+                io_weight: None,
+                io_max: List::EMPTY,
                 processes: limits::PROCESSES_DEFAULT,
                 oom_score: 0,
                 oom_group: false,
@@ -50,6 +57,11 @@ impl Draft {
             rlimits: List::EMPTY,
             sysctls: List::EMPTY,
             users: Some(AUTO),
+            more_users: List::EMPTY,
+            confinement: Confinement { capabilities: 0, filter: true, opened: 0, nesting: false },
+            devices: List::EMPTY,
+            binds: List::EMPTY,
+            tmpfs: List::EMPTY,
             network: Network::None,
             after: List::EMPTY,
             wants: List::EMPTY,
@@ -64,6 +76,7 @@ impl Draft {
             users_given: false,
         },
         kind: None,
+        changes: Changes::NONE,
         ephemeral: None,
         readonly: None,
     };
@@ -78,7 +91,7 @@ pub const USER_MAX: u64 = u32::MAX as u64 - 1;
 /// Less cannot hold one process.
 const MEMORY_MIN: u64 = 64 << 10;
 /// The kernel counts in a long; whole T, so that the bound reads well.
-const MEMORY_MAX: u64 = (i64::MAX as u64) >> 40 << 40;
+pub const MEMORY_MAX: u64 = (i64::MAX as u64) >> 40 << 40;
 /// From one millisecond of a tenth of a second (the kernel's least quota) to more CPUs than there are.
 const CPUS_MILLI: (u64, u64) = (10, 8_192_000);
 /// What the kernel allows (PID_MAX_LIMIT).
@@ -88,7 +101,8 @@ const TIMES: (u64, u64) = (1, 86_400_000);
 /// Descriptors that `ready = fd N` may name: those above standard error.
 const READY_FDS: (u64, u64) = (3, 255);
 
-fn is_set(asked: &Asked, key: Key) -> bool {
+/// Whether a key was said.
+pub fn is_set(asked: &Asked, key: Key) -> bool {
     asked[key as usize] != At::NOWHERE
 }
 
@@ -125,7 +139,7 @@ impl Builder<'_> {
                 continue;
             }
             if key.is_list() {
-                self.list(section, key, &mut draft.guest);
+                self.list(section, key, draft);
             } else if self.take(key, entry.value, config.form(section)) {
                 self.key(key, draft);
             }
@@ -152,6 +166,7 @@ impl Builder<'_> {
                 }
             }
             Key::Directory => guest.directory = self.path(),
+            Key::Image => guest.image = self.path(),
             Key::Tty => guest.tty = self.path(),
             Key::Command => guest.command = self.command().unwrap_or_default(),
             Key::Description => guest.description = self.keep_joined(0),
@@ -179,6 +194,7 @@ impl Builder<'_> {
             Key::CpuWeight => {
                 guest.limits.cpu_weight = self.amount(Unit::Count, (1, 10_000)).map(|weight| weight as u16)
             }
+            Key::IoWeight => guest.limits.io_weight = self.amount(Unit::Count, (1, 10_000)).map(|weight| weight as u16),
             Key::Processes => {
                 if let Some(processes) = self.amount(Unit::Count, (1, PROCESSES_MAX)) {
                     guest.limits.processes = processes as u32;
@@ -188,8 +204,10 @@ impl Builder<'_> {
                 let score = value::signed(self.value.word(0), 1000);
                 guest.limits.oom_score = self.one_word(score).unwrap_or_default() as i16;
             }
+            Key::Nesting => draft.changes.nesting = self.yes().unwrap_or_default(),
+            Key::Seccomp => draft.changes.seccomp = self.seccomp(),
             Key::Userns => {
-                guest.users = self.userns();
+                (guest.users, guest.more_users) = self.userns();
                 guest.users_given = guest.users.is_some_and(|users| users != AUTO);
             }
             Key::Restart => {
@@ -234,28 +252,6 @@ impl Builder<'_> {
             None => Err(Code::NotUser.into()),
         };
         self.one_word(user)
-    }
-
-    fn userns(&mut self) -> Option<Users> {
-        /// The host's own users are below.
-        const BASE_MIN: u64 = limits::USER_RANGE as u64;
-        let users = match self.value.word(0) {
-            b"auto" => Ok(Some(AUTO)),
-            b"none" => Ok(None),
-            word => match value::pair(word) {
-                Some((base, _)) if base < BASE_MIN => Err(Code::HostUsers.into()),
-                Some((base, Some(count))) => {
-                    let end = base.saturating_add(count);
-                    let range = Detail::Words("the users end before 4294967295, and there is at least one");
-                    let users = Users { base: base as u32, count: count as u32 };
-                    (count > 0 && end <= USER_MAX + 1)
-                        .then_some(Some(users))
-                        .ok_or(Wrong::detail(Code::OutOfRange, range))
-                }
-                _ => Err(Code::NotUsers.into()),
-            },
-        };
-        self.one_word(users).flatten()
     }
 
     fn restart_delay(&mut self) -> Option<(u64, u64)> {
@@ -340,8 +336,15 @@ impl Builder<'_> {
         }
     }
 
-    fn list(&mut self, section: &Section, key: Key, guest: &mut Guest) {
+    fn list(&mut self, section: &Section, key: Key, draft: &mut Draft) {
+        let guest = &mut draft.guest;
         match key {
+            Key::Caps => draft.changes.caps = self.caps(section),
+            Key::Features => draft.changes.features = self.features(section),
+            Key::Device => guest.devices = self.devices(section),
+            Key::Bind => guest.binds = self.binds(section),
+            Key::Tmpfs => guest.tmpfs = self.tmpfs(section),
+            Key::IoMax => guest.limits.io_max = self.io_max(section),
             Key::Env => guest.env = self.env(section),
             Key::Groups => guest.groups = self.groups(section),
             Key::Rlimit => guest.rlimits = self.rlimits(section),
@@ -459,7 +462,7 @@ impl Builder<'_> {
 
     /// What was not said, and what must agree.
     pub fn finish(&mut self, section: &Section, draft: Draft) -> Guest {
-        let Draft { mut guest, kind, ephemeral, readonly } = draft;
+        let Draft { mut guest, kind, changes, ephemeral, readonly } = draft;
         let run = self.config.is_run(section);
         guest.kind = match kind {
             Some(kind) => kind,
@@ -474,6 +477,8 @@ impl Builder<'_> {
         self.defaults(section, &mut guest, run);
         self.limits_agree(section, &guest);
         self.users_agree(section, &guest);
+        self.confinement(section, &mut guest, changes);
+        self.targets_agree(section, &guest);
         if guest.network == Network::Host && guest.kind != Kind::Service {
             let strings = &self.plan.strings;
             if self.plan.sysctls.get(guest.sysctls).iter().any(|sysctl| strings.bytes(sysctl.path).starts_with(b"net/"))
@@ -493,6 +498,10 @@ impl Builder<'_> {
             let at = self.asked_at(section, Key::Readonly);
             self.diagnostics.detail(Code::Contradiction, at, Detail::Key(Key::Ephemeral));
         }
+        if is_set(&guest.asked, Key::Root) && is_set(&guest.asked, Key::Image) {
+            let at = self.asked_at(section, Key::Image);
+            self.diagnostics.detail(Code::Contradiction, at, Detail::Key(Key::Root));
+        }
         let own_root = [Key::Root, Key::Template, Key::Image].iter().any(|key| is_set(&guest.asked, *key));
         let run = self.config.is_run(section);
         if !own_root && !run {
@@ -504,6 +513,8 @@ impl Builder<'_> {
             // The host's own root is never written to.
             _ if !own_root => Layer::Memory,
             (_, Some(false)) => Layer::Shared,
+            // Most images cannot be written at all.
+            _ if guest.kind == Kind::Os && is_set(&guest.asked, Key::Image) => Layer::Memory,
             _ if guest.kind == Kind::Os => Layer::Shared,
             _ => Layer::ReadOnly,
         };
@@ -561,12 +572,14 @@ impl Builder<'_> {
 
     fn users_agree(&mut self, section: &Section, guest: &Guest) {
         let Some(users) = guest.users else { return };
-        let outside = Detail::Bound(users.count.into(), "users");
-        if guest.user.uid >= users.count || guest.user.gid >= users.count {
+        let more = self.plan.more_users.get(guest.more_users).iter();
+        let count = more.map(|users| u64::from(users.count)).sum::<u64>() + u64::from(users.count);
+        let outside = Detail::Bound(count, "users");
+        if u64::from(guest.user.uid) >= count || u64::from(guest.user.gid) >= count {
             let at = self.asked_at(section, Key::User);
             self.diagnostics.detail(Code::UserOutside, at, outside);
         }
-        if self.plan.groups.get(guest.groups).iter().any(|group| *group >= users.count) {
+        if self.plan.groups.get(guest.groups).iter().any(|group| u64::from(*group) >= count) {
             let at = self.asked_at(section, Key::Groups);
             self.diagnostics.detail(Code::UserOutside, at, outside);
         }

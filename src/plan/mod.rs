@@ -4,12 +4,23 @@
 //! | --- | --- |
 //! | `build` | the walk over a config's sections; `[host]` |
 //! | `guest` | the keys of a guest, their defaults, and what must agree |
+//! | `confinement` | what a guest may do: `caps`, `seccomp`, `features`, `nesting`, `device` |
+//! | `capability`, `call` | the capabilities and system calls that can be given and taken, by name |
+//! | `files` | what a guest sees besides its root: `bind`, `tmpfs` |
+//! | `io` | `io-max` |
+//! | `hardening` | what is taken from everybody on the host |
 //! | `order` | dependencies and their cycles |
 //! | `users` | ranges of host users |
 //! | `value` | what a word can mean |
 
 mod build;
+pub mod call;
+pub mod capability;
+mod confinement;
+mod files;
 mod guest;
+pub mod hardening;
+mod io;
 mod order;
 mod users;
 mod value;
@@ -70,6 +81,16 @@ pub struct Plan {
     pub rlimits: Pool<Rlimit, { 2 * limits::GUESTS }>,
     /// The pool of kernel settings.
     pub sysctls: Pool<Sysctl, { 2 * limits::GUESTS }>,
+    /// The pool of ranges of users after a guest's first.
+    pub more_users: Pool<Users, { limits::GUESTS }>,
+    /// The pool of files and directories of the host that guests see.
+    pub binds: Pool<Bind, { 2 * limits::GUESTS }>,
+    /// The pool of file systems in memory.
+    pub tmpfs: Pool<Tmpfs, { 2 * limits::GUESTS }>,
+    /// The pool of devices that guests may use.
+    pub devices: Pool<Device, { 2 * limits::GUESTS }>,
+    /// The pool of limits of disks.
+    pub io_max: Pool<IoMax, { 2 * limits::GUESTS }>,
     /// Profiles, while a plan is built.
     profiles: heapless::Vec<guest::Draft, { limits::PROFILES }>,
     /// References of guests to each other as they were written, while a plan is built.
@@ -91,6 +112,11 @@ impl Plan {
             groups: Pool::new(),
             rlimits: Pool::new(),
             sysctls: Pool::new(),
+            more_users: Pool::new(),
+            binds: Pool::new(),
+            tmpfs: Pool::new(),
+            devices: Pool::new(),
+            io_max: Pool::new(),
             profiles: heapless::Vec::new(),
             references: Pool::new(),
         }
@@ -117,6 +143,11 @@ impl Plan {
         self.groups.clear();
         self.rlimits.clear();
         self.sysctls.clear();
+        self.more_users.clear();
+        self.binds.clear();
+        self.tmpfs.clear();
+        self.devices.clear();
+        self.io_max.clear();
         if !self.profiles.is_empty() {
             self.profiles.clear();
         }
@@ -179,6 +210,10 @@ pub struct Host {
     pub shutdown_timeout_ms: u64,
     /// Program and arguments of the emergency shell; empty: the first shell found.
     pub emergency: List<Text>,
+    /// Memory that guests cannot take from the host, bytes.
+    pub reserve_bytes: Option<u64>,
+    /// What is taken from everybody: a set of [`hardening::NAMES`].
+    pub hardening: hardening::Items,
     /// Where each key was said.
     pub asked: Asked,
 }
@@ -190,6 +225,8 @@ impl Host {
         sysctls: List::EMPTY,
         shutdown_timeout_ms: 0,
         emergency: List::EMPTY,
+        reserve_bytes: None,
+        hardening: 0,
         asked: [At::NOWHERE; Key::COUNT],
     };
 }
@@ -217,8 +254,11 @@ pub struct Guest {
     pub kind: Kind,
     /// Free text.
     pub description: Text,
-    /// The directory that is its root; empty for a service, and for `inn run` without a root (the host's own, read-only).
+    /// The directory that is its root; empty for a service, for one with an image, and for `inn run` without a root (the
+    /// host's own, read-only).
     pub root: Text,
+    /// The squashfs, erofs or ext4 file that is its root; empty for a directory.
+    pub image: Text,
     /// What it may do to its root.
     pub layer: Layer,
     /// Program and arguments, at least one word.
@@ -243,6 +283,16 @@ pub struct Guest {
     pub sysctls: List<Sysctl>,
     /// Its users as the host sees them; nothing: the host's own (`userns = none`, services).
     pub users: Option<Users>,
+    /// Further ranges: inside, each begins where the one before ends.
+    pub more_users: List<Users>,
+    /// What it may do.
+    pub confinement: Confinement,
+    /// Devices of the host that it may use.
+    pub devices: List<Device>,
+    /// Files and directories of the host that it sees.
+    pub binds: List<Bind>,
+    /// File systems in memory, those that every guest has included where a size was given.
+    pub tmpfs: List<Tmpfs>,
     /// Its network.
     pub network: Network,
     /// It starts when these are ready (`after`, `wants`, and `before` turned round).
@@ -280,6 +330,83 @@ pub enum Layer {
     Memory,
 }
 
+/// What a guest may do: the bounds of its programs, from its kind and from what the config adds and takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Confinement {
+    /// The capabilities it can ever have, a bit each: see [`capability`].
+    pub capabilities: u64,
+    /// Whether its system calls are filtered.
+    pub filter: bool,
+    /// Calls of [`call`] that the filter lets through all the same.
+    pub opened: call::Calls,
+    /// Whether it may have guests of its own: namespaces of users within its own.
+    pub nesting: bool,
+}
+
+/// A device of the host that a guest may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Its path on the host and inside, below `/dev`.
+    pub path: Text,
+    /// What is allowed: bits of [`Device::READ`], [`Device::WRITE`], [`Device::MAKE`].
+    pub access: u8,
+}
+
+impl Device {
+    /// `r`
+    pub const READ: u8 = 1;
+    /// `w`
+    pub const WRITE: u8 = 2;
+    /// `m`: to make device files of it.
+    pub const MAKE: u8 = 4;
+}
+
+/// A file or directory of the host that a guest sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bind {
+    /// Its path on the host.
+    pub source: Text,
+    /// Its path inside.
+    pub target: Text,
+    /// What is forbidden there: bits of [`Bind::READ_ONLY`] and others. Device files never work there.
+    pub flags: u8,
+}
+
+impl Bind {
+    /// `ro`
+    pub const READ_ONLY: u8 = 1;
+    /// `nosuid`
+    pub const NO_SUID: u8 = 2;
+    /// `nodev`
+    pub const NO_DEV: u8 = 4;
+    /// `noexec`
+    pub const NO_EXEC: u8 = 8;
+}
+
+/// A file system in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tmpfs {
+    /// Its path inside.
+    pub target: Text,
+    /// What it can hold.
+    pub bytes: u64,
+}
+
+/// Limits of one disk (io.max); nothing where the config names none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IoMax {
+    /// The disk's path on the host, below `/dev`.
+    pub device: Text,
+    /// rbps, wbps: bytes a second read and written; riops, wiops: operations a second. In the order of [`IoMax::NAMES`];
+    /// `u64::MAX` is no limit, said.
+    pub limits: [Option<u64>; 4],
+}
+
+impl IoMax {
+    /// What the kernel calls the limits.
+    pub const NAMES: &str = "rbps\0wbps\0riops\0wiops";
+}
+
 /// A user and its group, as numbers inside the guest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct User {
@@ -315,6 +442,10 @@ pub struct Limits {
     pub cpu_weight: Option<u16>,
     /// cpuset.cpus, in the kernel's list format; empty for all.
     pub cpuset: Text,
+    /// io.weight.
+    pub io_weight: Option<u16>,
+    /// io.max.
+    pub io_max: List<IoMax>,
     /// pids.max; `limits::PROCESSES_DEFAULT` where not asked for (then the key's `asked` is nowhere).
     pub processes: u32,
     /// oom_score_adj.

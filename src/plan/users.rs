@@ -5,11 +5,13 @@
 //! next that is free, whatever the order in the config (ordered hash table, Amble and Knuth 1974).
 
 use super::build::Builder;
-use super::guest::AUTO;
-use super::{Guest, GuestId, Users};
+use super::guest::{AUTO, USER_MAX};
+use super::value::{self, Wrong};
+use super::{Guest, GuestId, Plan, Users};
 use crate::config::diagnostic::{Code, Detail};
 use crate::config::key::Key;
 use crate::limits;
+use crate::text::List;
 
 /// Slots to choose from.
 const SLOTS: u32 = (limits::USER_BASE.end - limits::USER_BASE.start) / limits::USER_RANGE;
@@ -18,14 +20,45 @@ const SLOTS: u32 = (limits::USER_BASE.end - limits::USER_BASE.start) / limits::U
 type Taken = [u8; SLOTS.div_ceil(8) as usize];
 
 impl Builder<'_> {
+    /// The value as ranges: the first, and those behind it.
+    pub fn userns(&mut self) -> (Option<Users>, List<Users>) {
+        match self.value.word(0) {
+            b"auto" | b"none" => {
+                let first = (self.value.word(0) == b"auto").then_some(AUTO);
+                self.is_one_word();
+                (first, List::EMPTY)
+            }
+            _ => {
+                let mark = self.plan.more_users.mark();
+                let mut first = None;
+                for index in 0..self.value.len() {
+                    let range = range(self.value.word(index));
+                    let Some(users) = self.checked(index, range) else { continue };
+                    let earlier = self.plan.more_users.get(self.plan.more_users.since(mark));
+                    if first.iter().chain(earlier).any(|other| overlap(*other, users)) {
+                        self.wrong(Code::WordTwice.into(), self.value.at(index));
+                    } else if earlier.len() + 1 == limits::USER_RANGES {
+                        self.too_many(index, limits::USER_RANGES, "ranges (limits::USER_RANGES)");
+                    } else if first.is_none() {
+                        first = Some(users);
+                    } else if self.plan.more_users.push(users).is_err() {
+                        self.too_many(index, limits::GUESTS, "further ranges in all (limits::GUESTS)");
+                    }
+                }
+                (first, self.plan.more_users.since(mark))
+            }
+        }
+    }
+
     /// Checks the ranges that were given, and chooses the others.
     pub fn users(&mut self) {
         let mut taken: Taken = [0; _];
         for index in 0..self.plan.guests.len() {
-            if let Some(users) = self.plan.guests[index].users.filter(|users| *users != AUTO) {
-                self.check_overlap(index, users);
-                take_slots(&mut taken, users);
+            if self.plan.guests[index].users == Some(AUTO) {
+                continue;
             }
+            self.check_overlap(index);
+            ranges(self.plan, index).for_each(|users| take_slots(&mut taken, users));
         }
         for index in 0..self.plan.guests.len() {
             if self.plan.guests[index].users == Some(AUTO) {
@@ -34,13 +67,13 @@ impl Builder<'_> {
         }
     }
 
-    fn check_overlap(&mut self, index: usize, users: Users) {
-        let overlaps = |other: Users| {
-            let end = |users: Users| u64::from(users.base) + u64::from(users.count);
-            other != AUTO && u64::from(users.base) < end(other) && u64::from(other.base) < end(users)
+    fn check_overlap(&mut self, index: usize) {
+        let plan = &self.plan;
+        let meets = |other: &usize| {
+            plan.guests[*other].users != Some(AUTO)
+                && ranges(plan, index).any(|users| ranges(plan, *other).any(|other| overlap(users, other)))
         };
-        let earlier = self.plan.guests.iter().take(index);
-        let Some(other) = earlier.clone().position(|guest| guest.users.is_some_and(overlaps)) else { return };
+        let Some(other) = (0..index).find(meets) else { return };
         let name = |index: usize| self.section(GuestId(index as u16)).copied();
         if let (Some(section), Some(other)) = (name(index), name(other)) {
             let at = self.asked_at(&section, Key::Userns);
@@ -87,6 +120,34 @@ impl Builder<'_> {
             .fold(0x811c_9dc5u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
         hash % SLOTS
     }
+}
+
+/// All ranges of guest `index`.
+fn ranges(plan: &Plan, index: usize) -> impl Iterator<Item = Users> {
+    let guest = plan.guests.get(index);
+    let more = guest.map_or(List::EMPTY, |guest| guest.more_users);
+    guest.and_then(|guest| guest.users).into_iter().chain(plan.more_users.get(more).iter().copied())
+}
+
+/// BASE:COUNT
+fn range(word: &[u8]) -> Result<Users, Wrong> {
+    /// The host's own users are below.
+    const BASE_MIN: u64 = limits::USER_RANGE as u64;
+    match value::pair(word) {
+        Some((base, Some(_))) if base < BASE_MIN => Err(Code::HostUsers.into()),
+        Some((base, Some(count))) => {
+            let end = base.saturating_add(count);
+            let range = Detail::Words("the users end before 4294967295, and there is at least one");
+            let users = Users { base: base as u32, count: count as u32 };
+            (count > 0 && end <= USER_MAX + 1).then_some(users).ok_or(Wrong::detail(Code::OutOfRange, range))
+        }
+        _ => Err(Code::NotUsers.into()),
+    }
+}
+
+fn overlap(one: Users, other: Users) -> bool {
+    let end = |users: Users| u64::from(users.base) + u64::from(users.count);
+    u64::from(one.base) < end(other) && u64::from(other.base) < end(one)
 }
 
 fn take_slots(taken: &mut Taken, users: Users) {

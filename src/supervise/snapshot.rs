@@ -79,8 +79,8 @@ pub fn guest<'b>(
 pub fn join<'b>(driver: &Driver<'_>, facts: &Facts<'_>, id: GuestId, cgroup: &'b mut Cgroup) -> Option<JoinInfo<'b>> {
     let guest = driver.guest(id)?;
     let name = driver.plan().strings.str(guest.name);
-    let (users, user) = (guest.users, guest.user);
-    Some(JoinInfo { name, kind: guest.kind, users, user, cgroup: name_cgroup(facts, name, cgroup) })
+    let (confinement, users, user) = (guest.confinement, guest.users, guest.user);
+    Some(JoinInfo { name, kind: guest.kind, confinement, users, user, cgroup: name_cgroup(facts, name, cgroup) })
 }
 
 /// The host.

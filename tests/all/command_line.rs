@@ -71,7 +71,7 @@ fn run_takes_every_key_of_a_guest_that_is_built() {
     );
     assert!(invocation.dashes);
     assert!(!good("run web").dashes);
-    assert_eq!(wrong("run --bind /a -- id"), "--bind is not supported by this version");
+    assert_eq!(wrong("run --publish /a -- id"), "--publish is not supported by this version");
     assert_eq!(wrong("run --memroy 1 -- id"), "there is no option `--memroy`; did you mean --memory?");
 }
 
@@ -129,7 +129,7 @@ fn every_verb_explains_itself_within_eighty_columns_with_an_example() {
     let mut text = String::new();
     Verb::named(b"run").unwrap().explain(&mut text).unwrap();
     assert!(text.contains("  --memory        hard limit of memory\n"), "{text}");
-    assert!(!text.contains("--bind"));
+    assert!(!text.contains("--publish"));
     text.clear();
     overview(&mut text).unwrap();
     assert!(text.lines().all(|line| line.len() <= 80), "{text}");

@@ -270,7 +270,7 @@ fn options_of_run_are_keys() {
 #[test]
 fn what_is_wrong_with_an_option_names_it() {
     let options =
-        [("--memory", "64"), ("--memroy", "64M"), ("--swap", "1M\n 2M"), ("--swap", ""), ("--tmpfs", "/a 1M")];
+        [("--memory", "64"), ("--memroy", "64M"), ("--swap", "1M\n 2M"), ("--swap", ""), ("--publish", "80:80/tcp")];
     let report = run(&options, &[b"sh", b"\x1b[31m", b"x"]).report();
     let expected = "\
 --memory:1:1: `64` is not a size: a size is a number and K, M, G or T
@@ -281,7 +281,7 @@ fn what_is_wrong_with_an_option_names_it() {
  2M
  ^^
 --swap: `swap` has no value
---tmpfs: `tmpfs` is not supported by this version
+--publish: `publish` is not supported by this version
 ";
     assert_eq!(report, expected);
     assert_eq!(run(&[], &[]).report(), "--command: `command` has no value\n");

@@ -3,7 +3,7 @@
 use innkeep::control::wire::*;
 use innkeep::fault::{Fault, Step};
 use innkeep::limits;
-use innkeep::plan::{Kind, User, Users};
+use innkeep::plan::{Confinement, Kind, User, Users};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -112,6 +112,12 @@ fn reply(which: u8, parts: &Parts) -> Reply<'_> {
         2 => Reply::Join(JoinInfo {
             name: a,
             kind: info.kind,
+            confinement: Confinement {
+                capabilities: info.uptime_ms.unwrap_or(u64::MAX),
+                filter: info.is_stuck,
+                opened: u128::from(info.pid) << 90,
+                nesting: info.autostart,
+            },
             users: info.users,
             user: User { uid: info.restarts, gid: info.oom_kills },
             cgroup: info.cgroup,

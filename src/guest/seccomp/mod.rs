@@ -5,7 +5,7 @@
 
 mod table;
 
-use crate::plan::Kind;
+use crate::plan::{Kind, call};
 use crate::sys::arch::AUDIT_ARCH;
 use crate::sys::privilege::Instruction;
 
@@ -22,8 +22,8 @@ pub fn filter(kind: Kind) -> Option<&'static [Instruction]> {
 static OS: [Instruction; OS_PROGRAM.len] = trim(&OS_PROGRAM);
 static APP: [Instruction; APP_PROGRAM.len] = trim(&APP_PROGRAM);
 
-const OS_PROGRAM: Program = compile(&verdicts(&[]), libc::CLONE_NEWUSER as u32);
-const APP_PROGRAM: Program = compile(&verdicts(table::REFUSED_TO_APPS), ANY_NAMESPACE);
+const OS_PROGRAM: Program = compile(&verdicts(call::REFUSED), libc::CLONE_NEWUSER as u32);
+const APP_PROGRAM: Program = compile(&verdicts(call::REFUSED_TO_APPS), ANY_NAMESPACE);
 
 /// CLONE_NEW*: all that clone(2) and unshare(2) can make anew. NEWTIME shares its bit with clone's exit signal, but not
 /// with any signal that a program uses.
@@ -58,17 +58,20 @@ enum Verdict {
 /// Above every call number that the tables hold; asserted where they are read.
 const NUMBERS: usize = 512;
 
-const fn verdicts(refused_too: &[libc::c_long]) -> [Verdict; NUMBERS] {
+/// The verdicts where the first `refused` calls of [`call`] are refused.
+const fn verdicts(refused: usize) -> [Verdict; NUMBERS] {
     let mut all = [Verdict::Unknown; NUMBERS];
     mark(&mut all, table::ALLOWED, Verdict::Allowed);
     mark(&mut all, table::ALLOWED_HERE, Verdict::Allowed);
-    mark(&mut all, table::REFUSED, Verdict::Refused);
-    mark(&mut all, table::REFUSED_HERE, Verdict::Refused);
+    let mut index = 0;
+    while index < refused {
+        mark(&mut all, &[call::number(index)], Verdict::Refused);
+        index += 1;
+    }
     mark(&mut all, &[libc::SYS_socket, libc::SYS_socketpair], Verdict::Socket);
     mark(&mut all, &[libc::SYS_clone, libc::SYS_unshare], Verdict::Namespaces);
     mark(&mut all, &[libc::SYS_ioctl], Verdict::Ioctl);
     mark(&mut all, &[libc::SYS_personality], Verdict::Personality);
-    mark(&mut all, refused_too, Verdict::Refused);
     all
 }
 
@@ -308,7 +311,7 @@ mod tests {
 
     #[test]
     fn every_number_gets_the_verdict_of_its_table() {
-        for (filter, refused) in [(&OS[..], &[][..]), (&APP[..], table::REFUSED_TO_APPS)] {
+        for (filter, refused) in [(&OS[..], call::REFUSED), (&APP[..], call::REFUSED_TO_APPS)] {
             for (number, verdict) in verdicts(refused).into_iter().enumerate() {
                 let got = decide(filter, AUDIT_ARCH, number as libc::c_long, [0; 3]);
                 match verdict {

@@ -1,5 +1,5 @@
-//! Every system call that a guest may make, and every one that is refused by name. What stands in neither list, this
-//! version does not know, and it is answered as an older kernel would.
+//! Every system call that a guest may make. Those that are refused by name stand in [`crate::plan::call`]; what stands in
+//! neither, this version does not know, and it is answered as an older kernel would.
 
 /// A list of call numbers, by name.
 macro_rules! calls {
@@ -20,7 +20,7 @@ pub const ALLOWED: &[libc::c_long] = calls! {
     SYS_flistxattr SYS_removexattr SYS_lremovexattr SYS_fremovexattr
     SYS_inotify_init1 SYS_inotify_add_watch SYS_inotify_rm_watch
     SYS_io_setup SYS_io_destroy SYS_io_submit SYS_io_cancel SYS_io_getevents
-    // mounts: within the guest's own namespace; an app is refused them below
+    // mounts: within the guest's own namespace; an app is refused them
     SYS_mount SYS_umount2 SYS_pivot_root SYS_fsopen SYS_fsconfig SYS_fsmount SYS_fspick SYS_move_mount SYS_open_tree
     SYS_mount_setattr
     // waiting
@@ -70,35 +70,3 @@ pub const ALLOWED_HERE: &[libc::c_long] = calls! {
 /// What this architecture has besides.
 #[cfg(target_arch = "aarch64")]
 pub const ALLOWED_HERE: &[libc::c_long] = calls! { SYS_renameat };
-
-/// What no guest may do (EPERM), each with its reason.
-pub const REFUSED: &[libc::c_long] = calls! {
-    // keyrings: not of any namespace but by user number
-    SYS_add_key SYS_request_key SYS_keyctl
-    // programs in the kernel, and a look into it
-    SYS_bpf SYS_perf_event_open SYS_syslog SYS_lookup_dcookie
-    // another kernel, or more of this one
-    SYS_kexec_load SYS_init_module SYS_finit_module SYS_delete_module
-    // large attack surface: faults in user space, and a ring that no filter sees into
-    SYS_userfaultfd SYS_io_uring_setup SYS_io_uring_enter SYS_io_uring_register
-    // files by handle: past every directory's permission
-    SYS_name_to_handle_at SYS_open_by_handle_at
-    // the host's swap, quotas, accounting, file watches of whole file systems
-    SYS_swapon SYS_swapoff SYS_quotactl SYS_quotactl_fd SYS_acct SYS_fanotify_init SYS_fanotify_mark
-    // the host's clock
-    SYS_settimeofday SYS_clock_settime SYS_clock_adjtime SYS_adjtimex
-};
-
-/// The same, of this architecture alone.
-#[cfg(target_arch = "x86_64")]
-pub const REFUSED_HERE: &[libc::c_long] =
-    calls! { SYS_iopl SYS_ioperm SYS_modify_ldt SYS_kexec_file_load SYS_uselib SYS_ustat SYS_sysfs };
-/// The same, of this architecture alone.
-#[cfg(target_arch = "aarch64")]
-pub const REFUSED_HERE: &[libc::c_long] = calls! { SYS_kexec_file_load };
-
-/// What an app may not do besides: it has no capability, and no business with mounts and namespaces.
-pub const REFUSED_TO_APPS: &[libc::c_long] = calls! {
-    SYS_mount SYS_umount2 SYS_pivot_root SYS_fsopen SYS_fsconfig SYS_fsmount SYS_fspick SYS_move_mount SYS_open_tree
-    SYS_mount_setattr SYS_setns SYS_chroot SYS_reboot SYS_vhangup SYS_sethostname SYS_setdomainname
-};
