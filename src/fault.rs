@@ -193,6 +193,9 @@ impl Fault {
             Step::CopyRoot if errno == libc::ENOSPC => {
                 "this kernel cannot id-map this file system, and the root is too large to copy"
             }
+            Step::LayerOverlay if errno == libc::ENODEV => {
+                "this kernel has no overlay: add `modules = overlay` to [host], for modules are locked once the host is up"
+            }
             Step::SetRlimit if errno == libc::EPERM => "the supervisor may not raise its own hard limits",
             Step::FindCgroup => "mount cgroup2 on /sys/fs/cgroup",
             _ => return None,

@@ -96,6 +96,8 @@ pub const FINAL_KILL_MS: u64 = 2_000;
 pub const FINAL_SYNC_MS: u64 = 5_000;
 /// Loading the modules and making the settings of `[host]`: after so long the boot goes on without.
 pub const PREPARE_TIMEOUT_MS: u64 = 30_000;
+/// Modules are locked once every guest that starts with the host has started or failed; after so long, whatever they do.
+pub const UP_TIMEOUT_MS: u64 = 120_000;
 /// The emergency shell is offered again after so long: at first, and at most.
 pub const EMERGENCY_DELAY_MS: (u64, u64) = (1_000, 30_000);
 /// Descriptors of PID 1: per guest at most eight, while it starts; and some of its own.

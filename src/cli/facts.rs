@@ -7,7 +7,9 @@ use super::output::Plain;
 use super::units::{Millis, Signal};
 use crate::config::key::Key;
 use crate::control::wire::{Exit, GuestInfo, HostInfo, Place};
-use crate::plan::Kind;
+use crate::host::hardening::{self as host, Effect};
+use crate::plan::{Kind, hardening};
+use crate::text::word;
 
 /// A value with a name.
 pub type Fact<'a> = (&'static str, Value<'a>);
@@ -123,6 +125,22 @@ pub fn host<'a>(info: &HostInfo<'a>) -> [Fact<'a>; 8] {
         ("failed", info.failed.into()),
         ("going_down", Value::Flag(info.going_down)),
     ]
+}
+
+/// What is taken from everybody on the host, and whether it is: read from the kernel, here.
+#[must_use]
+pub fn hardening(info: &HostInfo<'_>) -> [Fact<'static>; hardening::COUNT] {
+    core::array::from_fn(|index| {
+        let wanted = info.hardening >> index & 1 == 1;
+        let effect = match (host::effect(index), wanted) {
+            (Effect::On, _) => "on",
+            (Effect::Off, false) => "off",
+            (Effect::Off, true) if 1 << index == hardening::MODULES => "on once the host is up",
+            (Effect::Off, true) => "off (asked for)",
+            (Effect::Unknown, _) => "not in this kernel",
+        };
+        (word(hardening::NAMES, index), Value::Text(effect))
+    })
 }
 
 /// What a guest is doing: "ready", "delayed 3.2s", "waiting for store", "killing, stuck".

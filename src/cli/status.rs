@@ -36,11 +36,14 @@ fn whole_host(options: &Options, out: &mut Output) -> Result<(), u8> {
         let _ = if options.json {
             let mut json = Json::new(out);
             facts::begin_object(&mut json, &facts::host(info));
+            json.key("hardening");
+            facts::begin_object(&mut json, &facts::hardening(info));
+            json.end_object();
             json.end_object();
             json.end_text();
             Ok(())
         } else if options.plain {
-            plain(&facts::host(info), out)
+            plain(&facts::host(info), out).and_then(|()| plain(&facts::hardening(info), out))
         } else {
             host_words(info, out)
         };
@@ -51,7 +54,13 @@ fn host_words(info: &HostInfo<'_>, out: &mut Output) -> fmt::Result {
     let down = if info.going_down { ", going down" } else { "" };
     writeln!(out, "supervisor {}, pid {}, up {}{down}", Plain(info.version), info.pid, Millis(info.uptime_ms))?;
     line(out, "config", &Plain(info.config))?;
-    line(out, "guests", &format_args!("{}, {} running, {} failed", info.guests, info.running, info.failed))
+    line(out, "guests", &format_args!("{}, {} running, {} failed", info.guests, info.running, info.failed))?;
+    let mut label = "hardening";
+    for (name, value) in facts::hardening(info) {
+        line(out, label, &format_args!("{name:<12} {value}"))?;
+        label = "";
+    }
+    Ok(())
 }
 
 fn one(name: Name, options: &Options, out: &mut Output) -> Result<(), u8> {

@@ -8,6 +8,7 @@ use core::fmt;
 
 use crate::fault::Fault;
 use crate::limits;
+use crate::plan::hardening::Items;
 use crate::plan::{Confinement, Kind, User, Users};
 
 /// The version of this encoding; client and server must agree.
@@ -241,6 +242,8 @@ pub struct HostInfo<'a> {
     pub failed: u32,
     /// Whether the host is going down.
     pub going_down: bool,
+    /// What `hardening` of the config takes away; nothing where this is not the host's init.
+    pub hardening: Items,
 }
 
 /// What a command needs to join a guest.
@@ -578,7 +581,7 @@ structs! {
     User { uid gid }
     Place<'a> { file line }
     Failure<'a> { code guest why fault place }
-    HostInfo<'a> { version config pid uptime_ms guests running failed going_down }
+    HostInfo<'a> { version config pid uptime_ms guests running failed going_down hardening }
     Confinement { capabilities filter opened nesting }
     JoinInfo<'a> { name kind confinement users user cgroup }
     GuestInfo<'a> {

@@ -9,7 +9,7 @@ use super::child::{self, Outcome};
 use super::cmdline::{self, Word};
 use super::console::{Console, Level};
 use super::disk::Disk;
-use super::{files, modules, mounts, sysctl};
+use super::{files, hardening, modules, mounts, sysctl};
 use crate::config::{Config, Diagnostics};
 use crate::fault::ErrnoWords;
 use crate::limits;
@@ -84,13 +84,15 @@ pub fn read_config(host: &Host, config: &mut Config, diagnostics: &mut Diagnosti
     guests.for_each(|text| config.add_kernel_guest(text, diagnostics));
 }
 
-/// Host name, loopback, kernel modules and settings, as `plan` says.
+/// Host name, loopback, hardening, kernel modules and settings, as `plan` says.
 pub fn configure(console: &Console, plan: &Plan) {
     let name = plan.strings.bytes(plan.host.hostname);
     if !name.is_empty() {
         note(console, "hostname", rustix::system::sethostname(name));
     }
     note(console, "loopback", link::loopback_up());
+    // Before the settings of the config, which may say otherwise.
+    hardening::apply(hardening::at_boot(plan.host.hardening), &mut console.lines(Level::Warning));
     if plan.host.modules.is_empty() && plan.host.sysctls.is_empty() {
         return;
     }

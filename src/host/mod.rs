@@ -8,6 +8,7 @@
 //! | [`cmdline`] | `inn.` words of the kernel's command line |
 //! | [`files`], [`disk`] | reading small files through bounded windows; config files |
 //! | [`modules`], [`sysctl`] | kernel modules and settings |
+//! | [`hardening`] | what is taken from everybody on the host |
 //! | [`features`] | what this kernel has, and what a plan asks of it |
 //! | [`child`] | short-lived children for what can hang |
 //! | [`emergency`] | the shell on the console when nothing else is left |
@@ -21,6 +22,7 @@ pub mod disk;
 pub mod emergency;
 pub mod features;
 pub mod files;
+pub mod hardening;
 pub mod modules;
 pub mod mountinfo;
 pub mod mounts;

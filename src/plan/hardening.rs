@@ -14,8 +14,14 @@ pub type Items = u16;
 /// by other than a fixed pattern, and, once the host is up, loading modules.
 pub const NAMES: &str = "tiocsti\0io-uring\0kexec\0bpf\0dmesg\0pointers\0sysrq\0core-pattern\0modules";
 
+/// `modules`, which is taken when the host is up.
+pub const MODULES: Items = 1 << 8;
+
 /// All of them.
-pub const ALL: Items = (1 << 9) - 1;
+pub const ALL: Items = (1 << COUNT) - 1;
+
+/// How many there are.
+pub const COUNT: usize = 9;
 
 impl Builder<'_> {
     /// `on`, `off`, and `-item` or `+item`, in their order.

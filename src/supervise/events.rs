@@ -14,9 +14,12 @@ use super::snapshot::Facts;
 use super::state::{Event, State};
 use crate::control::server::{ClientId, Incoming, Refusal, Server, Wants};
 use crate::control::wire::Power;
-use crate::host::console::Console;
+use crate::host::console::{Console, Level};
 use crate::host::emergency::Emergency;
+use crate::host::hardening;
 use crate::host::power::Wanted;
+use crate::limits;
+use crate::plan::GuestId;
 use crate::sys::memory::discard_old_stack;
 use crate::sys::{clock, signal};
 
@@ -76,6 +79,8 @@ pub struct Supervisor<'a> {
     requests: Requests,
     ending: Option<Ending>,
     reap_more: bool,
+    /// The host counts as up by then, if not before; nothing once it does.
+    up_by_ms: Option<u64>,
     /// Something was done that takes much stack. Orphans and guests' output come too often to give it back each time.
     was_deep: bool,
 }
@@ -119,6 +124,7 @@ impl<'a> Supervisor<'a> {
             ending: None,
             // What ended before the signals were heard.
             reap_more: true,
+            up_by_ms: None,
             was_deep: true,
         }
     }
@@ -149,6 +155,9 @@ impl<'a> Supervisor<'a> {
             }
         }
         self.watch_shell();
+        if let Role::Init { .. } = self.role {
+            self.up_by_ms = Some(now_ms.saturating_add(limits::UP_TIMEOUT_MS));
+        }
         if self.server.is_none() {
             self.socket_at_ms = Some(now_ms);
         }
@@ -189,9 +198,29 @@ impl<'a> Supervisor<'a> {
             self.reap_more = self.driver.reap(now_ms);
         }
         self.go_down(now_ms);
+        self.come_up(now_ms);
         let starts = self.driver.start_waiting(now_ms);
         let requests = self.answer(now_ms);
         self.reap_more || starts || requests
+    }
+
+    /// Takes away what only a host that comes up needs, once every guest that starts with it has started or failed.
+    fn come_up(&mut self, now_ms: u64) {
+        let Some(by_ms) = self.up_by_ms else { return };
+        let comes_up = |id: &GuestId| {
+            let starts = matches!(self.driver.state(*id), State::Waiting | State::Starting);
+            starts && self.driver.guest(*id).is_some_and(|guest| guest.autostart)
+        };
+        if now_ms < by_ms && self.ending.is_none() && self.driver.ids().any(|id| comes_up(&id)) {
+            return;
+        }
+        self.up_by_ms = None;
+        if let Role::Init { console, .. } = &self.role
+            && self.ending.is_none()
+        {
+            let wanted = hardening::once_up(self.driver.plan().host.hardening);
+            hardening::apply(wanted, &mut console.lines(Level::Warning));
+        }
     }
 
     fn deadline_ms(&self) -> Option<u64> {
@@ -201,7 +230,10 @@ impl<'a> Supervisor<'a> {
         };
         let ending = self.ending.map(|ending| if ending.killed { ending.give_up_at_ms } else { ending.kill_at_ms });
         let clients = self.server.as_ref().and_then(Server::next_deadline_ms);
-        [self.driver.next_deadline_ms(), clients, ending, shell, self.socket_at_ms].into_iter().flatten().min()
+        [self.driver.next_deadline_ms(), clients, ending, shell, self.socket_at_ms, self.up_by_ms]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn happened(&mut self, happened: Happened, now_ms: u64) {

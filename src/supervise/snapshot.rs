@@ -2,6 +2,8 @@
 
 use core::fmt::Write;
 
+use rustix::process::Pid;
+
 use super::driver::Driver;
 use super::state::{Exit, State};
 use crate::control::wire::{self, GuestInfo, HostInfo, JoinInfo, Name, Place};
@@ -86,15 +88,18 @@ pub fn join<'b>(driver: &Driver<'_>, facts: &Facts<'_>, id: GuestId, cgroup: &'b
 /// The host.
 pub fn host<'b>(driver: &Driver<'_>, facts: &Facts<'b>, going_down: bool, now_ms: u64) -> HostInfo<'b> {
     let count = |is: fn(State) -> bool| driver.ids().filter(|&id| is(driver.state(id))).count() as u32;
+    let pid = rustix::process::getpid();
     HostInfo {
         version: env!("CARGO_PKG_VERSION"),
         config: facts.config,
-        pid: rustix::process::getpid().as_raw_nonzero().get() as u32,
+        pid: pid.as_raw_nonzero().get() as u32,
         uptime_ms: now_ms.saturating_sub(facts.started_ms),
         guests: driver.ids().count() as u32,
         running: count(is_up),
         failed: count(|state| state == State::Failed),
         going_down,
+        // Only PID 1 takes anything away.
+        hardening: if pid == Pid::INIT { driver.plan().host.hardening } else { 0 },
     }
 }
 

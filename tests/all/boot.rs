@@ -122,6 +122,14 @@ fn the_kernels_command_line_names_the_config() {
         assert_eq!(machine.ok("hostname"), "other");
         assert!(!machine.ok("inn list").contains("third"));
     });
+    machine.check("what hardening leaves out is left as it was, and a setting of the config goes first", |machine| {
+        let status = machine.ok("inn status --plain");
+        for line in ["kexec\ton", "sysrq\toff", "modules\toff", "pointers\toff (asked for)"] {
+            assert!(status.lines().any(|shown| shown == line), "{line} is not in {status}");
+        }
+        assert_ne!(machine.ok("cat /proc/sys/kernel/sysrq"), "0");
+        assert_eq!(machine.ok("cat /proc/sys/kernel/kptr_restrict /proc/sys/kernel/modules_disabled"), "0\n0");
+    });
     machine.check("a guest of the command line runs beside those of the config", |machine| {
         machine.guest_until("extra", Guest::is_ready);
         assert_eq!(machine.ok("cat /sys/fs/cgroup/inn/extra/pids.max"), "7");

@@ -1,5 +1,7 @@
 //! Guests as the host sees them: isolation, limits, and the commands about them.
 
+use serde_json::Value;
+
 use crate::machine::{Machine, Recipe};
 
 /// The first user that guests' ranges are handed out from (`limits::USER_BASE`).
@@ -37,6 +39,36 @@ fn look_at_guests(kernel: &'static str) {
     machine.end();
 }
 
+/// Each item of `hardening`: its word, its setting, and what that says while it is taken away.
+const HARDENING: [(&str, &str, &str); 9] = [
+    ("tiocsti", "dev/tty/legacy_tiocsti", "0"),
+    ("io-uring", "kernel/io_uring_disabled", "1"),
+    ("kexec", "kernel/kexec_load_disabled", "1"),
+    ("bpf", "kernel/unprivileged_bpf_disabled", "12"),
+    ("dmesg", "kernel/dmesg_restrict", "1"),
+    ("pointers", "kernel/kptr_restrict", "2"),
+    ("sysrq", "kernel/sysrq", "0"),
+    ("core-pattern", "kernel/core_pattern", "core"),
+    ("modules", "kernel/modules_disabled", "1"),
+];
+
+fn hardened(machine: &mut Machine) {
+    machine.until("cat /proc/sys/kernel/modules_disabled", |output| output.text.trim() == "1");
+    let status: Value = serde_json::from_str(&machine.ok("inn status --json")).expect("JSON");
+    let words = machine.ok("inn status");
+    for (item, setting, values) in HARDENING {
+        let output = machine.run(&format!("cat /proc/sys/{setting}"));
+        let expected = if output.code == 0 { "on" } else { "not in this kernel" };
+        assert!(output.code != 0 || values.contains(output.text.trim()), "{setting}: {}", output.text);
+        assert_eq!(status["hardening"][item], expected, "{item}");
+        assert!(words.lines().any(|line| line.ends_with(&format!(" {item:<12} {expected}"))), "{item}: {words}");
+    }
+    // These two are of all kernels.
+    for item in ["kexec", "modules"] {
+        assert_eq!(status["hardening"][item], "on");
+    }
+}
+
 fn the_host(machine: &mut Machine) {
     machine.check("PID 1 is inn", |machine| {
         assert_eq!(machine.ok("readlink /proc/1/exe"), machine.ok("readlink -f /bin/inn"));
@@ -60,6 +92,7 @@ fn the_host(machine: &mut Machine) {
         assert_eq!(machine.ok("hostname"), "inn-test");
         assert_eq!(machine.ok("cat /proc/sys/kernel/panic_on_oops"), "1");
     });
+    machine.check("what nobody on the host needs is taken away, and status says so", hardened);
     machine.check("a module comes with all that it needs", |machine| {
         let modules = machine.ok("cut -d ' ' -f 1 /proc/modules");
         for name in ["bridge", "stp", "llc", "overlay"] {

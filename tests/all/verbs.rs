@@ -179,6 +179,7 @@ fn host(request: &Request) -> Vec<Reply<'static>> {
                 running: 1,
                 failed: 0,
                 going_down: false,
+                hardening: 0,
             }),
             Reply::Done,
         ],

@@ -108,6 +108,7 @@ fn reply(which: u8, parts: &Parts) -> Reply<'_> {
             running: info.oom_kills,
             failed: info.processes_refused,
             going_down: info.autostart,
+            hardening: info.pid as u16,
         }),
         2 => Reply::Join(JoinInfo {
             name: a,
