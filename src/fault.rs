@@ -83,26 +83,29 @@ steps! {
     // The guest's own side, in this order.
     AwaitRelease "read", None, "wait for the helper";
     NewSession "setsid", None, "begin its session";
-    OpenOldRoot "openat", None, "remember the host's root";
     PrivatePropagation "mount", None, "cut its mounts off from the host's";
     AttachRoot "move_mount", Some(Key::Root), "attach its root";
-    EnterRoot "fchdir", Some(Key::Root), "enter its root";
-    PivotRoot "pivot_root", Some(Key::Root), "make its root the root";
-    MountProc "mount", None, "mount /proc (its root needs that directory)";
-    MountSys "mount", None, "mount /sys (its root needs that directory)";
-    MountCgroup "mount", None, "mount /sys/fs/cgroup";
     MountDev "move_mount", None, "mount /dev (its root needs that directory)";
-    MountPts "mount", None, "mount /dev/pts";
-    MountShm "mount", None, "mount /dev/shm";
-    MountMqueue "mount", None, "mount /dev/mqueue";
-    MountRun "mount", None, "mount /run (its root needs that directory)";
-    MountTmp "mount", None, "mount /tmp (its root needs that directory)";
+    EnterDev "fchdir", None, "enter its /dev";
+    MakeSys "mount", None, "make its /sys";
+    MakeProc "mount", None, "make its /proc";
+    SetSysctl "write", Some(Key::Sysctl), "set a kernel setting";
     Mask "mount", None, "hide a path of /proc or /sys";
     ReadOnlyPath "mount", None, "make a path of /proc read-only";
+    MountCgroup "mount", None, "mount /sys/fs/cgroup";
+    MountProc "move_mount", None, "mount /proc (its root needs that directory)";
+    MountSys "move_mount", None, "mount /sys (its root needs that directory)";
+    MakeMemory "mount", None, "make the memory of its /run or /tmp";
+    MountRun "move_mount", None, "mount /run (its root needs that directory)";
+    MountTmp "move_mount", None, "mount /tmp (its root needs that directory)";
+    MountShm "mount", None, "mount /dev/shm";
+    MountMqueue "mount", None, "mount /dev/mqueue";
+    MountPts "mount", None, "mount /dev/pts";
+    EnterRoot "fchdir", Some(Key::Root), "enter its root";
+    PivotRoot "pivot_root", Some(Key::Root), "make its root the root";
     LeaveOldRoot "umount2", None, "leave the host's root";
     Loopback "ioctl", Some(Key::Network), "bring its loopback up";
     Hostname "sethostname", Some(Key::Hostname), "set its host name";
-    SetSysctl "write", Some(Key::Sysctl), "set a kernel setting";
     OpenInput "openat", None, "open /dev/null as its input";
     OpenTty "openat", Some(Key::Tty), "open its terminal";
     MakeTerminal "openat", None, "make its terminal";
@@ -185,10 +188,14 @@ impl Fault {
             Step::RootIsClosed => {
                 "what it writes there is the host root's on disk: chmod 700 a directory above it, or use ephemeral"
             }
-            Step::MountProc | Step::MountSys | Step::MountDev | Step::MountRun | Step::MountTmp
-                if errno == libc::ELOOP =>
-            {
-                "it is a symbolic link there: make it a directory"
+            Step::MountProc | Step::MountSys | Step::MountDev | Step::MountRun | Step::MountTmp => match errno {
+                libc::ELOOP => "it is a symbolic link there: make it a directory",
+                libc::ENOTDIR => "it is something else there: make it a directory",
+                libc::ENOENT => "make that directory in its root",
+                _ => return None,
+            },
+            Step::MakeProc | Step::MakeSys if errno == libc::EPERM => {
+                "something is mounted over a part of the host's own /proc or /sys, so the kernel gives nobody a new one"
             }
             Step::CopyRoot if errno == libc::ENOSPC => {
                 "this kernel cannot id-map this file system, and the root is too large to copy"

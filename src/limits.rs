@@ -103,6 +103,9 @@ pub const EMERGENCY_DELAY_MS: (u64, u64) = (1_000, 30_000);
 /// Descriptors of PID 1: per guest at most eight, while it starts; and some of its own.
 pub const DESCRIPTORS: u64 = 8 * GUESTS as u64 + 1024;
 
+/// How often a path in a guest's root is looked up anew because something on the host was renamed or mounted meanwhile:
+/// a start among a thousand others meets some of that.
+pub const LOOK_TRIES: usize = 64;
 /// How deep a root that must be copied may be: each level takes a few kilobytes of the helper's stack.
 pub const COPY_DEPTH: usize = 64;
 

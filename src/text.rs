@@ -9,6 +9,11 @@ pub fn words(table: &'static str) -> impl Iterator<Item = &'static str> + Clone 
     table.split_terminator('\0')
 }
 
+/// The same words for the kernel, each with its NUL, which the last one must have too.
+pub fn c_words(table: &'static str) -> impl Iterator<Item = &'static CStr> {
+    table.split_inclusive('\0').filter_map(|word| CStr::from_bytes_with_nul(word.as_bytes()).ok())
+}
+
 /// Word number `index` of a table; empty where there is none.
 #[must_use]
 pub fn word(table: &'static str, index: usize) -> &'static str {

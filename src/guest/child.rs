@@ -4,7 +4,7 @@ use core::convert::Infallible;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::CWD;
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, UnmountFlags};
 use rustix::process::{Gid, Signal, Uid};
 
@@ -45,41 +45,36 @@ fn line(build: &Build<'_>, prepared: &Prepared, go: BorrowedFd<'_>) -> Result<In
         rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).at(Step::SetUser)?;
     }
     enter(build, prepared, root)?;
-    view::set_sysctls(build.plan, build.guest.sysctls)?;
-    become_program(build)
+    become_program(build, prepared.devices.as_fd())
 }
 
 fn service(build: &Build<'_>, go: BorrowedFd<'_>) -> Result<Infallible, Fault> {
     report::await_release(go)?;
     rustix::process::setsid().at(Step::NewSession)?;
-    become_program(build)
+    become_program(build, CWD)
 }
 
 /// Makes `root` the root, with what every guest finds in it, and leaves the host's behind.
 fn enter(build: &Build<'_>, prepared: &Prepared, root: BorrowedFd<'_>) -> Result<(), Fault> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let old = rustix::fs::openat(CWD, c"/", flags, Mode::empty()).at(Step::OpenOldRoot)?;
     // Nothing mounted here from now on is seen by the host, nor the other way round.
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change(c"/", private).at(Step::PrivatePropagation)?;
     // Over the old root, for a root must be attached to be pivoted to.
     let whole = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     rustix::mount::move_mount(root, c"", CWD, c"/", whole).at(Step::AttachRoot)?;
-    rustix::process::fchdir(root).at(Step::EnterRoot)?;
-    // The old root comes to lie over the new one, so it needs no directory there (pivot_root(2), NOTES).
-    rustix::process::pivot_root(c".", c".").at(Step::PivotRoot)?;
-    // The host's /proc and /sys must still be there: without a full one in sight the kernel gives a user namespace no
-    // new one.
+    // While this process's own root is still the host's: behind pivot_root the old root lies on the new one, and `..` there
+    // leads into it.
     view::mount(build, prepared, root)?;
-    rustix::process::fchdir(&old).at(Step::LeaveOldRoot)?;
-    rustix::mount::unmount(c".", UnmountFlags::DETACH).at(Step::LeaveOldRoot)?;
-    rustix::process::chdir(c"/").at(Step::LeaveOldRoot)
+    rustix::process::fchdir(root).at(Step::EnterRoot)?;
+    // The old root comes to lie over the new one, so it needs no directory there, and `.` is it (pivot_root(2), NOTES).
+    rustix::process::pivot_root(c".", c".").at(Step::PivotRoot)?;
+    rustix::mount::unmount(c".", UnmountFlags::DETACH).at(Step::LeaveOldRoot)
 }
 
-/// The end of the line, the same for guests and services.
-fn become_program(build: &Build<'_>) -> Result<Infallible, Fault> {
+/// The end of the line, the same for guests and services. `devices` is a guest's `/dev`.
+fn become_program(build: &Build<'_>, devices: BorrowedFd<'_>) -> Result<Infallible, Fault> {
     let (plan, guest) = (build.plan, build.guest);
-    stdio::connect(build)?;
+    stdio::connect(build, devices)?;
     let identity = confine::Identity {
         kind: guest.kind,
         confinement: guest.confinement,

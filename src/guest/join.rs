@@ -3,6 +3,7 @@
 use core::ffi::CStr;
 
 use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::CWD;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{DumpableBehavior, Gid, Uid};
 use rustix::thread::ThreadNameSpaceType;
@@ -129,7 +130,7 @@ fn confined(facts: &Facts<'_>, groups: &[u32], stdio: Stdio, reports: BorrowedFd
     }
     rustix::process::setsid().at(Step::NewSession)?;
     if stdio == Stdio::Terminal {
-        super::stdio::terminal(reports, facts.user)?;
+        super::stdio::terminal(reports, CWD, c"/dev/ptmx", facts.user)?;
     }
     super::stdio::close_others(reports, None)?;
     confine(&Identity { kind: facts.kind, confinement: facts.confinement, user: facts.user, groups })

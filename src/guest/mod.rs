@@ -16,6 +16,7 @@ pub mod report;
 mod root;
 pub mod seccomp;
 mod stdio;
+mod target;
 mod view;
 
 use core::ffi::CStr;

@@ -1,5 +1,7 @@
 //! The descriptors that a program finds open: 0, 1, 2, the one it says it is ready on, and no other.
 
+use core::ffi::CStr;
+
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::pty::OpenptFlags;
@@ -9,11 +11,12 @@ use crate::fault::{At, Fault, Step};
 use crate::plan::{Kind, Ready, User};
 use crate::sys::descriptor;
 
-/// Connects a guest's first process, and closes all else.
+/// Connects a guest's first process, and closes all else. `devices` is its `/dev`, by descriptor, for what has that name may
+/// be another directory by now; a service has none.
 ///
 /// # Errors
 /// The step that failed.
-pub fn connect(build: &Build<'_>) -> Result<(), Fault> {
+pub fn connect(build: &Build<'_>, devices: BorrowedFd<'_>) -> Result<(), Fault> {
     let (plan, guest) = (build.plan, build.guest);
     let reports = build.reports.as_fd();
     if !guest.tty.is_empty() {
@@ -21,14 +24,16 @@ pub fn connect(build: &Build<'_>) -> Result<(), Fault> {
         let tty = rustix::fs::openat(CWD, plan.strings.c_str(guest.tty), flags, Mode::empty()).at(Step::OpenTty)?;
         control(tty.as_fd())?;
     } else if build.stdio == Stdio::Terminal || build.stdio == Stdio::Log && guest.kind == Kind::Os {
-        terminal(reports, guest.user)?;
+        terminal(reports, devices, c"pts/ptmx", guest.user)?;
         if guest.kind == Kind::Os {
             // The first terminal of a new devpts.
-            rustix::mount::mount_bind(c"/dev/pts/0", c"/dev/console").at(Step::MakeTerminal)?;
+            rustix::process::fchdir(devices).at(Step::MakeTerminal)?;
+            rustix::mount::mount_bind(c"pts/0", c"console").at(Step::MakeTerminal)?;
         }
     } else if build.stdio == Stdio::Log {
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
-        let null = rustix::fs::openat(CWD, c"/dev/null", flags, Mode::empty()).at(Step::OpenInput)?;
+        let null = if guest.kind == Kind::Service { c"/dev/null" } else { c"null" };
+        let null = rustix::fs::openat(devices, null, flags, Mode::empty()).at(Step::OpenInput)?;
         let output = build.output.as_ref().unwrap_or(&null);
         place(null.as_fd(), &[0])?;
         place(output.as_fd(), &[1, 2])?;
@@ -40,13 +45,15 @@ pub fn connect(build: &Build<'_>) -> Result<(), Fault> {
     close_others(reports, ready)
 }
 
-/// Makes a terminal of the guest's own devpts this session's, and hands its other side over.
+/// Makes a terminal of the guest's own devpts, whose `ptmx` is at `path` in `directory`, this session's, and hands its other
+/// side over.
 ///
 /// # Errors
 /// The step that failed.
-pub fn terminal(reports: BorrowedFd<'_>, user: User) -> Result<(), Fault> {
+pub fn terminal(reports: BorrowedFd<'_>, directory: BorrowedFd<'_>, path: &CStr, user: User) -> Result<(), Fault> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let master = rustix::fs::openat(directory, path, flags, Mode::empty()).at(Step::MakeTerminal)?;
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-    let master = rustix::pty::openpt(flags).at(Step::MakeTerminal)?;
     rustix::pty::unlockpt(&master).at(Step::MakeTerminal)?;
     // By the master, not by name: the name is the guest's to change.
     let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags).at(Step::MakeTerminal)?;

@@ -1,138 +1,155 @@
 //! What a guest finds in its root: `/proc`, `/sys`, `/dev`, `/run`, `/tmp` of its own, and what of them it does not see.
+//!
+//! All of it is mounted inside `/dev`, where every name is of our making, and only then moved to the root, where none is.
 
 use core::ffi::CStr;
 use core::fmt::Write;
 
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
 use rustix::mount::{MountFlags, MoveMountFlags};
 
-use super::{Build, Prepared};
+use super::{Build, Prepared, target};
 use crate::fault::{At, Fault, Step};
-use crate::plan::{Kind, Plan, Sysctl};
+use crate::plan::Kind;
 use crate::sys::Errno;
-use crate::text::List;
+use crate::text::c_words;
 
 const SAFE: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
+const MEMORY: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 
-/// Files that tell of, or act on, the host as a whole. A kernel may lack some.
-const MASKED_FILES: [&CStr; 10] = [
-    c"/proc/kcore",
-    c"/proc/keys",
-    c"/proc/kallsyms",
-    c"/proc/kmsg",
-    c"/proc/latency_stats",
-    c"/proc/sched_debug",
-    c"/proc/timer_list",
-    c"/proc/timer_stats",
-    c"/proc/interrupts",
-    c"/proc/sysrq-trigger",
-];
+/// Files of `/proc` that tell of, or act on, the host as a whole. A kernel may lack some.
+const MASKED_FILES: &str = "kcore\0keys\0kallsyms\0kmsg\0latency_stats\0sched_debug\0timer_list\0timer_stats\0\
+    interrupts\0sysrq-trigger\0";
+const MASKED_DIRECTORIES: &str = "acpi\0asound\0scsi\0";
+const MASKED_IN_SYS: &str = "firmware\0devices/virtual/powercap\0";
+const READ_ONLY: &str = "bus\0fs\0irq\0";
 
-/// The first is in every sysfs, and is what the others are covered with.
-const MASKED_DIRECTORIES: [&CStr; 5] =
-    [c"/sys/firmware", c"/sys/devices/virtual/powercap", c"/proc/acpi", c"/proc/asound", c"/proc/scsi"];
+/// Directories of `/dev`: where `/proc` and `/sys` are made, and what files and directories are masked with, seen from
+/// there. The second is a directory of every sysfs in which nothing can be made (the mount point of cgroup2).
+const PROC: &CStr = c"mqueue";
+const SYS: &CStr = c"shm";
+const NULL: &CStr = c"../null";
+const EMPTY: &CStr = c"../shm/fs/cgroup";
 
-/// `/proc/sys` is one of them only where the guest's root is the host's: else the kernel itself lets the guest's root write
-/// just the settings that its namespaces own.
-const READ_ONLY: [&CStr; 4] = [c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/sys"];
-
-/// Mounts everything, below `root`, which is already the process's own, with the host's root lying on top of it.
+/// Mounts everything below `root`, which is a mount of this namespace that nothing lies on, and not yet the process's own.
+/// The host's `/proc` and `/sys` must be in sight: without a full one the kernel gives a user namespace no new one.
 ///
 /// # Errors
 /// The step that failed.
 pub fn mount(build: &Build<'_>, prepared: &Prepared, root: BorrowedFd<'_>) -> Result<(), Fault> {
-    are_directories(root)?;
-    let app = build.guest.kind == Kind::App;
-    let processes: &CStr = if app { c"hidepid=2" } else { c"" };
-    new(c"proc", c"/proc", SAFE, processes).at(Step::MountProc)?;
-    let whole = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    let dev = prepared.devices.as_fd();
+    target::attach(dev, c"", root, c"dev").at(Step::MountDev)?;
+    enter(dev)?;
     match &prepared.sysfs {
-        None => new(c"sysfs", c"/sys", SAFE | MountFlags::RDONLY, c"").at(Step::MountSys)?,
-        Some(host) => rustix::mount::move_mount(host, c"", CWD, c"/sys", whole).at(Step::MountSys)?,
+        None => new(c"sysfs", SYS, SAFE | MountFlags::RDONLY, c"").at(Step::MakeSys)?,
+        Some(host) => {
+            let whole = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+            rustix::mount::move_mount(host, c"", CWD, SYS, whole).at(Step::MakeSys)?;
+        }
     }
-    let writable = if app { SAFE | MountFlags::RDONLY } else { SAFE };
-    new(c"cgroup2", c"/sys/fs/cgroup", writable, c"").at(Step::MountCgroup)?;
-    rustix::mount::move_mount(&prepared.devices, c"", CWD, c"/dev", whole).at(Step::MountDev)?;
-    let terminals = MountFlags::NOSUID | MountFlags::NOEXEC;
-    new(c"devpts", c"/dev/pts", terminals, c"newinstance,ptmxmode=0666,mode=0620,gid=5").at(Step::MountPts)?;
-    new(c"tmpfs", c"/dev/shm", SAFE, c"mode=1777,size=64m").at(Step::MountShm)?;
-    match new(c"mqueue", c"/dev/mqueue", SAFE, c"") {
+    processes(build)?;
+    system(build)?;
+    enter(dev)?;
+    target::attach(CWD, PROC, root, c"proc").at(Step::MountProc)?;
+    target::attach(CWD, SYS, root, c"sys").at(Step::MountSys)?;
+    memory(root, c"mode=0755,size=64m", c"run", Step::MountRun)?;
+    memory(root, c"mode=1777,size=256m", c"tmp", Step::MountTmp)?;
+    new(c"tmpfs", c"shm", SAFE, c"mode=1777,size=64m").at(Step::MountShm)?;
+    match new(c"mqueue", c"mqueue", SAFE, c"") {
         // A kernel without POSIX message queues: the directory stays empty.
         Ok(()) | Err(Errno::NODEV) => {}
         Err(error) => return Err(error).at(Step::MountMqueue),
     }
-    let memory = MountFlags::NOSUID | MountFlags::NODEV;
-    new(c"tmpfs", c"/run", memory, c"mode=0755,size=64m").at(Step::MountRun)?;
-    new(c"tmpfs", c"/tmp", memory, c"mode=1777,size=256m").at(Step::MountTmp)?;
-    mask()?;
-    let mapped = build.guest.users.is_some() && !app;
-    for (index, path) in READ_ONLY.iter().take(if mapped { 3 } else { 4 }).enumerate() {
-        read_only(path).at_item(Step::ReadOnlyPath, index)?;
-    }
-    Ok(())
+    let terminals = MountFlags::NOSUID | MountFlags::NOEXEC;
+    new(c"devpts", c"pts", terminals, c"newinstance,ptmxmode=0666,mode=0620,gid=5").at(Step::MountPts)
 }
 
-/// Sees that what is mounted on is a directory of the root, not a link: `..` at the root leads to what lies on top of it,
-/// which is the host's root still.
-fn are_directories(root: BorrowedFd<'_>) -> Result<(), Fault> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let within = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
-    for (name, step) in [
-        (c"proc", Step::MountProc),
-        (c"sys", Step::MountSys),
-        (c"dev", Step::MountDev),
-        (c"run", Step::MountRun),
-        (c"tmp", Step::MountTmp),
-    ] {
-        rustix::fs::openat2(root, name, flags, Mode::empty(), within).at(step)?;
-    }
-    Ok(())
-}
-
-/// Writes the kernel settings that the config asks for.
-///
-/// # Errors
-/// [`Step::SetSysctl`], with the index of the setting.
-pub fn set_sysctls(plan: &Plan, sysctls: List<Sysctl>) -> Result<(), Fault> {
-    for (index, setting) in plan.sysctls.get(sysctls).iter().enumerate() {
-        let mut path = heapless::String::<256>::new();
-        write!(path, "/proc/sys/{}\0", plan.strings.str(setting.path))
-            .map_err(|_| Errno::NAMETOOLONG)
-            .and_then(|()| CStr::from_bytes_with_nul(path.as_bytes()).map_err(|_| Errno::INVAL))
-            .and_then(|path| rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()))
-            .and_then(|file| rustix::io::write(file.as_fd(), plan.strings.bytes(setting.value)))
-            .at_item(Step::SetSysctl, index)?;
-    }
-    Ok(())
+fn enter(dev: BorrowedFd<'_>) -> Result<(), Fault> {
+    rustix::process::fchdir(dev).at(Step::EnterDev)
 }
 
 fn new(kind: &CStr, target: &CStr, flags: MountFlags, options: &CStr) -> Result<(), Errno> {
     rustix::mount::mount(kind, target, kind, flags, options)
 }
 
-fn mask() -> Result<(), Fault> {
-    for (index, path) in MASKED_FILES.iter().enumerate() {
-        cover(c"/dev/null", path).at_item(Step::Mask, index)?;
+fn memory(root: BorrowedFd<'_>, options: &CStr, name: &CStr, step: Step) -> Result<(), Fault> {
+    new(c"tmpfs", SYS, MEMORY, options).at(Step::MakeMemory)?;
+    target::attach(CWD, SYS, root, name).at(step)
+}
+
+/// Makes `/proc`, with the settings that the config asks for.
+fn processes(build: &Build<'_>) -> Result<(), Fault> {
+    let guest = build.guest;
+    let app = guest.kind == Kind::App;
+    new(c"proc", PROC, SAFE, if app { c"hidepid=2" } else { c"" }).at(Step::MakeProc)?;
+    rustix::process::chdir(PROC).at(Step::MakeProc)?;
+    set_sysctls(build)?;
+    for (index, file) in c_words(MASKED_FILES).enumerate() {
+        cover(NULL, file).at_item(Step::Mask, index)?;
     }
-    let empty = SAFE | MountFlags::RDONLY;
-    let [first, others @ ..] = MASKED_DIRECTORIES;
-    new(c"tmpfs", first, empty, c"mode=0555,size=4k,nr_inodes=1").at_item(Step::Mask, MASKED_FILES.len())?;
-    for path in others {
-        cover(first, path).at_item(Step::Mask, MASKED_FILES.len())?;
+    mask(MASKED_DIRECTORIES, EMPTY)?;
+    // What is bound from a read-only mount is read-only.
+    restrict(MountFlags::RDONLY)?;
+    for (index, path) in c_words(READ_ONLY).enumerate() {
+        cover(path, path).at_item(Step::ReadOnlyPath, index)?;
     }
-    for cpu in 0..u16::MAX {
-        let mut path = heapless::String::<64>::new();
-        let _ = write!(path, "/sys/devices/system/cpu/cpu{cpu}/thermal_throttle\0");
-        let Ok(path) = CStr::from_bytes_with_nul(path.as_bytes()) else { break };
-        match rustix::mount::mount_bind(first, path) {
-            Ok(()) => {}
-            // The last CPU, or a machine that does not tell.
-            Err(Errno::NOENT) => break,
-            Err(error) => return Err(error).at_item(Step::Mask, MASKED_FILES.len()),
-        }
+    // Where the guest has users of its own, the kernel lets its root write just the settings that its namespaces own.
+    if app || guest.users.is_none() {
+        cover(c"sys", c"sys").at(Step::ReadOnlyPath)?;
+    }
+    restrict(MountFlags::empty())
+}
+
+/// Sets what `/proc` itself forbids.
+fn restrict(more: MountFlags) -> Result<(), Fault> {
+    rustix::mount::mount_remount(c".", MountFlags::BIND | SAFE | more, c"").at(Step::ReadOnlyPath)
+}
+
+/// Writes the kernel settings that the config asks for.
+fn set_sysctls(build: &Build<'_>) -> Result<(), Fault> {
+    for (index, setting) in build.plan.sysctls.get(build.guest.sysctls).iter().enumerate() {
+        let mut path = heapless::String::<256>::new();
+        write!(path, "sys/{}\0", build.plan.strings.str(setting.path))
+            .map_err(|_| Errno::NAMETOOLONG)
+            .and_then(|()| CStr::from_bytes_with_nul(path.as_bytes()).map_err(|_| Errno::INVAL))
+            .and_then(|path| rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()))
+            .and_then(|file| rustix::io::write(file.as_fd(), build.plan.strings.bytes(setting.value)))
+            .at_item(Step::SetSysctl, index)?;
     }
     Ok(())
+}
+
+/// Finishes `/sys`.
+fn system(build: &Build<'_>) -> Result<(), Fault> {
+    rustix::process::chdir(c"../shm").at(Step::MakeSys)?;
+    mask(MASKED_IN_SYS, EMPTY)?;
+    for cpu in 0..u16::MAX {
+        let mut path = heapless::String::<64>::new();
+        let _ = write!(path, "devices/system/cpu/cpu{cpu}/thermal_throttle\0");
+        let Ok(path) = CStr::from_bytes_with_nul(path.as_bytes()) else { break };
+        match rustix::mount::mount_bind(EMPTY, path) {
+            Ok(()) => {}
+            Err(Errno::NOENT) if cpu > 0 && is_cpu(cpu) => {}
+            // The last CPU, or a machine that does not tell.
+            Err(Errno::NOENT) => break,
+            Err(error) => return Err(error).at(Step::Mask),
+        }
+    }
+    let writable = if build.guest.kind == Kind::App { SAFE | MountFlags::RDONLY } else { SAFE };
+    new(c"cgroup2", c"fs/cgroup", writable, c"").at(Step::MountCgroup)
+}
+
+/// Whether there is such a CPU. One that is off tells nothing, and another may come behind it.
+fn is_cpu(number: u16) -> bool {
+    let mut path = heapless::String::<32>::new();
+    let _ = write!(path, "devices/system/cpu/cpu{number}\0");
+    CStr::from_bytes_with_nul(path.as_bytes())
+        .is_ok_and(|path| rustix::fs::accessat(CWD, path, Access::EXISTS, AtFlags::empty()).is_ok())
+}
+
+fn mask(directories: &'static str, with: &CStr) -> Result<(), Fault> {
+    c_words(directories).try_for_each(|path| cover(with, path)).at(Step::Mask)
 }
 
 /// Puts `with` over `path`, if that exists.
@@ -141,13 +158,4 @@ fn cover(with: &CStr, path: &CStr) -> Result<(), Errno> {
         Err(Errno::NOENT) => Ok(()),
         result => result,
     }
-}
-
-fn read_only(path: &CStr) -> Result<(), Errno> {
-    match rustix::mount::mount_bind(path, path) {
-        Ok(()) => {}
-        Err(Errno::NOENT) => return Ok(()),
-        Err(error) => return Err(error),
-    }
-    rustix::mount::mount_remount(path, MountFlags::BIND | MountFlags::RDONLY | SAFE, c"")
 }

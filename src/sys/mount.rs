@@ -35,7 +35,8 @@ impl Attributes {
     }
 }
 
-/// Sets `attributes` on the mount that `mount` is the root of, and maps its owners as `users` (a user namespace) does.
+/// Sets `attributes` on the mount that `mount` is the root of, and maps its owners as `users` (a user namespace) does. It
+/// propagates nothing from now on: a copy of a mount that the host shares would, what is mounted in it too.
 ///
 /// # Errors
 /// EINVAL where the file system cannot be id-mapped, ENOSYS before Linux 5.12, EPERM.
@@ -44,7 +45,7 @@ pub fn set(mount: BorrowedFd<'_>, attributes: Attributes, users: Option<Borrowed
     let wanted = libc::mount_attr {
         attr_set: attributes.0 | idmap,
         attr_clr: 0,
-        propagation: 0,
+        propagation: libc::MS_PRIVATE,
         userns_fd: users.map_or(0, |fd| fd.as_raw_fd() as u64),
     };
     let list = [
