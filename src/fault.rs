@@ -48,6 +48,9 @@ steps! {
     LimitCpus "write", Some(Key::Cpus), "set cpu.max";
     LimitCpuWeight "write", Some(Key::CpuWeight), "set cpu.weight";
     LimitCpuset "write", Some(Key::Cpuset), "set cpuset.cpus";
+    LimitIoWeight "write", Some(Key::IoWeight), "set io.weight";
+    FindDisk "stat", Some(Key::IoMax), "find the disk of a limit";
+    LimitIoMax "write", Some(Key::IoMax), "set io.max";
     LimitProcesses "write", Some(Key::Processes), "set pids.max";
     LimitCgroups "write", None, "limit the cgroups inside it";
     DelegateCgroup "fchownat", None, "hand its cgroup to its root user";
@@ -178,6 +181,13 @@ impl Fault {
                 "this host has no cpu controller in cgroup v2"
             }
             Step::LimitCpuset if errno == libc::ENOENT => "this host has no cpuset controller in cgroup v2",
+            Step::LimitIoMax if errno == libc::ENOENT => "this host has no io controller in cgroup v2",
+            Step::LimitIoWeight if errno == libc::ENOENT => {
+                "this kernel has no shares of disks: they need the io controller, and iocost or the scheduler BFQ"
+            }
+            Step::FindDisk if errno == libc::EEXIST => {
+                "the same disk stands there twice: a partition counts as its disk"
+            }
             Step::LimitProcesses if errno == libc::ENOENT => "this host has no pids controller in cgroup v2",
             Step::MapRoot => {
                 "this kernel cannot id-map this file system: use ephemeral or readonly, or another file system"
@@ -258,7 +268,7 @@ macro_rules! errnos {
 errnos! {
     EPERM "not permitted"; ENOENT "no such file or directory"; ESRCH "no such process"; EINTR "interrupted";
     EIO "input/output error"; ENXIO "no such device or address"; E2BIG "argument list too long";
-    ENOEXEC "not a program for this machine"; EBADF "bad descriptor"; ECHILD "no child"; EAGAIN "try again: a limit or a shortage";
+    ENOTBLK "not a block device"; ENOEXEC "not a program for this machine"; EBADF "bad descriptor"; ECHILD "no child"; EAGAIN "try again: a limit or a shortage";
     ENOMEM "out of memory"; EACCES "permission denied"; EFAULT "bad address"; EBUSY "busy"; EEXIST "exists";
     EXDEV "on another file system"; ENODEV "no such device"; ENOTDIR "not a directory"; EISDIR "is a directory";
     EINVAL "invalid argument"; ENFILE "too many open files on the host"; EMFILE "too many open files";

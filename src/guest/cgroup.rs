@@ -10,9 +10,10 @@ use core::mem::MaybeUninit;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir};
 
+use super::limit::Limit;
 use crate::fault::{At, Fault, Step};
 use crate::limits;
-use crate::plan::{Guest, Kind, Limits, Users};
+use crate::plan::{Guest, Kind, Limits, Plan, Users};
 use crate::sys::{Errno, signal};
 
 /// The controllers that limits need.
@@ -106,14 +107,14 @@ impl Base {
     ///
     /// # Errors
     /// The step that failed: a limit that the kernel does not take is never dropped.
-    pub fn make(&self, name: &CStr, guest: &Guest, cpuset: &[u8]) -> Result<OwnedFd, Fault> {
+    pub fn make(&self, name: &CStr, guest: &Guest, plan: &Plan) -> Result<OwnedFd, Fault> {
         make(self.directory.as_fd(), name).at(Step::MakeCgroup)?;
         let outer = rustix::fs::openat(&self.directory, name, DIRECTORY, Mode::empty()).at(Step::MakeCgroup)?;
         // Of a run before this one, whose end the kernel has not brought about: it would be part of this one.
         if populated(outer.as_fd()).at(Step::MakeCgroup)? {
             return Err(Errno::BUSY).at(Step::MakeCgroup);
         }
-        self.limit(outer.as_fd(), &guest.limits, guest, cpuset)?;
+        self.limit(outer.as_fd(), guest, plan)?;
         make(outer.as_fd(), c"guest").at(Step::MakeCgroup)?;
         let inner = rustix::fs::openat(&outer, c"guest", DIRECTORY, Mode::empty()).at(Step::MakeCgroup)?;
         if guest.kind == Kind::Os {
@@ -122,35 +123,27 @@ impl Base {
         Ok(inner)
     }
 
-    fn limit(&self, cgroup: BorrowedFd<'_>, limits: &Limits, guest: &Guest, cpuset: &[u8]) -> Result<(), Fault> {
-        let numbers = [
-            (limits.memory_bytes, c"memory.max", Step::LimitMemory),
-            (limits.memory_high_bytes, c"memory.high", Step::LimitMemoryHigh),
-            (limits.memory_low_bytes, c"memory.low", Step::LimitMemoryLow),
-            (limits.swap_bytes, c"memory.swap.max", Step::LimitSwap),
-            (limits.oom_group.then_some(1), c"memory.oom.group", Step::LimitOomGroup),
-            (limits.cpu_weight.map(u64::from), c"cpu.weight", Step::LimitCpuWeight),
-        ];
-        for (value, file, step) in numbers {
-            if let Some(value) = value {
-                write_number(cgroup, file, value).at(step)?;
+    /// Sets what the config says, and the default number of processes on hosts that can.
+    fn limit(&self, cgroup: BorrowedFd<'_>, guest: &Guest, plan: &Plan) -> Result<(), Fault> {
+        for limit in Limit::ALL {
+            let is_wanted = match limit {
+                Limit::Processes => self.has("pids") || guest.asked[limit.key() as usize].place().is_some(),
+                limit => limit.is_said(&guest.limits),
+            };
+            if is_wanted {
+                limit.set(cgroup, &guest.limits, plan)?;
             }
         }
-        if let Some(milli) = limits.cpus_milli {
-            // cpu.max: microseconds of each 100,000 microseconds
-            let mut line = heapless::String::<32>::new();
-            let _ = write!(line, "{} 100000", u64::from(milli) * 100);
-            write(cgroup, c"cpu.max", line.as_bytes()).at(Step::LimitCpus)?;
-        }
-        if !cpuset.is_empty() {
-            write(cgroup, c"cpuset.cpus", cpuset).at(Step::LimitCpuset)?;
-        }
-        // The default is for hosts that can; a number that was asked for is set or the start fails.
-        let asked = guest.asked[crate::config::key::Key::Processes as usize].place().is_some();
-        if asked || self.has("pids") {
-            write_number(cgroup, c"pids.max", limits.processes.into()).at(Step::LimitProcesses)?;
-        }
         Ok(())
+    }
+
+    /// Sets one limit of guest `name`, which runs, to what `limits` say; see [`Limit::set`].
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub fn set(&self, name: &CStr, limit: Limit, limits: &Limits, plan: &Plan) -> Result<(), Fault> {
+        let cgroup = self.guest(name).at(Step::FindCgroup)?;
+        limit.set(cgroup.as_fd(), limits, plan)
     }
 
     /// Hands `inner` to the guest's root: it may make cgroups there, so many and so deep, and no limit of `outer` is its.
@@ -318,7 +311,11 @@ fn enable(cgroup: BorrowedFd<'_>, controller: &str) -> Result<(), Errno> {
     write(cgroup, c"cgroup.subtree_control", line.as_bytes())
 }
 
-fn write(cgroup: BorrowedFd<'_>, file: &CStr, bytes: &[u8]) -> Result<(), Errno> {
+/// Writes `bytes` to `file` in one call: the kernel takes a value whole.
+///
+/// # Errors
+/// As open(2) and write(2).
+pub(super) fn write(cgroup: BorrowedFd<'_>, file: &CStr, bytes: &[u8]) -> Result<(), Errno> {
     let file = rustix::fs::openat(cgroup, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::io::write(file, bytes).map(drop)
 }
@@ -338,7 +335,10 @@ fn read_number(cgroup: BorrowedFd<'_>, file: &CStr, label: &[u8]) -> Option<u64>
 }
 
 /// What `file` holds, as far as the buffer goes.
-fn read<'a>(cgroup: BorrowedFd<'_>, file: &CStr, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno> {
+///
+/// # Errors
+/// As open(2) and read(2).
+pub(super) fn read<'a>(cgroup: BorrowedFd<'_>, file: &CStr, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno> {
     let file = rustix::fs::openat(cgroup, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let len = rustix::io::read(file, &mut *buffer)?;
     Ok(buffer.get(..len).unwrap_or_default())

@@ -29,9 +29,8 @@ pub fn run(build: &Build<'_>) -> ! {
 fn line(build: &Build<'_>) -> Result<(), Fault> {
     // Before anything of the guest exists: it must never read this process's memory, descriptors or program (/proc/PID/).
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::HideHelper)?;
-    let cpuset = build.plan.strings.bytes(build.guest.limits.cpuset);
     // First of all that remains: whatever fails later, its cgroup is where the rest is found and killed.
-    let cgroup = build.base.make(build.name, build.guest, cpuset)?;
+    let cgroup = build.base.make(build.name, build.guest, build.plan)?;
     if build.guest.kind == Kind::Service {
         return service(build, cgroup.as_fd());
     }

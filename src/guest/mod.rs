@@ -12,6 +12,7 @@ mod devices;
 mod helper;
 mod inherit;
 mod join;
+pub mod limit;
 pub mod report;
 mod root;
 pub mod seccomp;

@@ -195,6 +195,10 @@ impl<'a> Driver<'a> {
             Key::Root => guest.root,
             Key::Tty => guest.tty,
             Key::Directory => guest.directory,
+            Key::IoMax => {
+                let disk = self.plan.io_max.get(guest.limits.io_max).get(fault.detail as usize);
+                disk.map_or(Text::EMPTY, |disk| disk.device)
+            }
             _ => Text::EMPTY,
         };
         if text.is_empty() { key.name() } else { self.plan.strings.str(text) }

@@ -5,6 +5,7 @@
 #![allow(unsafe_code, reason = "this is the room for it")]
 
 pub mod arch;
+pub mod block;
 pub mod clock;
 pub mod clone;
 pub mod descriptor;
