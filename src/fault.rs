@@ -28,6 +28,8 @@ steps! {
     FindCgroup "statfs", None, "find the cgroup v2 file system";
     MakeBase "mkdirat", None, "make the cgroup of all guests";
     EnableControllers "write", None, "enable the cgroup controllers";
+    LimitReserve "write", Some(Key::Reserve), "keep memory for the host";
+    LimitAllProcesses "write", None, "keep processes for the host";
     ReportSocket "socketpair", None, "make the socket that a start reports on";
     OutputPipe "pipe2", Some(Key::Log), "make the pipe for its output";
     ReadyPipe "pipe2", Some(Key::Ready), "make the pipe that says it is ready";
@@ -67,6 +69,7 @@ steps! {
     MapGroups "write", Some(Key::Userns), "map its groups";
     OomScore "write", Some(Key::OomScore), "set oom_score_adj";
     SetOpenFiles "prlimit64", None, "set its limit of open files";
+    SetSharedLimits "prlimit64", None, "set its usual per-process limits";
     SetRlimit "prlimit64", Some(Key::Rlimit), "set a per-process limit";
     OpenUsers "openat", None, "open its user namespace";
     MapRoot "mount_setattr", Some(Key::Root), "map the owners of its root";
@@ -176,6 +179,8 @@ impl Fault {
             {
                 "this host has no memory controller in cgroup v2"
             }
+            Step::LimitReserve if errno == libc::ENOENT => "this host has no memory controller in cgroup v2",
+            Step::LimitReserve if errno == libc::EOVERFLOW => "the host has no more memory than that",
             Step::LimitSwap if errno == libc::ENOENT => "this host does not account for swap in cgroup v2",
             Step::LimitCpus | Step::LimitCpuWeight if errno == libc::ENOENT => {
                 "this host has no cpu controller in cgroup v2"

@@ -9,7 +9,7 @@ use super::child::{self, Outcome};
 use super::cmdline::{self, Word};
 use super::console::{Console, Level};
 use super::disk::Disk;
-use super::{files, modules, mounts, sysctl};
+use super::{bounds, files, modules, mounts, sysctl};
 use crate::config::{Config, Diagnostics};
 use crate::fault::ErrnoWords;
 use crate::limits;
@@ -91,6 +91,8 @@ pub fn configure(console: &Console, plan: &Plan) {
         note(console, "hostname", rustix::system::sethostname(name));
     }
     note(console, "loopback", link::loopback_up());
+    // Before the settings of the config, which may say otherwise.
+    bounds::raise(|path, errno| note(console, path, Err(errno)));
     if plan.host.modules.is_empty() && plan.host.sysctls.is_empty() {
         return;
     }

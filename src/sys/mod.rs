@@ -12,6 +12,7 @@ pub mod descriptor;
 pub mod epitaph;
 pub mod exec;
 pub mod link;
+pub mod machine;
 pub mod memory;
 pub mod mount;
 pub mod privilege;
