@@ -28,6 +28,8 @@ steps! {
     FindCgroup "statfs", None, "find the cgroup v2 file system";
     MakeBase "mkdirat", None, "make the cgroup of all guests";
     EnableControllers "write", None, "enable the cgroup controllers";
+    LimitReserve "write", Some(Key::Reserve), "keep memory for the host";
+    LimitAllProcesses "write", None, "keep processes for the host";
     ReportSocket "socketpair", None, "make the socket that a start reports on";
     OutputPipe "pipe2", Some(Key::Log), "make the pipe for its output";
     ReadyPipe "pipe2", Some(Key::Ready), "make the pipe that says it is ready";
@@ -48,6 +50,9 @@ steps! {
     LimitCpus "write", Some(Key::Cpus), "set cpu.max";
     LimitCpuWeight "write", Some(Key::CpuWeight), "set cpu.weight";
     LimitCpuset "write", Some(Key::Cpuset), "set cpuset.cpus";
+    LimitIoWeight "write", Some(Key::IoWeight), "set io.weight";
+    FindDisk "stat", Some(Key::IoMax), "find the disk of a limit";
+    LimitIoMax "write", Some(Key::IoMax), "set io.max";
     LimitProcesses "write", Some(Key::Processes), "set pids.max";
     LimitCgroups "write", None, "limit the cgroups inside it";
     DelegateCgroup "fchownat", None, "hand its cgroup to its root user";
@@ -64,6 +69,7 @@ steps! {
     MapGroups "write", Some(Key::Userns), "map its groups";
     OomScore "write", Some(Key::OomScore), "set oom_score_adj";
     SetOpenFiles "prlimit64", None, "set its limit of open files";
+    SetSharedLimits "prlimit64", None, "set its usual per-process limits";
     SetRlimit "prlimit64", Some(Key::Rlimit), "set a per-process limit";
     OpenUsers "openat", None, "open its user namespace";
     MapRoot "mount_setattr", Some(Key::Root), "map the owners of its root";
@@ -176,11 +182,20 @@ impl Fault {
             {
                 "this host has no memory controller in cgroup v2"
             }
+            Step::LimitReserve if errno == libc::ENOENT => "this host has no memory controller in cgroup v2",
+            Step::LimitReserve if errno == libc::EOVERFLOW => "the host has no more memory than that",
             Step::LimitSwap if errno == libc::ENOENT => "this host does not account for swap in cgroup v2",
             Step::LimitCpus | Step::LimitCpuWeight if errno == libc::ENOENT => {
                 "this host has no cpu controller in cgroup v2"
             }
             Step::LimitCpuset if errno == libc::ENOENT => "this host has no cpuset controller in cgroup v2",
+            Step::LimitIoMax if errno == libc::ENOENT => "this host has no io controller in cgroup v2",
+            Step::LimitIoWeight if errno == libc::ENOENT => {
+                "this kernel has no shares of disks: they need the io controller, and iocost or the scheduler BFQ"
+            }
+            Step::FindDisk if errno == libc::EEXIST => {
+                "the same disk stands there twice: a partition counts as its disk"
+            }
             Step::LimitProcesses if errno == libc::ENOENT => "this host has no pids controller in cgroup v2",
             Step::MapRoot => {
                 "this kernel cannot id-map this file system: use ephemeral or readonly, or another file system"
@@ -268,7 +283,7 @@ macro_rules! errnos {
 errnos! {
     EPERM "not permitted"; ENOENT "no such file or directory"; ESRCH "no such process"; EINTR "interrupted";
     EIO "input/output error"; ENXIO "no such device or address"; E2BIG "argument list too long";
-    ENOEXEC "not a program for this machine"; EBADF "bad descriptor"; ECHILD "no child"; EAGAIN "try again: a limit or a shortage";
+    ENOTBLK "not a block device"; ENOEXEC "not a program for this machine"; EBADF "bad descriptor"; ECHILD "no child"; EAGAIN "try again: a limit or a shortage";
     ENOMEM "out of memory"; EACCES "permission denied"; EFAULT "bad address"; EBUSY "busy"; EEXIST "exists";
     EXDEV "on another file system"; ENODEV "no such device"; ENOTDIR "not a directory"; EISDIR "is a directory";
     EINVAL "invalid argument"; ENFILE "too many open files on the host"; EMFILE "too many open files";

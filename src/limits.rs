@@ -74,6 +74,11 @@ pub const OPEN_FILES: (u64, u64) = (1024, 524_288);
 pub const CGROUP_DESCENDANTS: u32 = 1024;
 /// See [`CGROUP_DESCENDANTS`].
 pub const CGROUP_DEPTH: u32 = 16;
+/// Of the processes that the kernel can have, guests together cannot take one in so many: PID 1 must always be able to start
+/// a helper, and an operator a shell.
+pub const HOST_PROCESSES_SHARE: u64 = 8;
+/// Terminals of one guest: more than the sessions of a busy machine.
+pub const TERMINALS: u32 = 256;
 /// A start that has not reached exec after so long has failed: its storage hangs.
 pub const START_TIMEOUT_MS: u64 = 30_000;
 /// How long the kernel may take to empty a killed cgroup before `list` shows it as stuck.

@@ -14,7 +14,7 @@ use super::terminal;
 use crate::config::{Report, nearest};
 use crate::control::wire::{Code, Place};
 use crate::fault::Fault;
-use crate::guest::cgroup::{self, Base};
+use crate::guest::cgroup::{self, Base, Member};
 use crate::guest::{Stdio, start};
 use crate::limits;
 use crate::load::{CONFIG, Loader};
@@ -86,12 +86,12 @@ fn unknown(plan: &Plan, word: &CStr) -> Option<GuestId> {
 fn foreground(plan: &'static Plan, id: GuestId, from_options: bool) -> u8 {
     let Some(guest) = plan.guest(id) else { return NOT_STARTED };
     let name = plan.strings.c_str(guest.name);
+    let member = Member { kind: guest.kind, name };
     let program = plan.words.get(guest.command).first().map(|word| plan.strings.c_str(*word));
     let told = |fault: Fault| {
         // An option is found without its line.
         let key = fault.step.key().filter(|_| !from_options);
-        let at = key.and_then(|key| guest.asked.get(key as usize));
-        let place = at.and_then(|at| plan.place(*at)).map(|(file, line)| Place { file, line });
+        let place = key.and_then(|key| plan.place_of(guest, key)).map(|(file, line)| Place { file, line });
         foreground::tell(name, program, fault, place);
         foreground::failed_code(fault)
     };
@@ -103,13 +103,13 @@ fn foreground(plan: &'static Plan, id: GuestId, from_options: bool) -> u8 {
     let mut base_name = heapless::String::<32>::new();
     let _ = write!(base_name, "inn-run-{}\0", rustix::process::getpid().as_raw_nonzero());
     let Ok(base_name) = CStr::from_bytes_with_nul(base_name.as_bytes()) else { return NOT_STARTED };
-    let base = match Base::open(base_name) {
+    let base = match Base::open(base_name, plan) {
         Ok(base) => base,
         Err(fault) => return told(fault),
     };
     let stdio = if terminal::is_interactive() { Stdio::Terminal } else { Stdio::Inherit };
     let steps = plan.stop(guest);
-    let throwaway = Throwaway { base: &base, name, patience_ms: patience_ms(steps) };
+    let throwaway = Throwaway { base: &base, member, patience_ms: patience_ms(steps) };
     let (code, fault) = match start(plan, id, &base, stdio) {
         Ok(starting) => foreground::follow(starting, &signals, &throwaway),
         Err(fault) => (NOT_STARTED, Some(fault)),
@@ -133,24 +133,24 @@ fn patience_ms(steps: &[StopStep]) -> u64 {
 /// The guest, as something that can be ended.
 struct Throwaway<'a> {
     base: &'a Base,
-    name: &'a CStr,
+    member: Member<'a>,
     patience_ms: u64,
 }
 
 impl Throwaway<'_> {
     /// Ends what is left of it, and removes its cgroup.
     fn clear(&self) -> Result<(), Fault> {
-        if self.base.is_populated(self.name)? {
-            self.base.kill(self.name)?;
+        if self.base.is_populated(self.member)? {
+            self.base.kill(self.member)?;
             self.wait()?;
         }
-        self.base.remove(self.name)
+        self.base.remove(self.member)
     }
 
     fn wait(&self) -> Result<(), Fault> {
-        let events = self.base.events(self.name)?;
+        let events = self.base.events(self.member)?;
         let give_up_ms = now_ms().saturating_add(limits::KILL_TIMEOUT_MS);
-        while self.base.is_populated(self.name)? && now_ms() < give_up_ms {
+        while self.base.is_populated(self.member)? && now_ms() < give_up_ms {
             let left_ms = give_up_ms.saturating_sub(now_ms());
             let timeout = Timespec { tv_sec: (left_ms / 1000) as i64, tv_nsec: (left_ms % 1000) as i64 * 1_000_000 };
             // An error makes this one more look.
@@ -164,7 +164,7 @@ impl Throwaway<'_> {
 impl Kill for Throwaway<'_> {
     fn kill(&self) {
         // Failing, it is tried again, and told, when it is cleared.
-        let _ = self.base.kill(self.name);
+        let _ = self.base.kill(self.member);
     }
 
     fn patience_ms(&self) -> Option<u64> {

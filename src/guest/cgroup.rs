@@ -1,7 +1,8 @@
 //! Control groups (cgroups(7), Documentation/admin-guide/cgroup-v2.rst): where guests' limits are.
 //!
 //! `BASE/NAME` holds the limits; below it `guest` is what the guest sees as the root of all cgroups, delegated to an
-//! `os` guest, and `exec` holds what entered from outside.
+//! `os` guest, and `exec` holds what entered from outside. A service is the host's: it is in `BASE.services/NAME`, out of
+//! what bounds all guests together.
 
 use core::ffi::CStr;
 use core::fmt::Write;
@@ -10,20 +11,39 @@ use core::mem::MaybeUninit;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir};
 
+use super::limit::Limit;
 use crate::fault::{At, Fault, Step};
 use crate::limits;
-use crate::plan::{Guest, Kind, Limits, Users};
-use crate::sys::{Errno, signal};
+use crate::plan::{Guest, Kind, Limits, Plan, Users};
+use crate::sys::{Errno, machine, signal};
 
 /// The controllers that limits need.
 pub const CONTROLLERS: [&str; 5] = ["memory", "pids", "cpu", "cpuset", "io"];
 
+/// Behind the name of the base: the one of services.
+pub const SERVICES: &str = ".services";
+/// Where a supervisor goes that is alone in its cgroup: one with processes could give none below it a controller.
+const OWN: &CStr = c"inn.supervisor";
+
 /// The cgroup below which every guest has its own.
 #[derive(Debug)]
 pub struct Base {
-    directory: OwnedFd,
+    guests: OwnedFd,
+    /// Nothing where services are not kept apart.
+    services: Option<OwnedFd>,
     /// Bit N: `CONTROLLERS[N]` is enabled below.
     controllers: u8,
+    /// Why all guests together are not bounded as the config asks: then none starts.
+    unbounded: Option<Fault>,
+}
+
+/// A guest or service, as its cgroup goes by.
+#[derive(Clone, Copy, Debug)]
+pub struct Member<'a> {
+    /// What it is.
+    pub kind: Kind,
+    /// Its name.
+    pub name: &'a CStr,
 }
 
 /// What a guest uses.
@@ -41,36 +61,76 @@ pub struct Usage {
     pub processes_refused: u32,
 }
 
+/// What a kernel that does not list them lets a guest's root have.
+const DELEGATED: &[u8] = b"cgroup.procs\ncgroup.threads\ncgroup.subtree_control\n";
+
 /// How a cgroup directory is opened: to name it, never to be read by who inherits it.
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 
 impl Base {
-    /// Opens `name` below the root of the cgroup v2 file system, making it where it is missing, and enables every
-    /// controller that this host has.
+    /// Opens `name` below the root of the cgroup v2 file system, and its neighbour for services where `plan` has some,
+    /// making what is missing, enables every controller that can be had, and keeps for the host what guests must not take.
     ///
     /// # Errors
     /// The step that failed.
-    pub fn open(name: &CStr) -> Result<Base, Fault> {
+    pub fn open(name: &CStr, plan: &Plan) -> Result<Base, Fault> {
         let root = find().at(Step::FindCgroup)?;
-        make(root.as_fd(), name).at(Step::MakeBase)?;
-        let directory = rustix::fs::openat(&root, name, DIRECTORY, Mode::empty()).at(Step::MakeBase)?;
+        let parent = parent(root.as_fd(), name).at(Step::MakeBase)?;
+        let guests = directory(root.as_fd(), name).at(Step::MakeBase)?;
+        let has_services = plan.guests.iter().any(|guest| guest.kind == Kind::Service);
+        let services = has_services.then(|| with_services(name, |name| directory(root.as_fd(), name)));
+        let services = services.transpose().at(Step::MakeBase)?;
+        let mut base = Base { guests, services, controllers: 0, unbounded: None };
         let mut buffer = [0; 256];
-        let available = read(root.as_fd(), c"cgroup.controllers", &mut buffer).at(Step::EnableControllers)?;
-        let mut controllers = 0;
+        let available = read(parent.as_fd(), c"cgroup.controllers", &mut buffer).at(Step::EnableControllers)?;
         for (bit, controller) in CONTROLLERS.iter().enumerate() {
             if !available.split(|byte| byte.is_ascii_whitespace()).any(|name| name == controller.as_bytes()) {
                 continue;
             }
-            // One at a time: one that is refused would make the whole write fail.
-            let enabled = enable(root.as_fd(), controller).and_then(|()| enable(directory.as_fd(), controller));
-            match enabled {
-                Ok(()) => controllers |= 1 << bit,
+            match base.enable(parent.as_fd(), controller) {
+                Ok(()) => base.controllers |= 1 << bit,
                 // Kept by processes beside us: guests that ask are refused.
                 Err(Errno::INVAL | Errno::NOENT | Errno::BUSY | Errno::OPNOTSUPP) => {}
                 Err(error) => return Err(error).at(Step::EnableControllers),
             }
         }
-        Ok(Base { directory, controllers })
+        base.unbounded = base.keep_for_host(parent.as_fd(), plan).err();
+        Ok(base)
+    }
+
+    /// One at a time: one that is refused would make the whole write fail.
+    fn enable(&self, parent: BorrowedFd<'_>, controller: &str) -> Result<(), Errno> {
+        match enable(parent, controller) {
+            Err(Errno::BUSY) if step_aside(parent)? => enable(parent, controller)?,
+            result => result?,
+        }
+        self.services.as_ref().map_or(Ok(()), |services| enable(services.as_fd(), controller))?;
+        enable(self.guests.as_fd(), controller)
+    }
+
+    /// Bounds all guests together: some memory as the config asks, and some processes always, are the host's.
+    fn keep_for_host(&self, parent: BorrowedFd<'_>, plan: &Plan) -> Result<(), Fault> {
+        if let Some(reserve) = plan.host.reserve_bytes {
+            // Of a supervisor that is bounded itself: what it has.
+            let all = read_number(parent, c"memory.max", b"").unwrap_or(u64::MAX).min(machine::memory_bytes());
+            let left =
+                all.checked_sub(reserve).filter(|left| *left > 0).ok_or(Errno::OVERFLOW).at(Step::LimitReserve)?;
+            write_number(self.guests.as_fd(), c"memory.max", left).at(Step::LimitReserve)?;
+        } else if self.has("memory") {
+            // An earlier supervisor that was killed may have left another.
+            write(self.guests.as_fd(), c"memory.max", b"max").at(Step::LimitReserve)?;
+        }
+        if let Some(processes) = machine::processes().filter(|_| self.has("pids")) {
+            let left = processes - processes / limits::HOST_PROCESSES_SHARE;
+            write_number(self.guests.as_fd(), c"pids.max", left).at(Step::LimitAllProcesses)?;
+        }
+        Ok(())
+    }
+
+    /// Why guests cannot start, where what the host keeps for itself could not be had.
+    #[must_use]
+    pub fn unbounded(&self) -> Option<Fault> {
+        self.unbounded
     }
 
     /// A base for a host without cgroup v2: no guest can start there, and each says so; the host comes up all the same.
@@ -80,8 +140,8 @@ impl Base {
     pub fn none() -> Result<Base, Errno> {
         // Nothing can be made in either: the first is empty, the second where even that is missing.
         let open = |path| rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty());
-        let directory = open(c"/sys/fs/cgroup").or_else(|_| open(c"/sys")).or_else(|_| open(c"/"))?;
-        Ok(Base { directory, controllers: 0 })
+        let guests = open(c"/sys/fs/cgroup").or_else(|_| open(c"/sys")).or_else(|_| open(c"/"))?;
+        Ok(Base { guests, services: None, controllers: 0, unbounded: None })
     }
 
     /// Makes this process the one whose guests are here, as long as it has the base open. Whether it is.
@@ -89,7 +149,7 @@ impl Base {
     /// # Errors
     /// As flock(2).
     pub fn claim(&self) -> Result<bool, Errno> {
-        match rustix::fs::flock(&self.directory, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        match rustix::fs::flock(&self.guests, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(true),
             Err(Errno::AGAIN) => Ok(false),
             Err(errno) => Err(errno),
@@ -102,55 +162,48 @@ impl Base {
         CONTROLLERS.iter().position(|name| *name == controller).is_some_and(|bit| self.controllers >> bit & 1 == 1)
     }
 
-    /// Makes the cgroups of `guest`, named `name`, with its limits, and returns the one it is to start in.
+    /// Makes the cgroups of `guest`, which is `member`, with its limits, and returns the one it is to start in.
     ///
     /// # Errors
     /// The step that failed: a limit that the kernel does not take is never dropped.
-    pub fn make(&self, name: &CStr, guest: &Guest, cpuset: &[u8]) -> Result<OwnedFd, Fault> {
-        make(self.directory.as_fd(), name).at(Step::MakeCgroup)?;
-        let outer = rustix::fs::openat(&self.directory, name, DIRECTORY, Mode::empty()).at(Step::MakeCgroup)?;
+    pub fn make(&self, member: Member<'_>, guest: &Guest, plan: &Plan) -> Result<OwnedFd, Fault> {
+        if let Some(fault) = self.unbounded.filter(|_| member.kind != Kind::Service) {
+            return Err(fault);
+        }
+        let outer = directory(self.of(member.kind), member.name).at(Step::MakeCgroup)?;
         // Of a run before this one, whose end the kernel has not brought about: it would be part of this one.
         if populated(outer.as_fd()).at(Step::MakeCgroup)? {
             return Err(Errno::BUSY).at(Step::MakeCgroup);
         }
-        self.limit(outer.as_fd(), &guest.limits, guest, cpuset)?;
-        make(outer.as_fd(), c"guest").at(Step::MakeCgroup)?;
-        let inner = rustix::fs::openat(&outer, c"guest", DIRECTORY, Mode::empty()).at(Step::MakeCgroup)?;
+        self.limit(outer.as_fd(), guest, plan)?;
+        let inner = directory(outer.as_fd(), c"guest").at(Step::MakeCgroup)?;
         if guest.kind == Kind::Os {
             self.delegate(outer.as_fd(), inner.as_fd(), guest.users)?;
         }
         Ok(inner)
     }
 
-    fn limit(&self, cgroup: BorrowedFd<'_>, limits: &Limits, guest: &Guest, cpuset: &[u8]) -> Result<(), Fault> {
-        let numbers = [
-            (limits.memory_bytes, c"memory.max", Step::LimitMemory),
-            (limits.memory_high_bytes, c"memory.high", Step::LimitMemoryHigh),
-            (limits.memory_low_bytes, c"memory.low", Step::LimitMemoryLow),
-            (limits.swap_bytes, c"memory.swap.max", Step::LimitSwap),
-            (limits.oom_group.then_some(1), c"memory.oom.group", Step::LimitOomGroup),
-            (limits.cpu_weight.map(u64::from), c"cpu.weight", Step::LimitCpuWeight),
-        ];
-        for (value, file, step) in numbers {
-            if let Some(value) = value {
-                write_number(cgroup, file, value).at(step)?;
+    /// Sets what the config says, and the default number of processes on hosts that can.
+    fn limit(&self, cgroup: BorrowedFd<'_>, guest: &Guest, plan: &Plan) -> Result<(), Fault> {
+        for limit in Limit::ALL {
+            let is_wanted = match limit {
+                Limit::Processes => self.has("pids") || guest.asked[limit.key() as usize].place().is_some(),
+                limit => limit.is_said(&guest.limits),
+            };
+            if is_wanted {
+                limit.set(cgroup, &guest.limits, plan)?;
             }
         }
-        if let Some(milli) = limits.cpus_milli {
-            // cpu.max: microseconds of each 100,000 microseconds
-            let mut line = heapless::String::<32>::new();
-            let _ = write!(line, "{} 100000", u64::from(milli) * 100);
-            write(cgroup, c"cpu.max", line.as_bytes()).at(Step::LimitCpus)?;
-        }
-        if !cpuset.is_empty() {
-            write(cgroup, c"cpuset.cpus", cpuset).at(Step::LimitCpuset)?;
-        }
-        // The default is for hosts that can; a number that was asked for is set or the start fails.
-        let asked = guest.asked[crate::config::key::Key::Processes as usize].place().is_some();
-        if asked || self.has("pids") {
-            write_number(cgroup, c"pids.max", limits.processes.into()).at(Step::LimitProcesses)?;
-        }
         Ok(())
+    }
+
+    /// Sets one limit of `member`, which runs, to what `limits` say; see [`Limit::set`].
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub fn set(&self, member: Member<'_>, limit: Limit, limits: &Limits, plan: &Plan) -> Result<(), Fault> {
+        let cgroup = self.open_member(member).at(Step::FindCgroup)?;
+        limit.set(cgroup.as_fd(), limits, plan)
     }
 
     /// Hands `inner` to the guest's root: it may make cgroups there, so many and so deep, and no limit of `outer` is its.
@@ -163,51 +216,60 @@ impl Base {
             }
         }
         let Some(users) = users else { return Ok(()) };
+        own(inner, c"", users).at(Step::DelegateCgroup)?;
+        let mut buffer = [0; 512];
         // cgroup-v2.rst, "Model of Delegation": the directory and these files, and no others.
-        for file in [c"", c"cgroup.procs", c"cgroup.threads", c"cgroup.subtree_control"] {
-            let flags = if file.is_empty() { AtFlags::EMPTY_PATH } else { AtFlags::SYMLINK_NOFOLLOW };
-            let (user, group) = (rustix::fs::Uid::from_raw(users.base), rustix::fs::Gid::from_raw(users.base));
-            rustix::fs::chownat(inner, file, Some(user), Some(group), flags).at(Step::DelegateCgroup)?;
+        let listed = read(CWD, c"/sys/kernel/cgroup/delegate", &mut buffer).unwrap_or(DELEGATED);
+        // What stands behind the last line's end was cut.
+        for line in listed.split_inclusive(|byte| *byte == b'\n').filter_map(|line| line.strip_suffix(b"\n")) {
+            let mut name = heapless::Vec::<u8, 64>::new();
+            let fits = !line.contains(&b'/') && name.extend_from_slice(line).is_ok() && name.push(0).is_ok();
+            let Some(name) = CStr::from_bytes_with_nul(&name).ok().filter(|_| fits) else { continue };
+            match own(inner, name, users) {
+                // Of a controller that this host lacks.
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(error) => return Err(error).at(Step::DelegateCgroup),
+            }
         }
         Ok(())
     }
 
-    /// Moves this process into the cgroup `exec` of guest `name`, making it where it is missing.
+    /// Moves this process into the cgroup `exec` of `member`, making it where it is missing.
     ///
     /// # Errors
     /// As mkdir(2), open(2) and write(2).
-    pub fn join(&self, name: &CStr) -> Result<(), Errno> {
-        self.guest(name).and_then(|outer| join(outer.as_fd()))
+    pub fn join(&self, member: Member<'_>) -> Result<(), Errno> {
+        self.open_member(member).and_then(|outer| join(outer.as_fd()))
     }
 
-    /// Opens `cgroup.events` of guest `name`: EPOLLPRI when `populated` changes.
+    /// Opens `cgroup.events` of `member`: EPOLLPRI when `populated` changes.
     ///
     /// # Errors
     /// The step that failed.
-    pub fn events(&self, name: &CStr) -> Result<OwnedFd, Fault> {
+    pub fn events(&self, member: Member<'_>) -> Result<OwnedFd, Fault> {
         let open = |cgroup: OwnedFd| {
             rustix::fs::openat(cgroup, c"cgroup.events", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         };
-        self.guest(name).and_then(open).at(Step::CgroupEvents)
+        self.open_member(member).and_then(open).at(Step::CgroupEvents)
     }
 
-    /// Whether any process is left in guest `name`; none where the cgroup does not exist.
+    /// Whether any process is left in `member`; none where the cgroup does not exist.
     ///
     /// # Errors
     /// The step that failed.
-    pub fn is_populated(&self, name: &CStr) -> Result<bool, Fault> {
-        match self.guest(name).and_then(|cgroup| populated(cgroup.as_fd())) {
+    pub fn is_populated(&self, member: Member<'_>) -> Result<bool, Fault> {
+        match self.open_member(member).and_then(|cgroup| populated(cgroup.as_fd())) {
             Err(Errno::NOENT | Errno::NODEV) => Ok(false),
             result => result.at(Step::CgroupEvents),
         }
     }
 
-    /// Kills all of guest `name` (cgroup.kill; before 5.14 freeze, kill, thaw). Asks only: it is over when not populated.
+    /// Kills all of `member` (cgroup.kill; before 5.14 freeze, kill, thaw). Asks only: it is over when not populated.
     ///
     /// # Errors
     /// The step that failed.
-    pub fn kill(&self, name: &CStr) -> Result<(), Fault> {
-        let result = self.guest(name).and_then(|cgroup| match write(cgroup.as_fd(), c"cgroup.kill", b"1") {
+    pub fn kill(&self, member: Member<'_>) -> Result<(), Fault> {
+        let result = self.open_member(member).and_then(|cgroup| match write(cgroup.as_fd(), c"cgroup.kill", b"1") {
             Err(Errno::NOENT) => kill_frozen(cgroup.as_fd()),
             result => result,
         });
@@ -217,24 +279,24 @@ impl Base {
         }
     }
 
-    /// Removes the cgroups of guest `name`, which has no process left. Nothing to remove is fine.
+    /// Removes the cgroups of `member`, which has no process left. Nothing to remove is fine.
     ///
     /// # Errors
     /// The step that failed.
-    pub fn remove(&self, name: &CStr) -> Result<(), Fault> {
+    pub fn remove(&self, member: Member<'_>) -> Result<(), Fault> {
         let result = self
-            .guest(name)
+            .open_member(member)
             .and_then(|cgroup| remove_below(cgroup.as_fd(), DEPTH))
-            .and_then(|()| rustix::fs::unlinkat(&self.directory, name, AtFlags::REMOVEDIR));
+            .and_then(|()| rustix::fs::unlinkat(self.of(member.kind), member.name, AtFlags::REMOVEDIR));
         match result {
             Err(Errno::NOENT | Errno::NODEV) => Ok(()),
             result => result.at(Step::RemoveCgroup),
         }
     }
 
-    /// What guest `name` uses now.
-    pub fn usage(&self, name: &CStr) -> Usage {
-        let Ok(cgroup) = self.guest(name) else { return Usage::default() };
+    /// What `member` uses now.
+    pub fn usage(&self, member: Member<'_>) -> Usage {
+        let Ok(cgroup) = self.open_member(member) else { return Usage::default() };
         let cgroup = cgroup.as_fd();
         let narrow = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
         Usage {
@@ -250,8 +312,14 @@ impl Base {
         }
     }
 
-    fn guest(&self, name: &CStr) -> Result<OwnedFd, Errno> {
-        rustix::fs::openat(&self.directory, name, DIRECTORY, Mode::empty())
+    /// Where the cgroups of guests, or of services, are.
+    fn of(&self, kind: Kind) -> BorrowedFd<'_> {
+        let services = self.services.as_ref().filter(|_| kind == Kind::Service);
+        services.unwrap_or(&self.guests).as_fd()
+    }
+
+    fn open_member(&self, member: Member<'_>) -> Result<OwnedFd, Errno> {
+        rustix::fs::openat(self.of(member.kind), member.name, DIRECTORY, Mode::empty())
     }
 }
 
@@ -277,17 +345,48 @@ pub fn join_running(first: BorrowedFd<'_>, cgroup: &str) -> Result<(), Fault> {
 }
 
 fn join(outer: BorrowedFd<'_>) -> Result<(), Errno> {
-    make(outer, c"exec")?;
-    let inner = rustix::fs::openat(outer, c"exec", DIRECTORY, Mode::empty())?;
+    let inner = directory(outer, c"exec")?;
     write(inner.as_fd(), c"cgroup.procs", b"0")
 }
 
-/// Removes the base `name` itself, which has no guest left.
+/// Removes the base `name` itself, which has no guest left, and comes back from where [`Base::open`] may have moved us.
 ///
 /// # Errors
 /// The step that failed.
 pub fn remove_base(name: &CStr) -> Result<(), Fault> {
-    find().and_then(|root| rustix::fs::unlinkat(root, name, AtFlags::REMOVEDIR)).at(Step::RemoveCgroup)
+    let root = find().at(Step::RemoveCgroup)?;
+    match with_services(name, |services| rustix::fs::unlinkat(&root, services, AtFlags::REMOVEDIR)) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(error) => return Err(error).at(Step::RemoveCgroup),
+    }
+    rustix::fs::unlinkat(&root, name, AtFlags::REMOVEDIR).at(Step::RemoveCgroup)?;
+    parent(root.as_fd(), name).and_then(|parent| step_back(parent.as_fd())).at(Step::RemoveCgroup)
+}
+
+/// Whether this process, if it is alone in the cgroup `parent`, has left it for one of its own below: no internal
+/// processes (cgroup-v2.rst, "No Internal Process Constraint").
+fn step_aside(parent: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let mut buffer = [0; 32];
+    let mut alone = heapless::String::<16>::new();
+    let _ = writeln!(alone, "{}", rustix::process::getpid().as_raw_nonzero());
+    if read(parent, c"cgroup.procs", &mut buffer)? != alone.as_bytes() {
+        return Ok(false);
+    }
+    let own = directory(parent, OWN)?;
+    write(own.as_fd(), c"cgroup.procs", b"0").map(|()| true)
+}
+
+/// Undoes [`step_aside`], where that was done.
+fn step_back(parent: BorrowedFd<'_>) -> Result<(), Errno> {
+    if rustix::fs::accessat(parent, OWN, rustix::fs::Access::EXISTS, AtFlags::empty()).is_err() {
+        return Ok(());
+    }
+    for controller in CONTROLLERS {
+        // Not enabled here, or not known.
+        let _ = switch(parent, '-', controller);
+    }
+    write(parent, c"cgroup.procs", b"0")?;
+    rustix::fs::unlinkat(parent, OWN, AtFlags::REMOVEDIR)
 }
 
 /// The directories below a guest's cgroup: its own depth, and the two levels that are ours.
@@ -304,21 +403,54 @@ fn find() -> Result<OwnedFd, Errno> {
     Err(Errno::NOENT)
 }
 
-/// Makes a directory that may be there already: a start that failed half-way, or this program's earlier life.
-fn make(parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+/// Opens a cgroup, making it where it is missing: it may be there from a start that failed half-way, or from this program's
+/// earlier life.
+fn directory(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755)) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Ok(()) | Err(Errno::EXIST) => rustix::fs::openat(parent, name, DIRECTORY, Mode::empty()),
         Err(error) => Err(error),
     }
 }
 
+/// The cgroup that `name` is in.
+fn parent(root: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    let name = name.to_bytes();
+    match name.iter().rposition(|byte| *byte == b'/') {
+        Some(end) => rustix::fs::openat(root, name.get(..end).unwrap_or_default(), DIRECTORY, Mode::empty()),
+        None => rustix::fs::openat(root, c".", DIRECTORY, Mode::empty()),
+    }
+}
+
+/// Does `work` with the name of the base of services beside `name`.
+fn with_services<T>(name: &CStr, work: impl FnOnce(&CStr) -> Result<T, Errno>) -> Result<T, Errno> {
+    let mut services = heapless::Vec::<u8, { libc::PATH_MAX as usize / 4 }>::new();
+    let parts = [name.to_bytes(), SERVICES.as_bytes(), b"\0"];
+    parts.into_iter().try_for_each(|part| services.extend_from_slice(part)).map_err(|_| Errno::NAMETOOLONG)?;
+    work(CStr::from_bytes_with_nul(&services).map_err(|_| Errno::INVAL)?)
+}
+
+/// Gives `file` of a cgroup to the guest's root, and the cgroup itself where that is empty.
+fn own(cgroup: BorrowedFd<'_>, file: &CStr, users: Users) -> Result<(), Errno> {
+    let flags = if file.is_empty() { AtFlags::EMPTY_PATH } else { AtFlags::SYMLINK_NOFOLLOW };
+    let (user, group) = (rustix::fs::Uid::from_raw(users.base), rustix::fs::Gid::from_raw(users.base));
+    rustix::fs::chownat(cgroup, file, Some(user), Some(group), flags)
+}
+
 fn enable(cgroup: BorrowedFd<'_>, controller: &str) -> Result<(), Errno> {
+    switch(cgroup, '+', controller)
+}
+
+fn switch(cgroup: BorrowedFd<'_>, sign: char, controller: &str) -> Result<(), Errno> {
     let mut line = heapless::String::<16>::new();
-    let _ = write!(line, "+{controller}");
+    let _ = write!(line, "{sign}{controller}");
     write(cgroup, c"cgroup.subtree_control", line.as_bytes())
 }
 
-fn write(cgroup: BorrowedFd<'_>, file: &CStr, bytes: &[u8]) -> Result<(), Errno> {
+/// Writes `bytes` to `file` in one call: the kernel takes a value whole.
+///
+/// # Errors
+/// As open(2) and write(2).
+pub(super) fn write(cgroup: BorrowedFd<'_>, file: &CStr, bytes: &[u8]) -> Result<(), Errno> {
     let file = rustix::fs::openat(cgroup, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::io::write(file, bytes).map(drop)
 }
@@ -338,7 +470,10 @@ fn read_number(cgroup: BorrowedFd<'_>, file: &CStr, label: &[u8]) -> Option<u64>
 }
 
 /// What `file` holds, as far as the buffer goes.
-fn read<'a>(cgroup: BorrowedFd<'_>, file: &CStr, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno> {
+///
+/// # Errors
+/// As open(2) and read(2).
+pub(super) fn read<'a>(cgroup: BorrowedFd<'_>, file: &CStr, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno> {
     let file = rustix::fs::openat(cgroup, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let len = rustix::io::read(file, &mut *buffer)?;
     Ok(buffer.get(..len).unwrap_or_default())

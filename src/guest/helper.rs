@@ -29,9 +29,8 @@ pub fn run(build: &Build<'_>) -> ! {
 fn line(build: &Build<'_>) -> Result<(), Fault> {
     // Before anything of the guest exists: it must never read this process's memory, descriptors or program (/proc/PID/).
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::HideHelper)?;
-    let cpuset = build.plan.strings.bytes(build.guest.limits.cpuset);
     // First of all that remains: whatever fails later, its cgroup is where the rest is found and killed.
-    let cgroup = build.base.make(build.name, build.guest, cpuset)?;
+    let cgroup = build.base.make(build.member, build.guest, build.plan)?;
     if build.guest.kind == Kind::Service {
         return service(build, cgroup.as_fd());
     }
@@ -44,6 +43,9 @@ fn line(build: &Build<'_>) -> Result<(), Fault> {
     // Its offsets can be written only before a process is in it, so it cannot be made by the clone below.
     own_clocks()?;
     let (ours, theirs) = start_signal()?;
+    // They would bound all guests together, for the kernel counts what each has for the host's root, who makes them; the
+    // guest's processes get them back below.
+    let shared = build.guest.users.map(|_| rlimit::lift_shared());
     match clone(namespaces(build), Some(cgroup.as_fd())).at(Step::Clone)? {
         Side::Child => {
             // So that it reads end-of-file if the helper dies.
@@ -52,7 +54,7 @@ fn line(build: &Build<'_>) -> Result<(), Fault> {
         }
         Side::Parent(pid, pidfd) => {
             let finished = report::send_born(build.reports.as_fd(), pid)
-                .and_then(|()| finish(build, pid, &prepared, ours.as_fd()));
+                .and_then(|()| finish(build, pid, &prepared, shared, ours.as_fd()));
             if finished.is_err() {
                 // PID 1 kills its cgroup as well; this is for a birth that could not be reported.
                 let _ = signal::send(pidfd.as_fd(), libc::SIGKILL as u8);
@@ -121,9 +123,18 @@ fn own_clocks() -> Result<(), Fault> {
 }
 
 /// The guest exists and waits: gives it its users, limits and root, and lets it go on.
-fn finish(build: &Build<'_>, pid: Pid, prepared: &Prepared, go: BorrowedFd<'_>) -> Result<(), Fault> {
+fn finish(
+    build: &Build<'_>,
+    pid: Pid,
+    prepared: &Prepared,
+    shared: Option<[Limit; 3]>,
+    go: BorrowedFd<'_>,
+) -> Result<(), Fault> {
     let guest = build.guest;
     let directory = process_directory(pid).at(Step::OpenProcess)?;
+    for (resource, limit) in rlimit::SHARED.into_iter().zip(shared.into_iter().flatten()) {
+        rlimit::set(Some(pid), resource, limit).at(Step::SetSharedLimits)?;
+    }
     give(build, pid, directory.as_fd())?;
     let users = match guest.users {
         Some(users) => Some((users, own_users(directory.as_fd(), users)?)),
@@ -133,7 +144,7 @@ fn finish(build: &Build<'_>, pid: Pid, prepared: &Prepared, go: BorrowedFd<'_>) 
     if let Some((users, namespace)) = users {
         devices::own(prepared.devices.as_fd(), users, namespace)?;
     }
-    let owner = root::Owner { guest, name: build.name, users, base: build.base };
+    let owner = root::Owner { guest, member: build.member, users, base: build.base };
     let replaced = root::finish(prepared.root.as_fd(), &owner)?;
     report::release(go, replaced.as_ref().map(AsFd::as_fd))
 }

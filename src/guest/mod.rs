@@ -12,14 +12,13 @@ mod devices;
 mod helper;
 mod inherit;
 mod join;
+pub mod limit;
 pub mod report;
 mod root;
 pub mod seccomp;
 mod stdio;
 mod target;
 mod view;
-
-use core::ffi::CStr;
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::OFlags;
@@ -63,7 +62,7 @@ pub enum Stdio {
 struct Build<'a> {
     plan: &'static Plan,
     guest: &'static Guest,
-    name: &'static CStr,
+    member: cgroup::Member<'static>,
     base: &'a cgroup::Base,
     stdio: Stdio,
     reports: OwnedFd,
@@ -105,9 +104,9 @@ pub fn start(plan: &'static Plan, id: GuestId, base: &cgroup::Base, stdio: Stdio
         Side::Child => {
             // Held here, they would never be heard to close.
             drop((ours, output, ready));
-            let name = plan.strings.c_str(guest.name);
+            let member = cgroup::Member { kind: guest.kind, name: plan.strings.c_str(guest.name) };
             let (output, ready) = (output_write, ready_write);
-            helper::run(&Build { plan, guest, name, base, stdio, reports: theirs, output, ready })
+            helper::run(&Build { plan, guest, member, base, stdio, reports: theirs, output, ready })
         }
     }
 }

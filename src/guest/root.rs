@@ -10,7 +10,7 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
-use super::cgroup::Base;
+use super::cgroup::{Base, Member};
 use super::{copy, devices};
 use crate::fault::{At, Fault, Step};
 use crate::plan::{Guest, Kind, Layer, Users};
@@ -68,8 +68,8 @@ fn is_closed(path: &CStr) -> Result<bool, Errno> {
 pub struct Owner<'a> {
     /// The guest.
     pub guest: &'a Guest,
-    /// Its name.
-    pub name: &'a CStr,
+    /// The same as its cgroup goes by.
+    pub member: Member<'a>,
     /// Its users, and a user namespace that has them.
     pub users: Option<(Users, BorrowedFd<'a>)>,
     /// Where its cgroup is: a copy is charged to it.
@@ -156,7 +156,7 @@ fn private_memory() -> Result<OwnedFd, Fault> {
 
 /// A copy of `tree` in memory, owned by `users`, charged to the guest.
 fn duplicate(tree: BorrowedFd<'_>, users: Users, owner: &Owner<'_>) -> Result<OwnedFd, Fault> {
-    owner.base.join(owner.name).at(Step::CopyJoin)?;
+    owner.base.join(owner.member).at(Step::CopyJoin)?;
     let context = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).at(Step::LayerMemory)?;
     for (key, value) in [(c"mode", c"755"), (c"size", c"256m"), (c"nr_inodes", c"64k")] {
         rustix::mount::fsconfig_set_string(context.as_fd(), key, value).at(Step::LayerMemory)?;

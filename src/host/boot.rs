@@ -9,7 +9,7 @@ use super::child::{self, Outcome};
 use super::cmdline::{self, Word};
 use super::console::{Console, Level};
 use super::disk::Disk;
-use super::{files, hardening, modules, mounts, sysctl};
+use super::{bounds, files, hardening, modules, mounts, sysctl};
 use crate::config::{Config, Diagnostics};
 use crate::fault::ErrnoWords;
 use crate::limits;
@@ -93,6 +93,7 @@ pub fn configure(console: &Console, plan: &Plan) {
     note(console, "loopback", link::loopback_up());
     // Before the settings of the config, which may say otherwise.
     hardening::apply(hardening::at_boot(plan.host.hardening), &mut console.lines(Level::Warning));
+    bounds::raise(|path, errno| note(console, path, Err(errno)));
     if plan.host.modules.is_empty() && plan.host.sysctls.is_empty() {
         return;
     }

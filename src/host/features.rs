@@ -50,6 +50,8 @@ enum How {
     Cgroup,
     /// This controller is in the root that we see of cgroup v2.
     Controller(&'static [u8]),
+    /// A scheduler of disks that knows shares.
+    DiskShares,
     /// The file system is known.
     FileSystem(&'static [u8]),
 }
@@ -91,6 +93,8 @@ features! {
     Memory "memory controller", How::Controller(b"memory"), "limits of memory and swap";
     Cpu "cpu controller", How::Controller(b"cpu"), "CPU cap and share";
     Cpuset "cpuset controller", How::Controller(b"cpuset"), "CPU pinning";
+    Io "io controller", How::Controller(b"io"), "limits of disks";
+    DiskShares "shares of disks", How::DiskShares, "share of a busy disk: iocost, or the scheduler BFQ";
     Pids "pids controller", How::Controller(b"pids"), "limit of processes";
     CgroupKill "cgroup.kill", How::Since(Release(5, 14)), "end all of a guest at once";
     CompressedModules "compressed modules", How::Since(Release(5, 17)), "load .ko.xz, .ko.zst, .ko.gz";
@@ -153,6 +157,8 @@ impl Feature {
             Feature::Cpu => {
                 by(Key::Cpus, limits.cpus_milli.is_some()).or(by(Key::CpuWeight, limits.cpu_weight.is_some()))
             }
+            Feature::Io => by(Key::IoMax, !limits.io_max.is_empty()),
+            Feature::DiskShares => by(Key::IoWeight, limits.io_weight.is_some()),
             Feature::Cpuset => by(Key::Cpuset, !limits.cpuset.is_empty()),
             // Every guest has this limit; one that nobody asked for is for hosts that can.
             Feature::Pids if guest.asked[Key::Processes as usize].place().is_some() => by(Key::Processes, true),
@@ -210,6 +216,7 @@ pub fn probe() -> Features {
         How::UserNamespaces => user_namespaces(),
         How::Cgroup => controllers.is_some(),
         How::Controller(name) => words(controllers.unwrap_or_default()).any(|word| word == name),
+        How::DiskShares => controllers.is_some_and(|found| words(found).any(|word| word == b"io")) && has_disk_shares(),
         How::FileSystem(name) => knows_file_system(name),
     };
     let bit = |feature: &Feature| u32::from(found(Feature::HOW[*feature as usize])) << *feature as u32;
@@ -230,6 +237,17 @@ fn controllers(buffer: &mut [u8]) -> Option<&[u8]> {
     let file = b"/cgroup.controllers\0";
     path.get_mut(len..len + file.len())?.copy_from_slice(file);
     files::read_path(CStr::from_bytes_until_nul(&path).ok()?, buffer).ok()
+}
+
+/// iocost shows itself in the root of cgroup v2, and below it; BFQ is a module or built in.
+fn has_disk_shares() -> bool {
+    let paths = [
+        c"/sys/fs/cgroup/io.cost.qos",
+        c"/sys/fs/cgroup/io.weight",
+        c"/sys/fs/cgroup/unified/io.cost.qos",
+        c"/sys/module/bfq",
+    ];
+    paths.into_iter().any(|path| rustix::fs::access(path, Access::EXISTS).is_ok())
 }
 
 /// They can be built in and still be forbidden by a limit of none.

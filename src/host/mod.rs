@@ -3,6 +3,7 @@
 //! | file | what it is about |
 //! | --- | --- |
 //! | [`boot`] | the straight line from PID 1's entry to the event loop |
+//! | [`bounds`] | what guests share of the kernel's own limits |
 //! | [`mounts`], [`mountinfo`] | proc, sys, dev, run, tmp, cgroup2; what is mounted |
 //! | [`console`] | where boot messages go |
 //! | [`cmdline`] | `inn.` words of the kernel's command line |
@@ -15,6 +16,7 @@
 //! | [`power`] | how a host goes down |
 
 pub mod boot;
+pub mod bounds;
 pub mod child;
 pub mod cmdline;
 pub mod console;

@@ -177,6 +177,13 @@ impl Plan {
         }
     }
 
+    /// Where `guest`, or the host for all of them, was told `key`; nothing for a default.
+    #[must_use]
+    pub fn place_of(&self, guest: &Guest, key: Key) -> Option<(&str, u32)> {
+        let asked = if key == Key::Reserve { &self.host.asked } else { &guest.asked };
+        self.place(*asked.get(key as usize)?)
+    }
+
     /// The file's name and the line of a place; nothing for a default.
     #[must_use]
     pub fn place(&self, at: At) -> Option<(&str, u32)> {

@@ -3,7 +3,6 @@
 //! A guest is watched by up to six descriptors; each of its functions below may be called at any time, also when
 //! nothing has happened there, and never blocks. That makes a lost or stale event harmless.
 
-use core::ffi::CStr;
 use core::fmt;
 
 use rustix::event::Timespec;
@@ -19,7 +18,7 @@ use super::state::{Action, Actions, Event, Exit, Machine, Notice, Policy, State}
 use super::unheard::is_unheard;
 use crate::config::key::Key;
 use crate::fault::{Fault, Step};
-use crate::guest::cgroup::Base;
+use crate::guest::cgroup::{Base, Member, Usage};
 use crate::guest::{self, Report, Stdio};
 use crate::limits;
 use crate::plan::{Guest, GuestId, Kind, Plan};
@@ -148,10 +147,10 @@ impl<'a> Driver<'a> {
         let until_ms = clock::now_ms().saturating_add(limits::KILL_TIMEOUT_MS);
         loop {
             let mut is_left = false;
-            for name in self.ids().filter_map(|id| self.name(id)) {
-                if self.base.remove(name).is_err() {
+            for member in self.ids().filter_map(|id| self.member(id)) {
+                if self.base.remove(member).is_err() {
                     is_left = true;
-                    let _ = self.base.kill(name);
+                    let _ = self.base.kill(member);
                 }
             }
             if !is_left || clock::now_ms() >= until_ms {
@@ -182,8 +181,7 @@ impl<'a> Driver<'a> {
     /// Where the config has the key that `fault` is about.
     #[must_use]
     pub fn place(&self, guest: &Guest, fault: Fault) -> Option<(&'static str, u32)> {
-        let key = fault.step.key()?;
-        self.plan.place(*guest.asked.get(key as usize)?)
+        self.plan.place_of(guest, fault.step.key()?)
     }
 
     /// The value of the key that `fault` is about, where it is one word for people: a path. Otherwise the key's name.
@@ -195,6 +193,10 @@ impl<'a> Driver<'a> {
             Key::Root => guest.root,
             Key::Tty => guest.tty,
             Key::Directory => guest.directory,
+            Key::IoMax => {
+                let disk = self.plan.io_max.get(guest.limits.io_max).get(fault.detail as usize);
+                disk.map_or(Text::EMPTY, |disk| disk.device)
+            }
             _ => Text::EMPTY,
         };
         if text.is_empty() { key.name() } else { self.plan.strings.str(text) }
@@ -217,6 +219,12 @@ impl<'a> Driver<'a> {
             oom_kills: slot.oom_kills,
             processes_refused: slot.processes_refused,
         })
+    }
+
+    /// What a guest uses now.
+    #[must_use]
+    pub fn usage(&self, id: GuestId) -> Option<Usage> {
+        Some(self.base.usage(self.member(id)?))
     }
 
     /// The state of a guest; Down for one that does not exist.
@@ -461,16 +469,16 @@ impl<'a> Driver<'a> {
 
     /// Kills helper, first process and cgroup; whether nothing is left already.
     fn kill_all(&mut self, id: GuestId) -> Result<bool, Fault> {
-        let Some(name) = self.name(id) else { return Ok(true) };
+        let Some(member) = self.member(id) else { return Ok(true) };
         if let Some(helper) = self.slot(id).and_then(|slot| slot.helper.as_ref()) {
             // It has ended, and waits to be waited for, where this fails.
             let _ = signal::send(helper.as_fd(), KILL);
         }
         let _ = self.send_signal(id, KILL);
         self.watch_ends(id).map_err(fault_at(Step::WatchGuest))?;
-        if self.base.is_populated(name)? {
-            self.watch_cgroup(id, name)?;
-            self.base.kill(name)?;
+        if self.base.is_populated(member)? {
+            self.watch_cgroup(id, member)?;
+            self.base.kill(member)?;
         }
         self.is_empty(id)
     }
@@ -494,10 +502,10 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    fn watch_cgroup(&mut self, id: GuestId, name: &CStr) -> Result<(), Fault> {
+    fn watch_cgroup(&mut self, id: GuestId, member: Member<'_>) -> Result<(), Fault> {
         let Some(slot) = self.table.slots.get_mut(index(id)) else { return Ok(()) };
         if slot.cgroup.is_none() {
-            let events = self.base.events(name)?;
+            let events = self.base.events(member)?;
             let source = Source::Guest(Part::Cgroup, id);
             self.poll.watch(events.as_fd(), source, Interest::Changed).map_err(fault_at(Step::CgroupEvents))?;
             slot.cgroup = Some(events);
@@ -507,8 +515,8 @@ impl<'a> Driver<'a> {
 
     /// Whether no process of it is left, neither running nor to be waited for.
     fn is_empty(&self, id: GuestId) -> Result<bool, Fault> {
-        let Some((slot, name)) = self.slot(id).zip(self.name(id)) else { return Ok(true) };
-        Ok(slot.helper.is_none() && self.pid(id) == 0 && !self.base.is_populated(name)?)
+        let Some((slot, member)) = self.slot(id).zip(self.member(id)) else { return Ok(true) };
+        Ok(slot.helper.is_none() && self.pid(id) == 0 && !self.base.is_populated(member)?)
     }
 
     fn clear(&mut self, id: GuestId) -> Result<(), Fault> {
@@ -517,12 +525,12 @@ impl<'a> Driver<'a> {
                 break;
             }
         }
-        let Some(name) = self.name(id) else { return Ok(()) };
+        let Some(member) = self.member(id) else { return Ok(()) };
         let Some(slot) = self.table.slots.get_mut(index(id)) else { return Ok(()) };
         let parts = [&mut slot.reports, &mut slot.output, &mut slot.ready, &mut slot.cgroup];
         parts.into_iter().filter_map(Option::take).for_each(|fd| self.poll.close(fd));
-        let usage = self.base.usage(name);
-        self.base.remove(name)?;
+        let usage = self.base.usage(member);
+        self.base.remove(member)?;
         slot.oom_kills = slot.oom_kills.saturating_add(usage.oom_kills);
         slot.processes_refused = slot.processes_refused.saturating_add(usage.processes_refused);
         Ok(())
@@ -681,7 +689,7 @@ impl<'a> Driver<'a> {
             // Not where it was to end anyway.
             End::Signal(KILL)
                 if !matches!(self.state(id), State::Stopping { .. } | State::Killing)
-                    && self.name(id).is_some_and(|name| self.base.usage(name).oom_kills > 0) =>
+                    && self.member(id).is_some_and(|member| self.base.usage(member).oom_kills > 0) =>
             {
                 Exit::OutOfMemory
             }
@@ -829,8 +837,9 @@ impl<'a> Driver<'a> {
         self.table.keys.get(index(id)).map_or(0, |keys| keys.pid)
     }
 
-    fn name(&self, id: GuestId) -> Option<&'static CStr> {
-        Some(self.plan.strings.c_str(self.guest(id)?.name))
+    fn member(&self, id: GuestId) -> Option<Member<'static>> {
+        let guest = self.guest(id)?;
+        Some(Member { kind: guest.kind, name: self.plan.strings.c_str(guest.name) })
     }
 }
 

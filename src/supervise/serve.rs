@@ -78,7 +78,7 @@ fn try_foreground(plan: &'static Plan, config: &CStr, socket: &CStr) -> Result<O
     raise_files();
     let mut own = [0; CGROUP_BYTES];
     let name = own_cgroup(&mut own).map_err(|errno| Refused::Call("read /proc/self/cgroup", errno))?;
-    let base = Base::open(name).map_err(Refused::Cgroup)?;
+    let base = Base::open(name, plan).map_err(Refused::Cgroup)?;
     let outcome = try_in_base(plan, config, socket, base, name);
     // It stays where a guest is left, or another supervisor has it.
     let _ = cgroup::remove_base(name);
@@ -93,6 +93,7 @@ fn try_in_base(plan: &'static Plan, config: &CStr, socket: &CStr, base: Base, na
     let table = TABLE.take().ok_or(Refused::Call("take the table", Errno::BUSY))?;
     let facts = facts(config, name);
     let journal = Journal::new(To::Descriptor(stdio::error()));
+    tell_unbounded(&journal, &base, plan);
     let driver = Driver::new(plan, base, table, &poll, journal);
     let mut supervisor = Supervisor::new(&poll, Role::Process, driver, facts, socket)
         .map_err(|errno| Refused::Call("signalfd4", errno))?;
@@ -113,7 +114,7 @@ pub fn init(console: &Console, plan: &'static Plan, config: &CStr, needs_shell: 
     // again, and Ctrl-Alt-Del still works.
     let poll = insist(&mut journal, "epoll_create1", Poll::new);
     let name = c"inn";
-    let base = Base::open(name).unwrap_or_else(|fault| {
+    let base = Base::open(name, plan).unwrap_or_else(|fault| {
         journal.error(format_args!("no guest can start: {fault}"));
         insist(&mut journal, "open a directory without cgroups", Base::none)
     });
@@ -125,9 +126,18 @@ pub fn init(console: &Console, plan: &'static Plan, config: &CStr, needs_shell: 
     });
     let emergency = needs_shell.then(|| Emergency::start(console, Some(plan)));
     let role = Role::Init { console, emergency };
+    tell_unbounded(&journal, &base, plan);
     let driver = Driver::new(plan, base, table, &poll, journal);
     let mut supervisor = Supervisor::with_signals(&poll, signals, role, driver, facts(config, name), server::PATH);
     supervisor.run()
+}
+
+/// Says so where the host cannot keep what it is to keep.
+fn tell_unbounded(journal: &Journal<'_>, base: &Base, plan: &Plan) {
+    let Some(fault) = base.unbounded() else { return };
+    let at = fault.step.key().and_then(|key| plan.place(*plan.host.asked.get(key as usize)?));
+    let (file, line) = at.unwrap_or(("", 0));
+    journal.error(format_args!("no guest can start: {fault} ({file}:{line}); {}", fault.advice().unwrap_or_default()));
 }
 
 fn insist<T>(journal: &mut Journal<'_>, what: &str, mut attempt: impl FnMut() -> Result<T, Errno>) -> T {
@@ -167,7 +177,7 @@ fn own_cgroup(buffer: &mut [u8; CGROUP_BYTES]) -> Result<&CStr, Errno> {
     put(BASE.as_bytes())?;
     put(b"\0")?;
     // A guest's name comes behind it.
-    if used + limits::NAME_BYTES >= CGROUP_BYTES {
+    if used + cgroup::SERVICES.len() + limits::NAME_BYTES >= CGROUP_BYTES {
         return Err(Errno::NAMETOOLONG);
     }
     CStr::from_bytes_until_nul(buffer).map_err(|_| Errno::INVAL)

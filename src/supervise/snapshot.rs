@@ -7,8 +7,9 @@ use rustix::process::Pid;
 use super::driver::Driver;
 use super::state::{Exit, State};
 use crate::control::wire::{self, GuestInfo, HostInfo, JoinInfo, Name, Place};
+use crate::guest::cgroup::SERVICES;
 use crate::limits;
-use crate::plan::GuestId;
+use crate::plan::{GuestId, Kind};
 
 /// Bytes of the name of a guest's cgroup, below the root of the cgroup v2 file system.
 pub const CGROUP_BYTES: usize = 512;
@@ -39,7 +40,7 @@ pub fn guest<'b>(
     let name = plan.strings.str(guest.name);
     let machine = now.machine;
     // Where nothing of it exists there is no cgroup to be read.
-    let usage = if machine.is_down() { None } else { Some(driver.base().usage(plan.strings.c_str(guest.name))) };
+    let usage = if machine.is_down() { None } else { driver.usage(id) };
     let exit = machine.exit();
     let place = match exit {
         Some(Exit::Failed(fault)) => driver.place(guest, fault),
@@ -72,7 +73,7 @@ pub fn guest<'b>(
         users: guest.users,
         autostart: guest.autostart,
         root: plan.strings.str(guest.root),
-        cgroup: name_cgroup(facts, name, cgroup),
+        cgroup: name_cgroup(facts, guest.kind, name, cgroup),
         description: plan.strings.str(guest.description),
     })
 }
@@ -82,7 +83,14 @@ pub fn join<'b>(driver: &Driver<'_>, facts: &Facts<'_>, id: GuestId, cgroup: &'b
     let guest = driver.guest(id)?;
     let name = driver.plan().strings.str(guest.name);
     let (confinement, users, user) = (guest.confinement, guest.users, guest.user);
-    Some(JoinInfo { name, kind: guest.kind, confinement, users, user, cgroup: name_cgroup(facts, name, cgroup) })
+    Some(JoinInfo {
+        name,
+        kind: guest.kind,
+        confinement,
+        users,
+        user,
+        cgroup: name_cgroup(facts, guest.kind, name, cgroup),
+    })
 }
 
 /// The host.
@@ -109,10 +117,11 @@ pub fn is_up(state: State) -> bool {
     matches!(state, State::Running | State::Ready | State::Stopping { .. })
 }
 
-fn name_cgroup<'b>(facts: &Facts<'_>, name: &str, cgroup: &'b mut Cgroup) -> &'b str {
+fn name_cgroup<'b>(facts: &Facts<'_>, kind: Kind, name: &str, cgroup: &'b mut Cgroup) -> &'b str {
     cgroup.clear();
+    let apart = if kind == Kind::Service { SERVICES } else { "" };
     // The base was checked to leave room for a name.
-    let _ = write!(cgroup, "{}/{name}", facts.base);
+    let _ = write!(cgroup, "{}{apart}/{name}", facts.base);
     cgroup
 }
 

@@ -5,12 +5,14 @@
 #![allow(unsafe_code, reason = "this is the room for it")]
 
 pub mod arch;
+pub mod block;
 pub mod clock;
 pub mod clone;
 pub mod descriptor;
 pub mod epitaph;
 pub mod exec;
 pub mod link;
+pub mod machine;
 pub mod memory;
 pub mod mount;
 pub mod privilege;
