@@ -128,6 +128,7 @@ steps! {
     SetGroup "setresgid", Some(Key::User), "set its group";
     SetUser "setresuid", Some(Key::User), "set its user";
     DropCapabilities "capset", None, "drop capabilities";
+    GiveCapabilities "capset", Some(Key::Caps), "give it capabilities";
     EndWithParent "prctl", None, "let it end with its caller";
     Directory "chdir", Some(Key::Directory), "enter its working directory";
     Words "execve", Some(Key::Command), "list its arguments and environment";

@@ -582,7 +582,7 @@ structs! {
     Place<'a> { file line }
     Failure<'a> { code guest why fault place }
     HostInfo<'a> { version config pid uptime_ms guests running failed going_down hardening }
-    Confinement { capabilities filter opened nesting }
+    Confinement { capabilities given filter opened nesting }
     JoinInfo<'a> { name kind confinement users user cgroup }
     GuestInfo<'a> {
         name kind state waits_for is_stuck pid uptime_ms memory_bytes memory_limit_bytes swap_limit_bytes cpu_us cpus_limit_milli

@@ -4,7 +4,7 @@
 use rustix::fs::Mode;
 use rustix::process::{Gid, Uid};
 
-use super::seccomp;
+use super::seccomp::Filter;
 use crate::fault::{At, Fault, Step};
 use crate::limits;
 use crate::plan::{Confinement, Kind, User};
@@ -30,7 +30,7 @@ pub struct Identity<'a> {
 /// The step that failed.
 pub fn confine(identity: &Identity<'_>) -> Result<(), Fault> {
     let Identity { kind, confinement, user, groups } = *identity;
-    let capabilities = Capabilities(confinement.capabilities);
+    let (bounds, given) = (Capabilities(confinement.capabilities), Capabilities(confinement.given));
     match privilege::new_session_keyring() {
         // A kernel without keyrings has none to leak.
         Ok(()) | Err(Errno::NOSYS) => {}
@@ -40,22 +40,48 @@ pub fn confine(identity: &Identity<'_>) -> Result<(), Fault> {
         rustix::thread::set_no_new_privs(true).at(Step::NoNewPrivs)?;
     }
     // Before the capability that allows it goes; the filter lets all that follows through.
-    if let Some(filter) = seccomp::filter(kind) {
-        privilege::filter(filter).at(Step::Filter)?;
+    if confinement.filter {
+        privilege::filter(Filter::new(kind, confinement).instructions()).at(Step::Filter)?;
     }
     if kind != Kind::Service {
-        privilege::bound(capabilities).at(Step::BoundCapabilities)?;
+        privilege::bound(bounds).at(Step::BoundCapabilities)?;
     }
     if kind == Kind::App {
+        // To be raised before that, too, is locked.
+        let permitted = privilege::permitted().at(Step::DropCapabilities)?;
+        privilege::set_capabilities(permitted, given).at(Step::GiveCapabilities)?;
+        privilege::raise_ambient(given).at(Step::GiveCapabilities)?;
         privilege::root_is_nobody().at(Step::Securebits)?;
+    } else if given != Capabilities::default() {
+        privilege::keep_over_users().at(Step::GiveCapabilities)?;
     }
     set_user(user, groups)?;
-    if kind == Kind::App || kind == Kind::Os && user.uid == 0 {
-        privilege::set_capabilities(capabilities).at(Step::DropCapabilities)?;
-    }
+    set_capabilities(kind, user, bounds, given)?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     // The supervisor blocks signals to read them from a descriptor; a program must not be born deaf.
     signal::block(signal::Set::NONE).at(Step::DropCapabilities)
+}
+
+/// What is left, and what of it a program hands down: nothing but what was given by word. What whoever started us hands
+/// down ends here.
+fn set_capabilities(kind: Kind, user: User, bounds: Capabilities, given: Capabilities) -> Result<(), Fault> {
+    let none = Capabilities::default();
+    match kind {
+        // Of the host: what its user has.
+        Kind::Service => {
+            let permitted = privilege::permitted().at(Step::DropCapabilities)?;
+            privilege::set_capabilities(permitted, none).at(Step::DropCapabilities)
+        }
+        // Root has all that is within the bounds, by being root.
+        Kind::Os if user.uid == 0 => {
+            privilege::set_capabilities(bounds, none).at(if given == none { Step::DropCapabilities } else { Step::GiveCapabilities })
+        }
+        // Anybody else, and an app's root, has what was given, in the ambient set.
+        Kind::Os => privilege::set_capabilities(given, given)
+            .and_then(|()| privilege::raise_ambient(given))
+            .at(Step::GiveCapabilities),
+        Kind::App => privilege::set_capabilities(given, given).at(Step::DropCapabilities),
+    }
 }
 
 fn set_user(user: User, groups: &[u32]) -> Result<(), Fault> {

@@ -169,7 +169,7 @@ impl Builder<'_> {
         let mapped = guest.users.is_some();
         let base = capability::of(guest.kind, mapped);
         if guest.kind == Kind::Service {
-            guest.confinement = Confinement { capabilities: base, filter: false, opened: 0, nesting: false };
+            guest.confinement = Confinement { capabilities: base, given: 0, filter: false, opened: 0, nesting: false };
             return;
         }
         let mut given = caps.given;
@@ -192,7 +192,7 @@ impl Builder<'_> {
         }
         self.feature_devices(section, guest, features);
         guest.confinement =
-            Confinement { capabilities: base & !caps.taken | given, filter: seccomp.filter, opened, nesting };
+            Confinement { capabilities: base & !caps.taken | given, given, filter: seccomp.filter, opened, nesting };
     }
 
     /// Adds the devices that features need to those of the guest.

@@ -58,7 +58,7 @@ impl Draft {
             sysctls: List::EMPTY,
             users: Some(AUTO),
             more_users: List::EMPTY,
-            confinement: Confinement { capabilities: 0, filter: true, opened: 0, nesting: false },
+            confinement: Confinement { capabilities: 0, given: 0, filter: true, opened: 0, nesting: false },
             devices: List::EMPTY,
             binds: List::EMPTY,
             tmpfs: List::EMPTY,

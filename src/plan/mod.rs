@@ -342,6 +342,8 @@ pub enum Layer {
 pub struct Confinement {
     /// The capabilities it can ever have, a bit each: see [`capability`].
     pub capabilities: u64,
+    /// Those of them that were given by word: its program has them whoever it runs as.
+    pub given: u64,
     /// Whether its system calls are filtered.
     pub filter: bool,
     /// Calls of [`call`] that the filter lets through all the same.

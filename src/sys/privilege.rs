@@ -26,20 +26,57 @@ pub fn bound(keep: Capabilities) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Sets the permitted and effective sets to `keep`, and the inheritable and ambient sets to nothing (capset(2)).
+/// `_LINUX_CAPABILITY_VERSION_3`
+const VERSION: u32 = 0x2008_0522;
+
+/// The permitted set (capget(2)).
+///
+/// # Errors
+/// None that a kernel with version 3 of the sets knows.
+pub fn permitted() -> Result<Capabilities, Errno> {
+    let header = [VERSION, 0];
+    let mut data = [0u32; 6];
+    // SAFETY: version 3 reads two words of header and writes six of data; both arrays live beyond the call.
+    unsafe { call(libc::SYS_capget, [header.as_ptr() as usize, data.as_mut_ptr() as usize]) }?;
+    let [_, low, _, _, high, _] = data.map(u64::from);
+    Ok(Capabilities(high << 32 | low))
+}
+
+/// Sets the permitted and effective sets to `keep`, and the inheritable set to `inheritable`; the ambient set loses what is
+/// not in both (capset(2)).
 ///
 /// # Errors
 /// EPERM where one is not permitted now.
-pub fn set_capabilities(keep: Capabilities) -> Result<(), Errno> {
-    /// `_LINUX_CAPABILITY_VERSION_3`
-    const VERSION: u32 = 0x2008_0522;
+pub fn set_capabilities(keep: Capabilities, inheritable: Capabilities) -> Result<(), Errno> {
     let header = [VERSION, 0];
-    let (low, high) = (keep.0 as u32, (keep.0 >> 32) as u32);
+    let words = |set: Capabilities| (set.0 as u32, (set.0 >> 32) as u32);
+    let ((low, high), (inheritable_low, inheritable_high)) = (words(keep), words(inheritable));
     // effective, permitted, inheritable: low words, then high words
-    let data = [low, low, 0, high, high, 0];
-    // SAFETY: version 3 reads two words of header and six of data; both arrays live beyond the call. An ambient set
-    // cannot outlive the inheritable one (capabilities(7)).
+    let data = [low, low, inheritable_low, high, high, inheritable_high];
+    // SAFETY: version 3 reads two words of header and six of data; both arrays live beyond the call.
     unsafe { call(libc::SYS_capset, [header.as_ptr() as usize, data.as_ptr() as usize]) }.map(drop)
+}
+
+/// Raises `set` in the ambient set: whatever user executes a program, it has them.
+///
+/// # Errors
+/// EPERM where one is not both permitted and inheritable.
+pub fn raise_ambient(set: Capabilities) -> Result<(), Errno> {
+    for number in (0..u64::BITS).filter(|number| set.0 >> number & 1 == 1) {
+        let list = [libc::PR_CAP_AMBIENT as usize, libc::PR_CAP_AMBIENT_RAISE as usize, number as usize, 0, 0];
+        // SAFETY: takes no pointer.
+        unsafe { call(libc::SYS_prctl, list) }?;
+    }
+    Ok(())
+}
+
+/// Lets the permitted set outlive the next change from user 0 to another, until exec.
+///
+/// # Errors
+/// EPERM where that is locked.
+pub fn keep_over_users() -> Result<(), Errno> {
+    // SAFETY: takes no pointer.
+    unsafe { call(libc::SYS_prctl, [libc::PR_SET_KEEPCAPS as usize, 1, 0, 0, 0]) }.map(drop)
 }
 
 /// Makes user 0 as powerless as any other, for ever: no capability comes from being root or by changing users.

@@ -115,6 +115,7 @@ fn reply(which: u8, parts: &Parts) -> Reply<'_> {
             kind: info.kind,
             confinement: Confinement {
                 capabilities: info.uptime_ms.unwrap_or(u64::MAX),
+                given: u64::from(info.restarts) << 20,
                 filter: info.is_stuck,
                 opened: u128::from(info.pid) << 90,
                 nesting: info.autostart,

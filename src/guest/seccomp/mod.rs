@@ -5,19 +5,64 @@
 
 mod table;
 
-use crate::plan::{Kind, call};
+use crate::plan::call::{self, Calls};
+use crate::plan::{Confinement, Kind};
 use crate::sys::arch::AUDIT_ARCH;
 use crate::sys::privilege::Instruction;
 
-/// The filter of a guest of this kind; nothing for a service, which is of the host.
-#[must_use]
-pub fn filter(kind: Kind) -> Option<&'static [Instruction]> {
-    match kind {
-        Kind::Os => Some(&OS),
-        Kind::App => Some(&APP),
-        Kind::Service => None,
+/// The filter of one guest: that of its kind, with the calls let through that its config opens.
+#[derive(Debug)]
+pub struct Filter {
+    code: [Instruction; ROOM],
+    len: usize,
+}
+
+/// What the longest filter takes: its kind's, and an instruction for each call that can be opened.
+const ROOM: usize = max(OS_PROGRAM.len, APP_PROGRAM.len) + call::COUNT + 2;
+
+impl Filter {
+    /// The filter of a guest of this kind that may do what `confinement` says.
+    #[must_use]
+    pub fn new(kind: Kind, confinement: Confinement) -> Filter {
+        let all: &[Instruction] = if kind == Kind::App { &APP } else { &OS };
+        let (head, tail) = all.split_at(HEAD);
+        let mut filter = Filter { code: [Instruction { code: 0, if_true: 0, if_false: 0, k: 0 }; ROOM], len: 0 };
+        head.iter().for_each(|instruction| filter.push(*instruction));
+        let opened = confinement.opened | if confinement.nesting { NESTED } else { 0 };
+        if opened != 0 {
+            // Each leads to the instruction that allows; the rest goes on behind that.
+            for index in (0..call::COUNT).filter(|index| opened >> index & 1 == 1) {
+                let left = (opened >> index).count_ones() as u8;
+                filter.push(Instruction { code: EQUAL, if_true: left, if_false: 0, k: call::number(index) as u32 });
+            }
+            filter.push(Instruction { code: JUMP, if_true: 0, if_false: 0, k: 1 });
+            filter.push(Instruction { code: RETURN, if_true: 0, if_false: 0, k: ALLOW });
+        }
+        tail.iter().for_each(|instruction| filter.push(*instruction));
+        filter
+    }
+
+    /// It, as the kernel takes it.
+    #[must_use]
+    pub fn instructions(&self) -> &[Instruction] {
+        self.code.get(..self.len).unwrap_or_default()
+    }
+
+    /// There is room for the longest.
+    fn push(&mut self, instruction: Instruction) {
+        if let Some(slot) = self.code.get_mut(self.len) {
+            *slot = instruction;
+            self.len += 1;
+        }
     }
 }
+
+const fn max(a: usize, b: usize) -> usize {
+    if a > b { a } else { b }
+}
+
+/// What a guest needs that has guests of its own: namespaces of users within its own, all in one call.
+const NESTED: Calls = call::set(&[libc::SYS_clone, libc::SYS_clone3, libc::SYS_unshare]);
 
 static OS: [Instruction; OS_PROGRAM.len] = trim(&OS_PROGRAM);
 static APP: [Instruction; APP_PROGRAM.len] = trim(&APP_PROGRAM);
@@ -63,6 +108,7 @@ const fn verdicts(refused: usize) -> [Verdict; NUMBERS] {
     let mut all = [Verdict::Unknown; NUMBERS];
     mark(&mut all, table::ALLOWED, Verdict::Allowed);
     mark(&mut all, table::ALLOWED_HERE, Verdict::Allowed);
+    mark(&mut all, table::YOUNG, Verdict::Allowed);
     let mut index = 0;
     while index < refused {
         mark(&mut all, &[call::number(index)], Verdict::Refused);
@@ -164,6 +210,9 @@ impl Program {
     }
 }
 
+/// Instructions before the search: they see to the architecture, and load the number.
+const HEAD: usize = 4;
+
 /// Marks a jump whose target is known, while compiling. No BPF operation has this bit.
 const LED: u16 = 0x8000;
 
@@ -191,6 +240,7 @@ const fn compile(all: &[Verdict; NUMBERS], refused_namespaces: u32) -> Program {
     p.push(EQUAL, AUDIT_ARCH, 1, 0);
     p.give(NOSYS);
     p.push(LOAD, NUMBER, 0, 0);
+    assert!(p.len == HEAD, "what is opened goes in between");
     p.search(all, 0, NUMBERS);
 
     p.check(Verdict::Socket);
@@ -261,6 +311,9 @@ const fn trim<const N: usize>(program: &Program) -> [Instruction; N] {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use std::vec;
+
     use super::*;
 
     /// Runs a filter as the kernel does (net/core/filter.c), for the operations that it uses.
@@ -374,5 +427,66 @@ mod tests {
         assert_eq!(os(libc::SYS_ioctl, [0, libc::TIOCSTI as u32, 0]), PERM);
         assert_eq!(app(libc::SYS_ioctl, [0, TIOCLINUX, 0]), PERM);
         assert_eq!(app(libc::SYS_ioctl, [0, libc::TIOCGWINSZ as u32, 0]), ALLOW);
+    }
+
+    /// Any set of the calls that can be opened.
+    fn calls() -> impl Strategy<Value = Calls> {
+        let all = u128::MAX >> (Calls::BITS as usize - call::COUNT);
+        prop_oneof![
+            any::<u128>().prop_map(move |set| set & all),
+            (0..call::COUNT).prop_map(|index| 1 << index),
+            Just(all)
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn exactly_the_calls_that_are_opened_change_their_verdict(
+            opened in calls(),
+            nesting: bool,
+            app: bool,
+            argument in prop::sample::select(vec![
+                0, libc::CLONE_NEWUSER as u32, libc::TIOCSTI as u32, libc::AF_ALG as u32, 0x0020_0000,
+            ]),
+        ) {
+            let kind = if app { Kind::App } else { Kind::Os };
+            let nesting = nesting && !app;
+            let filter = Filter::new(kind, Confinement { capabilities: 0, given: 0, filter: true, opened, nesting });
+            let before: &[Instruction] = if app { &APP } else { &OS };
+            for number in (0..NUMBERS as libc::c_long).chain([-1, 0x4000_0000 | libc::SYS_getpid]) {
+                let is_opened = opened & call::set(&[number]) != 0
+                    || nesting && [libc::SYS_clone, libc::SYS_clone3, libc::SYS_unshare].contains(&number);
+                let arguments = [argument; 3];
+                let was = decide(before, AUDIT_ARCH, number, arguments);
+                let is = decide(filter.instructions(), AUDIT_ARCH, number, arguments);
+                prop_assert_eq!(is, if is_opened { ALLOW } else { was }, "call {}", number);
+                // Whatever is opened, only by this architecture's own entry.
+                prop_assert_eq!(decide(filter.instructions(), 0x4000_0003, number, arguments), NOSYS);
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_filter_has_room_and_the_shortest_is_its_kinds() {
+        let all = u128::MAX >> (Calls::BITS as usize - call::COUNT);
+        let of = |kind, opened| {
+            Filter::new(kind, Confinement { capabilities: 0, given: 0, filter: true, opened, nesting: false })
+        };
+        assert_eq!(of(Kind::Os, all).instructions().len(), OS.len() + call::COUNT + 2);
+        assert_eq!(of(Kind::App, all).instructions().len(), APP.len() + call::COUNT + 2);
+        assert_eq!(of(Kind::App, 0).instructions(), &APP);
+        // BPF_MAXINSNS
+        assert!(ROOM <= 4096);
+    }
+
+    #[test]
+    fn what_current_libraries_ask_for_first_is_known() {
+        // futex2, fchmodat2, mseal, setxattrat, statmount; not the page cache of others, nor the host's policies.
+        for number in [454, 452, 462, 463, 457] {
+            assert_eq!(app(number, [0; 3]), ALLOW, "call {number}");
+        }
+        for number in [451, 459, 460, 461] {
+            assert_eq!(os(number, [0; 3]), NOSYS, "call {number}");
+        }
     }
 }

@@ -65,8 +65,40 @@ pub const ALLOWED_HERE: &[libc::c_long] = calls! {
     SYS_open SYS_creat SYS_stat SYS_lstat SYS_access SYS_mkdir SYS_rmdir SYS_mknod SYS_link SYS_unlink SYS_symlink
     SYS_readlink SYS_rename SYS_renameat SYS_chmod SYS_chown SYS_lchown SYS_utime SYS_utimes SYS_futimesat SYS_getdents
     SYS_dup2 SYS_pipe SYS_poll SYS_select SYS_epoll_create SYS_epoll_wait SYS_eventfd SYS_signalfd SYS_inotify_init
-    SYS_fork SYS_vfork SYS_getpgrp SYS_pause SYS_alarm SYS_time SYS_arch_prctl SYS_fchmodat2
+    SYS_fork SYS_vfork SYS_getpgrp SYS_pause SYS_alarm SYS_time SYS_arch_prctl
 };
 /// What this architecture has besides.
 #[cfg(target_arch = "aarch64")]
 pub const ALLOWED_HERE: &[libc::c_long] = calls! { SYS_renameat };
+
+/// Calls younger than the libc crate's tables: their numbers are the same on every architecture (scripts/syscall.tbl).
+pub const YOUNG: &[libc::c_long] = &[
+    // fchmod of a path without following links: what musl and glibc ask for first
+    FCHMODAT2,
+    // a shadow stack, which glibc makes where the processor has them (x86_64; aarch64 since 6.13)
+    453,
+    // futex_wake, futex_wait, futex_requeue: futex(2) in three
+    454, 455, 456,
+    // statmount, listmount: what /proc/self/mountinfo says
+    457, 458,
+    // memory whose protection cannot be changed: glibc seals what it has relocated
+    MSEAL,
+    // setxattrat, getxattrat, listxattrat, removexattrat
+    463, 464, 465, 466,
+    // libaio's wait, with a signal mask
+    IO_PGETEVENTS,
+];
+
+// Not here, and so ENOSYS: cachestat (tells what other guests read), lsm_get_self_attr and its kin (the host's policies),
+// open_tree_attr, file_getattr and file_setattr (there are older ways), listns (all namespaces), uretprobe (the kernel's own).
+
+const FCHMODAT2: libc::c_long = 452;
+const MSEAL: libc::c_long = 462;
+/// Older than the common numbers: beside rseq on both.
+const IO_PGETEVENTS: libc::c_long = if cfg!(target_arch = "x86_64") { 333 } else { 292 };
+
+// Neighbours and members of the list that libc knows.
+const _: () = assert!(MSEAL == libc::SYS_mseal && 450 == libc::SYS_set_mempolicy_home_node);
+const _: () = assert!(449 == libc::SYS_futex_waitv && IO_PGETEVENTS + 1 == libc::SYS_rseq);
+#[cfg(target_arch = "x86_64")]
+const _: () = assert!(FCHMODAT2 == libc::SYS_fchmodat2);
