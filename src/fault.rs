@@ -99,6 +99,7 @@ steps! {
     MountTmp "mount", None, "mount /tmp (its root needs that directory)";
     Mask "mount", None, "hide a path of /proc or /sys";
     ReadOnlyPath "mount", None, "make a path of /proc read-only";
+    AboutHost "openat", None, "tell it about the host in /run/host";
     LeaveOldRoot "umount2", None, "leave the host's root";
     Loopback "ioctl", Some(Key::Network), "bring its loopback up";
     Hostname "sethostname", Some(Key::Hostname), "set its host name";

@@ -8,9 +8,9 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, UnmountFlags};
 use rustix::process::{Gid, Signal, Uid};
 
-use super::{Build, Prepared, Stdio, command, confine, report, stdio, view};
+use super::{Build, Prepared, Stdio, about, command, confine, report, stdio, view};
 use crate::fault::{At, Fault, Step};
-use crate::plan::Network;
+use crate::plan::{Kind, Network};
 use crate::sys::{link, process};
 
 /// Becomes the guest's program.
@@ -71,6 +71,9 @@ fn enter(build: &Build<'_>, prepared: &Prepared, root: BorrowedFd<'_>) -> Result
     // The host's /proc and /sys must still be there: without a full one in sight the kernel gives a user namespace no
     // new one.
     view::mount(build, prepared, root)?;
+    if build.guest.kind == Kind::Os {
+        about::write(old.as_fd())?;
+    }
     rustix::process::fchdir(&old).at(Step::LeaveOldRoot)?;
     rustix::mount::unmount(c".", UnmountFlags::DETACH).at(Step::LeaveOldRoot)?;
     rustix::process::chdir(c"/").at(Step::LeaveOldRoot)

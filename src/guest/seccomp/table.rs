@@ -18,6 +18,8 @@ pub const ALLOWED: &[libc::c_long] = calls! {
     SYS_vmsplice SYS_copy_file_range SYS_pipe2 SYS_memfd_create SYS_memfd_secret
     SYS_setxattr SYS_lsetxattr SYS_fsetxattr SYS_getxattr SYS_lgetxattr SYS_fgetxattr SYS_listxattr SYS_llistxattr
     SYS_flistxattr SYS_removexattr SYS_lremovexattr SYS_fremovexattr
+    // a file's handle, which says nothing that stat does not; opening one is refused below
+    SYS_name_to_handle_at
     SYS_inotify_init1 SYS_inotify_add_watch SYS_inotify_rm_watch
     SYS_io_setup SYS_io_destroy SYS_io_submit SYS_io_cancel SYS_io_getevents
     // mounts: within the guest's own namespace; an app is refused them below
@@ -82,7 +84,7 @@ pub const REFUSED: &[libc::c_long] = calls! {
     // large attack surface: faults in user space, and a ring that no filter sees into
     SYS_userfaultfd SYS_io_uring_setup SYS_io_uring_enter SYS_io_uring_register
     // files by handle: past every directory's permission
-    SYS_name_to_handle_at SYS_open_by_handle_at
+    SYS_open_by_handle_at
     // the host's swap, quotas, accounting, file watches of whole file systems
     SYS_swapon SYS_swapoff SYS_quotactl SYS_quotactl_fd SYS_acct SYS_fanotify_init SYS_fanotify_mark
     // the host's clock
@@ -97,8 +99,8 @@ pub const REFUSED_HERE: &[libc::c_long] =
 #[cfg(target_arch = "aarch64")]
 pub const REFUSED_HERE: &[libc::c_long] = calls! { SYS_kexec_file_load };
 
-/// What an app may not do besides: it has no capability, and no business with mounts and namespaces.
+/// What an app may not do besides: it has no capability, and no business with mounts, namespaces and file handles.
 pub const REFUSED_TO_APPS: &[libc::c_long] = calls! {
     SYS_mount SYS_umount2 SYS_pivot_root SYS_fsopen SYS_fsconfig SYS_fsmount SYS_fspick SYS_move_mount SYS_open_tree
-    SYS_mount_setattr SYS_setns SYS_chroot SYS_reboot SYS_vhangup SYS_sethostname SYS_setdomainname
+    SYS_mount_setattr SYS_setns SYS_chroot SYS_reboot SYS_vhangup SYS_sethostname SYS_setdomainname SYS_name_to_handle_at
 };
