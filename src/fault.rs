@@ -102,6 +102,7 @@ steps! {
     MountProc "move_mount", None, "mount /proc (its root needs that directory)";
     MountSys "move_mount", None, "mount /sys (its root needs that directory)";
     MakeMemory "mount", None, "make the memory of its /run or /tmp";
+    AboutHost "openat", None, "tell it about the host in /run/host";
     MountRun "move_mount", None, "mount /run (its root needs that directory)";
     MountTmp "move_mount", None, "mount /tmp (its root needs that directory)";
     MountShm "mount", None, "mount /dev/shm";

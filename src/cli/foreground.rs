@@ -49,6 +49,18 @@ impl Signals {
         })
     }
 
+    /// The next one that came; nothing where none did.
+    #[must_use]
+    pub fn next(&self) -> Option<u8> {
+        signal::next(self.descriptor.as_fd()).ok().flatten()
+    }
+
+    /// Readable when one has come.
+    #[must_use]
+    pub fn watch(&self) -> Watch<'_> {
+        readable(&self.descriptor)
+    }
+
     fn try_block() -> Result<Signals, Errno> {
         let passed_on = PASSED_ON.iter().fold(Set::NONE, |set, signal| set.with(*signal as u8));
         let set = passed_on.with(libc::SIGWINCH as u8);
@@ -176,7 +188,7 @@ impl Run<'_> {
             let mut watched = heapless::Vec::<PollFd<'_>, SOURCES>::new();
             let program = self.program.as_ref().filter(|_| self.end.is_none());
             let candidates = [
-                (Source::Signals, Some(readable(&self.signals.descriptor))),
+                (Source::Signals, Some(self.signals.watch())),
                 (Source::Helper, self.helper.as_ref().map(readable)),
                 (Source::Reports, self.reports.as_ref().map(readable)),
                 (Source::Program, program.map(|(_, pidfd)| readable(pidfd))),
@@ -244,7 +256,7 @@ impl Run<'_> {
         for _ in 0..REPORTS {
             self.report();
         }
-        while let Ok(Some(signal)) = signal::next(self.signals.descriptor.as_fd()) {
+        while let Some(signal) = self.signals.next() {
             if i32::from(signal) == libc::SIGWINCH {
                 self.console.iter().for_each(Relay::follow_size);
                 continue;

@@ -14,6 +14,7 @@
 pub mod act;
 pub mod ask;
 pub mod check;
+pub mod console;
 pub mod exec;
 pub mod facts;
 pub mod foreground;
@@ -95,6 +96,7 @@ fn dispatch(invocation: &Invocation, arguments: &Arguments, out: &mut Output) ->
         Act::Status => status::status(first, options, out),
         Act::Start | Act::Stop | Act::Restart | Act::Kill => act::guests(verb.act, operands, options, out),
         Act::Exec => exec::exec(invocation, arguments),
+        Act::Console => console::console(first, options),
         Act::Logs => logs::logs(operands, options, out),
         Act::PowerOff | Act::Reboot | Act::Halt => act::power(verb.act, options, out),
         Act::Version => version::version(options, out),

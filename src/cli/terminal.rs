@@ -3,7 +3,7 @@
 use rustix::event::PollFlags;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::OFlags;
-use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios};
+use rustix::termios::{LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios};
 
 use super::output;
 use crate::sys::{Errno, stdio};
@@ -43,7 +43,7 @@ const REOPENED_MS: u64 = 100;
 /// Both directions between the user's terminal and the program's.
 #[derive(Debug)]
 pub struct Relay {
-    _raw: Option<Raw>,
+    raw: Option<Raw>,
     master: OwnedFd,
     /// What was typed and not yet taken.
     typed: heapless::Vec<u8, 1024>,
@@ -73,7 +73,7 @@ impl Relay {
         // Without a terminal on our side everything is passed on as it is.
         let raw = Raw::begin().ok();
         let relay = Relay {
-            _raw: raw,
+            raw,
             master,
             typed: heapless::Vec::new(),
             input_open: true,
@@ -115,6 +115,13 @@ impl Relay {
 
     /// Reads what was typed. Whether the interrupt key was, on a terminal whose program left it that meaning.
     pub fn input_ready(&mut self) -> bool {
+        self.read_input();
+        let interrupted = self.interrupts();
+        self.pass_input();
+        interrupted
+    }
+
+    fn read_input(&mut self) {
         let mut buffer = [0; 1024];
         match rustix::io::read(stdio::input(), &mut buffer) {
             Err(Errno::INTR | Errno::AGAIN) => {}
@@ -123,9 +130,42 @@ impl Relay {
             // It fits: nothing was pending.
             Ok(length) => drop(self.typed.extend_from_slice(buffer.get(..length).unwrap_or_default())),
         }
-        let interrupted = self.interrupts();
+    }
+
+    /// Reads what was typed, up to `key` where the user sits at a terminal. Whether that key was.
+    pub fn input_ready_until(&mut self, key: u8) -> bool {
+        self.read_input();
+        let end = self.typed.iter().position(|typed| *typed == key).filter(|_| self.raw.is_some());
+        if let Some(end) = end {
+            self.typed.truncate(end);
+        }
         self.pass_input();
-        interrupted
+        end.is_some()
+    }
+
+    /// Whether no more input will come, and all that came was taken.
+    #[must_use]
+    pub fn is_input_over(&self) -> bool {
+        !self.input_open && self.typed.is_empty()
+    }
+
+    /// The program's side, for one that only gives it input: nothing while all was taken.
+    #[must_use]
+    pub fn watch_room(&self) -> Option<Watch<'_>> {
+        (!self.typed.is_empty()).then(|| Watch { descriptor: self.master.as_fd(), flags: PollFlags::OUT })
+    }
+
+    /// Whether the user sits at a terminal.
+    #[must_use]
+    pub fn is_raw(&self) -> bool {
+        self.raw.is_some()
+    }
+
+    /// Forgets what was typed and not read: what a terminal answered to what it was shown is not for whoever reads next.
+    pub fn discard_input(&self) {
+        if self.is_raw() {
+            let _ = rustix::termios::tcflush(stdio::input(), QueueSelector::IFlush);
+        }
     }
 
     /// Whether process `pid` is what keys are meant for.
@@ -163,7 +203,8 @@ impl Relay {
         while self.pass_output() == Passed::Some {}
     }
 
-    fn pass_input(&mut self) {
+    /// Passes on what was typed, as far as there is room.
+    pub fn pass_input(&mut self) {
         match rustix::io::write(&self.master, &self.typed) {
             Ok(length) => {
                 let left = self.typed.len().saturating_sub(length);

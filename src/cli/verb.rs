@@ -94,6 +94,8 @@ pub enum Act {
     Kill,
     /// Runs a command inside.
     Exec,
+    /// Attaches to the console of a guest.
+    Console,
     /// Prints output of guests.
     Logs,
     /// Takes the host down, power off.
@@ -257,6 +259,17 @@ pub const VERBS: &[Verb] = &[
          \x20 inn exec store cat /etc/passwd | wc -l\n",
     ),
     verb(
+        ("console", Act::Console),
+        ("GUEST", Operands::Words(1, 1)),
+        &[Opt::Lines, Opt::Socket],
+        "attach to the console of a guest",
+        "Of guests of kind os: shows what was written to the console before, and what\n\
+         comes, and types there what you type. Ctrl-] detaches, and so does the end of\n\
+         an input that is not a terminal. Returns 0, also when the guest ends.\n\n\
+         \x20 inn console alice\n\
+         \x20 inn console -n 20 alice\n",
+    ),
+    verb(
         ("logs", Act::Logs),
         ("[GUEST...]", Operands::Words(0, crate::limits::GUESTS)),
         &[Opt::Follow, Opt::Lines, Opt::Json, Opt::Socket],
@@ -309,7 +322,7 @@ pub const VERBS: &[Verb] = &[
 
 /// Verbs that are known, and refused: their mechanism has not been built yet.
 pub const LATER: &str = "\
-    freeze\0thaw\0enter\0console\0set\0create\0clone\0destroy\0rename\0snapshot\0mount\0umount\0top\0\
+    freeze\0thaw\0enter\0set\0create\0clone\0destroy\0rename\0snapshot\0mount\0umount\0top\0\
     stats\0metrics\0which\0events\0reload\0upgrade\0modprobe\0switch-root";
 
 impl Verb {

@@ -115,6 +115,11 @@ pub enum Request {
         /// Which.
         guest: Name,
     },
+    /// Its console: a [`Reply::Console`] with the terminal's other side. What comes out of it is in its log.
+    Console {
+        /// Which.
+        guest: Name,
+    },
     /// The host itself: a [`Reply::Host`].
     HostStatus,
     /// Take the host down.
@@ -149,6 +154,11 @@ pub enum Reply<'a> {
     Join(JoinInfo<'a>),
     /// A guest's output; comes with its ring (a memfd, read-only).
     Logs {
+        /// Whose.
+        guest: &'a str,
+    },
+    /// A guest's console; comes with the master side of its terminal. It is to be written to only: its reader is the server.
+    Console {
         /// Whose.
         guest: &'a str,
     },
@@ -410,7 +420,8 @@ impl Request {
             | Request::Restart { guest, .. }
             | Request::Kill { guest }
             | Request::Join { guest }
-            | Request::Logs { guest } => guest,
+            | Request::Logs { guest }
+            | Request::Console { guest } => guest,
             Request::List | Request::HostStatus | Request::Power { .. } | Request::Version => Name::ALL,
         }
     }
@@ -634,6 +645,7 @@ enums! {
         9 HostStatus;
         10 Power { how };
         11 Version;
+        12 Console { guest };
     }
     Reply<'a> {
         1 Guest(guest);
@@ -643,5 +655,6 @@ enums! {
         5 Version(version);
         6 Done;
         7 Error(failure);
+        8 Console { guest };
     }
 }

@@ -73,9 +73,11 @@ fn set_capabilities(kind: Kind, user: User, bounds: Capabilities, given: Capabil
             privilege::set_capabilities(permitted, none).at(Step::DropCapabilities)
         }
         // Root has all that is within the bounds, by being root.
-        Kind::Os if user.uid == 0 => {
-            privilege::set_capabilities(bounds, none).at(if given == none { Step::DropCapabilities } else { Step::GiveCapabilities })
-        }
+        Kind::Os if user.uid == 0 => privilege::set_capabilities(bounds, none).at(if given == none {
+            Step::DropCapabilities
+        } else {
+            Step::GiveCapabilities
+        }),
         // Anybody else, and an app's root, has what was given, in the ambient set.
         Kind::Os => privilege::set_capabilities(given, given)
             .and_then(|()| privilege::raise_ambient(given))

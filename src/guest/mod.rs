@@ -3,6 +3,7 @@
 //! PID 1 starts a short-lived [`helper`]; the helper does all that can hang or needs the host's privileges, makes the guest
 //! a child of PID 1 (CLONE_PARENT), and ends. The guest's own side is [`child`]. Both [`report`] over one socket.
 
+mod about;
 pub mod cgroup;
 mod child;
 mod command;

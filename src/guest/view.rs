@@ -9,7 +9,7 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
 use rustix::mount::{MountFlags, MoveMountFlags};
 
-use super::{Build, Prepared, target};
+use super::{Build, Prepared, about, target};
 use crate::fault::{At, Fault, Step};
 use crate::plan::Kind;
 use crate::sys::Errno;
@@ -53,8 +53,13 @@ pub fn mount(build: &Build<'_>, prepared: &Prepared, root: BorrowedFd<'_>) -> Re
     enter(dev)?;
     target::attach(CWD, PROC, root, c"proc").at(Step::MountProc)?;
     target::attach(CWD, SYS, root, c"sys").at(Step::MountSys)?;
-    memory(root, c"mode=0755,size=64m", c"run", Step::MountRun)?;
-    memory(root, c"mode=1777,size=256m", c"tmp", Step::MountTmp)?;
+    memory(c"mode=0755,size=64m")?;
+    if build.guest.kind == Kind::Os {
+        about::write(SYS)?;
+    }
+    target::attach(CWD, SYS, root, c"run").at(Step::MountRun)?;
+    memory(c"mode=1777,size=256m")?;
+    target::attach(CWD, SYS, root, c"tmp").at(Step::MountTmp)?;
     new(c"tmpfs", c"shm", SAFE, c"mode=1777,size=64m").at(Step::MountShm)?;
     match new(c"mqueue", c"mqueue", SAFE, c"") {
         // A kernel without POSIX message queues: the directory stays empty.
@@ -73,9 +78,9 @@ fn new(kind: &CStr, target: &CStr, flags: MountFlags, options: &CStr) -> Result<
     rustix::mount::mount(kind, target, kind, flags, options)
 }
 
-fn memory(root: BorrowedFd<'_>, options: &CStr, name: &CStr, step: Step) -> Result<(), Fault> {
-    new(c"tmpfs", SYS, MEMORY, options).at(Step::MakeMemory)?;
-    target::attach(CWD, SYS, root, name).at(step)
+/// Makes a file system in memory, where `/sys` was made.
+fn memory(options: &CStr) -> Result<(), Fault> {
+    new(c"tmpfs", SYS, MEMORY, options).at(Step::MakeMemory)
 }
 
 /// Makes `/proc`, with the settings that the config asks for.

@@ -21,7 +21,7 @@ calls! { EVERYWHERE EVERYWHERE_NAMES
     // large attack surface: faults in user space, and a ring that no filter sees into
     SYS_userfaultfd SYS_io_uring_setup SYS_io_uring_enter SYS_io_uring_register
     // files by handle: past every directory's permission
-    SYS_name_to_handle_at SYS_open_by_handle_at
+    SYS_open_by_handle_at
     // the host's swap, quotas, accounting, file watches of whole file systems
     SYS_swapon SYS_swapoff SYS_quotactl SYS_quotactl_fd SYS_acct SYS_fanotify_init SYS_fanotify_mark
     // the host's clock
@@ -34,10 +34,11 @@ calls! { HERE HERE_NAMES SYS_iopl SYS_ioperm SYS_modify_ldt SYS_uselib SYS_ustat
 #[cfg(target_arch = "aarch64")]
 calls! { HERE HERE_NAMES }
 
-// An app has no capability, and no business with mounts and namespaces.
+// An app has no capability, and no business with mounts, namespaces and file handles.
 calls! { APPS APPS_NAMES
     SYS_mount SYS_umount2 SYS_pivot_root SYS_fsopen SYS_fsconfig SYS_fsmount SYS_fspick SYS_move_mount SYS_open_tree
     SYS_mount_setattr SYS_setns SYS_chroot SYS_reboot SYS_vhangup SYS_sethostname SYS_setdomainname
+    SYS_name_to_handle_at
 }
 
 // What the filter allows by its arguments, or does not know for it cannot see them.

@@ -254,6 +254,13 @@ impl<'a> Driver<'a> {
         Some(self.slot(id)?.process.as_ref()?.as_fd())
     }
 
+    /// The other side of a guest's terminal, while its program runs.
+    #[must_use]
+    pub fn console_of(&self, id: GuestId) -> Option<BorrowedFd<'_>> {
+        let slot = self.slot(id).filter(|slot| slot.is_terminal && slot.process.is_some())?;
+        Some(slot.output.as_ref()?.as_fd())
+    }
+
     /// A guest's output; nothing where there is none yet.
     #[must_use]
     pub fn ring(&self, id: GuestId) -> Option<&Ring> {

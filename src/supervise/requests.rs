@@ -13,7 +13,7 @@ use super::state::{Event, Exit, State};
 use crate::control::server::{ClientId, Sent, Server};
 use crate::control::wire::{Code, Failure, Name, Place, Power, Reply, Request};
 use crate::limits;
-use crate::plan::{GuestId, Ready};
+use crate::plan::{GuestId, Kind, Ready};
 
 /// What is left to be done for a client.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +33,7 @@ enum Job {
 enum What {
     Guest,
     Logs,
+    Console,
     Join,
     /// Of the host; the guest does not matter.
     Host,
@@ -120,7 +121,8 @@ fn begin(request: &Request, desk: &mut Desk<'_, '_>) -> (Job, Option<Power>) {
         | Request::Restart { .. }
         | Request::Kill { .. }
         | Request::Join { .. }
-        | Request::Logs { .. } => {}
+        | Request::Logs { .. }
+        | Request::Console { .. } => {}
     }
     let job = match find(request.guest(), desk) {
         Ok(id) => of_guest(request, id, desk),
@@ -145,6 +147,12 @@ fn of_guest(request: &Request, id: GuestId, desk: &mut Desk<'_, '_>) -> Job {
         Request::Status { .. } => one(What::Guest),
         Request::Logs { .. } if desk.driver.ring(id).is_none() => wrong_state("it has said nothing yet, or log is off"),
         Request::Logs { .. } => one(What::Logs),
+        Request::Console { .. } if desk.driver.guest(id).is_none_or(|guest| guest.kind != Kind::Os) => {
+            wrong_state("it has no console: only guests of kind os have one")
+        }
+        Request::Console { .. } if desk.driver.ring(id).is_none() => wrong_state("nothing of its console is kept"),
+        Request::Console { .. } if desk.driver.console_of(id).is_none() => wrong_state("it does not run"),
+        Request::Console { .. } => one(What::Console),
         Request::Join { .. } if desk.driver.process(id).is_none() || !snapshot::is_up(desk.driver.state(id)) => {
             wrong_state("it does not run")
         }
@@ -235,6 +243,11 @@ fn tell(client: ClientId, desk: &mut Desk<'_, '_>, what: What, id: GuestId) -> S
             Some((info, process)) => server.send(client, &Reply::Join(info), Some(process), now_ms),
             None => Sent::Done,
         },
+        What::Console => {
+            let Some((master, guest)) = driver.console_of(id).zip(driver.guest(id)) else { return Sent::Done };
+            let guest = driver.plan().strings.str(guest.name);
+            server.send(client, &Reply::Console { guest }, Some(master), now_ms)
+        }
         What::Logs => {
             let Some((ring, guest)) = driver.ring(id).zip(driver.guest(id)) else { return Sent::Done };
             let guest = driver.plan().strings.str(guest.name);

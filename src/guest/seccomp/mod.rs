@@ -423,6 +423,15 @@ mod tests {
     }
 
     #[test]
+    fn a_distribution_may_name_a_file_by_handle_and_nobody_may_open_one() {
+        // systemd tells its cgroups apart by handle.
+        assert_eq!(os(libc::SYS_name_to_handle_at, [0; 3]), ALLOW);
+        assert_eq!(os(libc::SYS_open_by_handle_at, [0; 3]), PERM);
+        assert_eq!(app(libc::SYS_name_to_handle_at, [0; 3]), PERM);
+        assert_eq!(app(libc::SYS_open_by_handle_at, [0; 3]), PERM);
+    }
+
+    #[test]
     fn nobody_types_into_a_terminal_for_its_owner() {
         assert_eq!(os(libc::SYS_ioctl, [0, libc::TIOCSTI as u32, 0]), PERM);
         assert_eq!(app(libc::SYS_ioctl, [0, TIOCLINUX, 0]), PERM);

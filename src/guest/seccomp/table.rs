@@ -18,6 +18,8 @@ pub const ALLOWED: &[libc::c_long] = calls! {
     SYS_vmsplice SYS_copy_file_range SYS_pipe2 SYS_memfd_create SYS_memfd_secret
     SYS_setxattr SYS_lsetxattr SYS_fsetxattr SYS_getxattr SYS_lgetxattr SYS_fgetxattr SYS_listxattr SYS_llistxattr
     SYS_flistxattr SYS_removexattr SYS_lremovexattr SYS_fremovexattr
+    // a file's handle, which says nothing that stat does not; opening one is refused below
+    SYS_name_to_handle_at
     SYS_inotify_init1 SYS_inotify_add_watch SYS_inotify_rm_watch
     SYS_io_setup SYS_io_destroy SYS_io_submit SYS_io_cancel SYS_io_getevents
     // mounts: within the guest's own namespace; an app is refused them
@@ -78,13 +80,19 @@ pub const YOUNG: &[libc::c_long] = &[
     // a shadow stack, which glibc makes where the processor has them (x86_64; aarch64 since 6.13)
     453,
     // futex_wake, futex_wait, futex_requeue: futex(2) in three
-    454, 455, 456,
+    454,
+    455,
+    456,
     // statmount, listmount: what /proc/self/mountinfo says
-    457, 458,
+    457,
+    458,
     // memory whose protection cannot be changed: glibc seals what it has relocated
     MSEAL,
     // setxattrat, getxattrat, listxattrat, removexattrat
-    463, 464, 465, 466,
+    463,
+    464,
+    465,
+    466,
     // libaio's wait, with a signal mask
     IO_PGETEVENTS,
 ];
