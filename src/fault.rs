@@ -59,6 +59,8 @@ steps! {
     OpenRoot "open_tree", Some(Key::Root), "open its root directory";
     RootIsDirectory "fstat", Some(Key::Root), "use its root as a directory";
     RootIsClosed "stat", Some(Key::Root), "use a root that other users of the host can reach";
+    OpenBind "open_tree", Some(Key::Bind), "open what it is to see of the host";
+    BindIsClosed "stat", Some(Key::Bind), "let it write where other users of the host can reach";
     TimeNamespace "unshare", None, "make its time namespace";
     ClockOffset "write", None, "start its clocks";
     StartSignal "eventfd2", None, "make the signal between helper and guest";
@@ -73,6 +75,7 @@ steps! {
     SetRlimit "prlimit64", Some(Key::Rlimit), "set a per-process limit";
     OpenUsers "openat", None, "open its user namespace";
     MapRoot "mount_setattr", Some(Key::Root), "map the owners of its root";
+    MapBind "mount_setattr", Some(Key::Bind), "map the owners of what it sees of the host";
     PrivateMounts "unshare", None, "make the helper's mount namespace";
     LayerMemory "fsmount", Some(Key::Root), "make the memory of its private layer";
     LayerDirectories "mkdirat", Some(Key::Root), "make the directories of its private layer";
@@ -105,6 +108,8 @@ steps! {
     AboutHost "openat", None, "tell it about the host in /run/host";
     MountRun "move_mount", None, "mount /run (its root needs that directory)";
     MountTmp "move_mount", None, "mount /tmp (its root needs that directory)";
+    MountBind "move_mount", Some(Key::Bind), "mount what it sees of the host";
+    MountTmpfs "move_mount", Some(Key::Tmpfs), "mount a file system in memory";
     MountShm "mount", None, "mount /dev/shm";
     MountMqueue "mount", None, "mount /dev/mqueue";
     MountPts "mount", None, "mount /dev/pts";
@@ -201,6 +206,12 @@ impl Fault {
             Step::LimitProcesses if errno == libc::ENOENT => "this host has no pids controller in cgroup v2",
             Step::MapRoot => {
                 "this kernel cannot id-map this file system: use ephemeral or readonly, or another file system"
+            }
+            Step::BindIsClosed => {
+                "what it writes there is the host root's on disk: chmod 700 a directory above it, or add `ro`"
+            }
+            Step::MountBind | Step::MountTmpfs if errno == libc::EROFS => {
+                "its root is read-only: make the directory or file there that it is mounted on"
             }
             Step::RootIsClosed => {
                 "what it writes there is the host root's on disk: chmod 700 a directory above it, or use ephemeral"

@@ -38,6 +38,12 @@ pub const USER_RANGES: usize = 16;
 pub const DEVICES: usize = 32;
 /// Binds of one guest, and file systems in memory.
 pub const BINDS: usize = 64;
+/// Bytes that a guest's `/run` can hold, where `tmpfs` does not say. What is written there counts towards its memory.
+pub const RUN_BYTES: u64 = 64 << 20;
+/// The same of `/tmp`.
+pub const TMP_BYTES: u64 = 256 << 20;
+/// The same of `/dev/shm`.
+pub const SHM_BYTES: u64 = 64 << 20;
 /// Disks whose use is limited for one guest.
 pub const DISKS: usize = 16;
 /// Kernel modules named by `modules`.

@@ -8,7 +8,7 @@ use rustix::fs::CWD;
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, UnmountFlags};
 use rustix::process::{Gid, Signal, Uid};
 
-use super::{Build, Prepared, Stdio, command, confine, report, stdio, view};
+use super::{Build, Prepared, Stdio, bind, command, confine, report, stdio, view};
 use crate::fault::{At, Fault, Step};
 use crate::plan::Network;
 use crate::sys::{link, process};
@@ -65,6 +65,7 @@ fn enter(build: &Build<'_>, prepared: &Prepared, root: BorrowedFd<'_>) -> Result
     // While this process's own root is still the host's: behind pivot_root the old root lies on the new one, and `..` there
     // leads into it.
     view::mount(build, prepared, root)?;
+    bind::mount(build, &prepared.binds, root)?;
     rustix::process::fchdir(root).at(Step::EnterRoot)?;
     // The old root comes to lie over the new one, so it needs no directory there, and `.` is it (pivot_root(2), NOTES).
     rustix::process::pivot_root(c".", c".").at(Step::PivotRoot)?;

@@ -8,7 +8,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{DumpableBehavior, Pid};
 
-use super::{Build, Prepared, child, devices, report, root};
+use super::{Build, Prepared, bind, child, devices, report, root};
 use crate::fault::{At, Fault, Step};
 use crate::plan::{Kind, Network, Users};
 use crate::sys::clone::{Flags, Side, clone, unshare_time};
@@ -37,6 +37,7 @@ fn line(build: &Build<'_>) -> Result<(), Fault> {
     let prepared = Prepared {
         // The first thing that can hang: a path on storage.
         root: root::open(build.plan.strings.c_str(build.guest.root), build.guest.layer)?,
+        binds: bind::open(build.plan, build.guest)?,
         devices: devices::make()?,
         sysfs: (build.guest.network == Network::Host).then(devices::host_sysfs).transpose()?,
     };
@@ -144,6 +145,7 @@ fn finish(
     if let Some((users, namespace)) = users {
         devices::own(prepared.devices.as_fd(), users, namespace)?;
     }
+    bind::own(&prepared.binds, build.plan, guest, users.map(|(_, namespace)| namespace))?;
     let owner = root::Owner { guest, member: build.member, users, base: build.base };
     let replaced = root::finish(prepared.root.as_fd(), &owner)?;
     report::release(go, replaced.as_ref().map(AsFd::as_fd))

@@ -4,6 +4,7 @@
 //! a child of PID 1 (CLONE_PARENT), and ends. The guest's own side is [`child`]. Both [`report`] over one socket.
 
 mod about;
+mod bind;
 pub mod cgroup;
 mod child;
 mod command;
@@ -75,6 +76,8 @@ struct Build<'a> {
 struct Prepared {
     /// Its root, not yet finished.
     root: OwnedFd,
+    /// What it sees of the host's files.
+    binds: bind::Trees,
     /// Its `/dev`.
     devices: OwnedFd,
     /// The host's `/sys`, for a guest in the host's network.

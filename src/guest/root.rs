@@ -35,7 +35,7 @@ pub fn open(path: &CStr, layer: Layer) -> Result<OwnedFd, Fault> {
 }
 
 /// Whether a directory on the way to `path`, or that itself, lets nobody but the host's root through.
-fn is_closed(path: &CStr) -> Result<bool, Errno> {
+pub fn is_closed(path: &CStr) -> Result<bool, Errno> {
     let directory = rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let mut link = heapless::String::<32>::new();
     let _ = write!(link, "/proc/self/fd/{}\0", directory.as_raw_fd());

@@ -15,7 +15,6 @@ use crate::limits;
 use crate::sys::Errno;
 
 /// What a mount point must be.
-#[allow(dead_code, reason = "for mounts that a config asks for")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// A directory.
@@ -60,7 +59,6 @@ fn obstacle(root: BorrowedFd<'_>, name: &CStr) -> Errno {
 /// ENOENT, EROFS where a mount point is missing and cannot be made; ENOTDIR, EISDIR where it is not what `place` says;
 /// ELOOP for links without an end, or to nothing; EBUSY where `path` is the root; EXDEV in `/proc` and `/sys`, whose masks
 /// would be covered; ENAMETOOLONG. As openat2(2), `move_mount(2)`.
-#[allow(dead_code, reason = "for mounts that a config asks for")]
 pub fn mount(tree: BorrowedFd<'_>, root: BorrowedFd<'_>, path: &CStr, place: Place, make: bool) -> Result<(), Errno> {
     let target = match find(root, path) {
         Err(Errno::NOENT) if make => create(root, path, place)?,

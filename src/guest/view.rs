@@ -11,6 +11,7 @@ use rustix::mount::{MountFlags, MoveMountFlags};
 
 use super::{Build, Prepared, about, target};
 use crate::fault::{At, Fault, Step};
+use crate::limits;
 use crate::plan::Kind;
 use crate::sys::Errno;
 use crate::text::c_words;
@@ -24,6 +25,9 @@ const MASKED_FILES: &str = "kcore\0keys\0kallsyms\0kmsg\0latency_stats\0sched_de
 const MASKED_DIRECTORIES: &str = "acpi\0asound\0scsi\0";
 const MASKED_IN_SYS: &str = "firmware\0devices/virtual/powercap\0";
 const READ_ONLY: &str = "bus\0fs\0irq\0";
+
+/// The file systems in memory that every guest has.
+pub const MEMORIES: [&CStr; 3] = [c"/run", c"/tmp", c"/dev/shm"];
 
 /// Directories of `/dev`: where `/proc` and `/sys` are made, and what files and directories are masked with, seen from
 /// there. The second is a directory of every sysfs in which nothing can be made (the mount point of cgroup2).
@@ -53,14 +57,15 @@ pub fn mount(build: &Build<'_>, prepared: &Prepared, root: BorrowedFd<'_>) -> Re
     enter(dev)?;
     target::attach(CWD, PROC, root, c"proc").at(Step::MountProc)?;
     target::attach(CWD, SYS, root, c"sys").at(Step::MountSys)?;
-    memory(c"mode=0755,size=64m")?;
+    let [run, tmp, shm] = MEMORIES;
+    memory(&options(build, "0755", run, limits::RUN_BYTES))?;
     if build.guest.kind == Kind::Os {
         about::write(SYS)?;
     }
     target::attach(CWD, SYS, root, c"run").at(Step::MountRun)?;
-    memory(c"mode=1777,size=256m")?;
+    memory(&options(build, "1777", tmp, limits::TMP_BYTES))?;
     target::attach(CWD, SYS, root, c"tmp").at(Step::MountTmp)?;
-    new(c"tmpfs", c"shm", SAFE, c"mode=1777,size=64m").at(Step::MountShm)?;
+    new(c"tmpfs", c"shm", SAFE, c_str(&options(build, "1777", shm, limits::SHM_BYTES))).at(Step::MountShm)?;
     match new(c"mqueue", c"mqueue", SAFE, c"") {
         // A kernel without POSIX message queues: the directory stays empty.
         Ok(()) | Err(Errno::NODEV) => {}
@@ -78,9 +83,25 @@ fn new(kind: &CStr, target: &CStr, flags: MountFlags, options: &CStr) -> Result<
     rustix::mount::mount(kind, target, kind, flags, options)
 }
 
+/// Options of a file system in memory, with their NUL.
+type Options = heapless::String<48>;
+
+/// Its mode, and its size: what the config says of `path`, or `bytes`.
+fn options(build: &Build<'_>, mode: &str, path: &CStr, bytes: u64) -> Options {
+    let said =
+        build.plan.tmpfs.get(build.guest.tmpfs).iter().find(|tmpfs| build.plan.strings.c_str(tmpfs.target) == path);
+    let mut options = Options::new();
+    let _ = write!(options, "mode={mode},size={}\0", said.map_or(bytes, |tmpfs| tmpfs.bytes));
+    options
+}
+
+fn c_str(options: &Options) -> &CStr {
+    CStr::from_bytes_with_nul(options.as_bytes()).unwrap_or_default()
+}
+
 /// Makes a file system in memory, where `/sys` was made.
-fn memory(options: &CStr) -> Result<(), Fault> {
-    new(c"tmpfs", SYS, MEMORY, options).at(Step::MakeMemory)
+fn memory(options: &Options) -> Result<(), Fault> {
+    new(c"tmpfs", SYS, MEMORY, c_str(options)).at(Step::MakeMemory)
 }
 
 /// Makes `/proc`, with the settings that the config asks for.

@@ -146,7 +146,7 @@ impl Drop for Supervisor {
 }
 
 /// A directory that other users of this host cannot reach, as a root that is written to must be.
-fn closed() -> PathBuf {
+pub fn closed() -> PathBuf {
     let directory = must::target().join("private");
     fs::create_dir_all(&directory).expect("a directory");
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).expect("it is ours");
