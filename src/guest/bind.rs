@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 use core::fmt::Write;
 
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType};
 use rustix::mount::{MountFlags, OpenTreeFlags};
 
@@ -107,8 +107,11 @@ fn hold(tree: BorrowedFd<'_>, attributes: Attributes) -> Result<(), Errno> {
     if MountFlags::from_bits_retain(now.bits() as u32).contains(flags) {
         return Ok(());
     }
-    rustix::process::fchdir(tree)?;
-    rustix::mount::mount_remount(c".", MountFlags::BIND | flags, c"")
+    // By a path, which for a file can only be this one: the host's /proc is in sight still.
+    let mut path = heapless::String::<32>::new();
+    let _ = write!(path, "/proc/self/fd/{}\0", tree.as_raw_fd());
+    let path = CStr::from_bytes_with_nul(path.as_bytes()).map_err(|_| Errno::INVAL)?;
+    rustix::mount::mount_remount(path, MountFlags::BIND | flags, c"")
 }
 
 /// What `tree` must be mounted on.

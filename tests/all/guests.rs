@@ -224,6 +224,23 @@ fn isolation(machine: &mut Machine) {
 }
 
 fn app(machine: &mut Machine) {
+    machine.check("an app sees what is bound, as is said, and has memory of the size that is said", |machine| {
+        let mounts = machine.ok("inn exec app cat /proc/self/mountinfo");
+        let options = |target: &str| {
+            let line = mounts.lines().find(|line| line.split(' ').nth(4) == Some(target));
+            let line = line.unwrap_or_else(|| panic!("nothing is mounted at {target}:\n{mounts}"));
+            line.split(' ').nth(5).unwrap().split(',').map(str::to_owned).collect::<Vec<_>>()
+        };
+        for word in ["ro", "nosuid", "nodev", "noexec"] {
+            assert!(options("/tmp/host/etc").iter().any(|option| option == word), "{word}: {mounts}");
+        }
+        assert_eq!(machine.ok("inn exec app cat /tmp/host/etc/inn.conf"), machine.ok("cat /etc/inn.conf"));
+        assert_ne!(machine.run("inn exec app touch /tmp/host/etc/new").code, 0);
+        assert_ne!(machine.run("ls /etc/new").code, 0);
+        let size = |path: &str| format!("inn exec app sh -c \"df -k {path} | tail -n 1 | tr -s ' ' | cut -d ' ' -f 2\"");
+        assert_eq!(machine.ok(&size("/tmp/cache")), "2048");
+        assert_eq!(machine.ok(&size("/dev/shm")), "1024");
+    });
     machine.check("an app has no capability, no new privileges, and a filter", |machine| {
         let app = machine.guest("app");
         for path in [format!("cat /proc/{}/status", app.pid()), "inn exec app cat /proc/self/status".into()] {
