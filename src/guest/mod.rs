@@ -12,6 +12,8 @@ mod devices;
 mod helper;
 mod inherit;
 mod join;
+mod lock;
+mod masks;
 pub mod report;
 mod root;
 pub mod seccomp;
