@@ -2,7 +2,7 @@
 
 use core::ffi::CStr;
 
-use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::fault::{At, Fault, Step};
@@ -13,27 +13,27 @@ const MANAGER: &[u8] = b"lxc\n";
 /// Bytes of the host's os-release that are passed on; os-release(5) has a dozen short lines.
 const RELEASE_BYTES: usize = 4096;
 
-/// Writes it to the directory `run`, which becomes the guest's `/run`. The process's root is still the host's.
+/// The host's os-release. A host need not say what it is.
+pub fn release() -> Option<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    rustix::fs::openat(CWD, c"/etc/os-release", flags, Mode::empty()).ok()
+}
+
+/// Writes it to the directory `run`, which becomes the guest's `/run`.
 ///
 /// # Errors
 /// [`Step::AboutHost`].
-pub fn write(run: &CStr) -> Result<(), Fault> {
+pub fn write(run: &CStr, release: Option<&OwnedFd>) -> Result<(), Fault> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let run = rustix::fs::openat(CWD, run, flags, Mode::empty()).at(Step::AboutHost)?;
     rustix::fs::mkdirat(&run, c"host", Mode::from_raw_mode(0o755)).at(Step::AboutHost)?;
     file(run.as_fd(), c"host/container-manager", MANAGER).at(Step::AboutHost)?;
-    let mut release = [0; RELEASE_BYTES];
-    // A host need not say what it is.
-    match read(&mut release).ok().and_then(|len| release.get(..len)) {
-        Some(release) => file(run.as_fd(), c"host/os-release", release).at(Step::AboutHost),
+    let mut text = [0; RELEASE_BYTES];
+    let len = release.and_then(|release| rustix::io::read(release, &mut text).ok());
+    match len.and_then(|len| text.get(..len)) {
+        Some(text) => file(run.as_fd(), c"host/os-release", text).at(Step::AboutHost),
         None => Ok(()),
     }
-}
-
-fn read(buffer: &mut [u8]) -> Result<usize, Errno> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let release = rustix::fs::openat(CWD, c"/etc/os-release", flags, Mode::empty())?;
-    rustix::io::read(release, buffer)
 }
 
 fn file(run: BorrowedFd<'_>, path: &CStr, bytes: &[u8]) -> Result<(), Errno> {

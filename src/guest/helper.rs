@@ -8,7 +8,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{DumpableBehavior, Pid};
 
-use super::{Build, Prepared, bind, child, devices, report, root};
+use super::{Build, Prepared, about, bind, child, devices, lock, report, root};
 use crate::fault::{At, Fault, Step};
 use crate::plan::{Kind, Network, Users};
 use crate::sys::clone::{Flags, Side, clone, unshare_time};
@@ -34,13 +34,17 @@ fn line(build: &Build<'_>) -> Result<(), Fault> {
     if build.guest.kind == Kind::Service {
         return service(build, cgroup.as_fd());
     }
-    let prepared = Prepared {
+    let mut prepared = Prepared {
         // The first thing that can hang: a path on storage.
         root: root::open(build.plan.strings.c_str(build.guest.root), build.guest.layer)?,
         binds: bind::open(build.plan, build.guest)?,
         devices: devices::make()?,
+        release: (build.guest.kind == Kind::Os).then(about::release).flatten(),
         sysfs: (build.guest.network == Network::Host).then(devices::host_sysfs).transpose()?,
     };
+    if lock::is_for(build.guest) {
+        prepared.devices = lock::prepare(&prepared.devices)?;
+    }
     // Its offsets can be written only before a process is in it, so it cannot be made by the clone below.
     own_clocks()?;
     let (ours, theirs) = start_signal()?;
@@ -54,6 +58,8 @@ fn line(build: &Build<'_>) -> Result<(), Fault> {
             child::run(build, prepared, theirs.as_fd())
         }
         Side::Parent(pid, pidfd) => {
+            // So that this reads end-of-file if the guest dies.
+            drop(theirs);
             let finished = report::send_born(build.reports.as_fd(), pid)
                 .and_then(|()| finish(build, pid, &prepared, shared, ours.as_fd()));
             if finished.is_err() {
@@ -146,7 +152,10 @@ fn finish(
         devices::own(prepared.devices.as_fd(), users, namespace)?;
     }
     bind::own(&prepared.binds, build.plan, guest, users.map(|(_, namespace)| namespace))?;
-    let owner = root::Owner { guest, member: build.member, users, base: build.base };
+    if lock::is_for(guest) {
+        lock::answer(guest, go, prepared.sysfs.as_ref().map(AsFd::as_fd))?;
+    }
+    let owner = root::Owner { guest, member: build.member, users, base: build.base, apart: lock::is_for(guest) };
     let replaced = root::finish(prepared.root.as_fd(), &owner)?;
     report::release(go, replaced.as_ref().map(AsFd::as_fd))
 }

@@ -15,6 +15,8 @@ mod helper;
 mod inherit;
 mod join;
 pub mod limit;
+mod lock;
+mod masks;
 pub mod report;
 mod root;
 pub mod seccomp;
@@ -80,6 +82,8 @@ struct Prepared {
     binds: bind::Trees,
     /// Its `/dev`.
     devices: OwnedFd,
+    /// What the host says that it is, for a distribution.
+    release: Option<OwnedFd>,
     /// The host's `/sys`, for a guest in the host's network.
     sysfs: Option<OwnedFd>,
 }

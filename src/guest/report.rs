@@ -41,18 +41,19 @@ const BORN: u8 = 1;
 const TERMINAL: u8 = 2;
 const FAILED: u8 = 3;
 const RELEASE: u8 = 4;
+const CONTEXTS: u8 = 5;
 
 /// A record that finds no memory is sent so often before it is given up.
 const SEND_TRIES: u32 = 8;
 
 /// The next report; never blocks.
 pub fn receive(reports: BorrowedFd<'_>) -> Report {
-    let (bytes, record, fd) = match receive_with(reports, RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC) {
-        Ok(message) => message,
+    let Record { len, bytes, fds: [fd, _] } = match take(reports, RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC) {
+        Ok(record) => record,
         Err(Errno::AGAIN | Errno::INTR) => return Report::Nothing,
         Err(error) => return failed(error, Step::Report),
     };
-    match (record.get(..bytes), fd) {
+    match (bytes.get(..len), fd) {
         (Some([]), _) => Report::Closed,
         (Some([BORN, a, b, c, d]), _) => born(u32::from_le_bytes([*a, *b, *c, *d])),
         (Some([TERMINAL]), Some(master)) => Report::Console(master),
@@ -79,7 +80,7 @@ pub fn send_born(reports: BorrowedFd<'_>, pid: Pid) -> Result<(), Fault> {
 /// # Errors
 /// [`Step::ReportTerminal`].
 pub fn send_terminal(reports: BorrowedFd<'_>, master: BorrowedFd<'_>) -> Result<(), Fault> {
-    send_with(reports, TERMINAL, Some(master)).at(Step::ReportTerminal)
+    send_with(reports, TERMINAL, &[master]).at(Step::ReportTerminal)
 }
 
 /// Lets the guest go on, the helper's work being done; `root` is its root if not the one that it knows.
@@ -87,7 +88,7 @@ pub fn send_terminal(reports: BorrowedFd<'_>, master: BorrowedFd<'_>) -> Result<
 /// # Errors
 /// [`Step::Release`].
 pub fn release(go: BorrowedFd<'_>, root: Option<BorrowedFd<'_>>) -> Result<(), Fault> {
-    send_with(go, RELEASE, root).at(Step::Release)
+    send_with(go, RELEASE, root.as_slice()).at(Step::Release)
 }
 
 /// Waits for [`release`], and returns the root that came with it.
@@ -95,9 +96,29 @@ pub fn release(go: BorrowedFd<'_>, root: Option<BorrowedFd<'_>>) -> Result<(), F
 /// # Errors
 /// [`Step::AwaitRelease`]: the helper died, or its message could not be taken.
 pub fn await_release(go: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Fault> {
-    match receive_with(go, RecvFlags::CMSG_CLOEXEC).at(Step::AwaitRelease)? {
-        (1, [RELEASE, ..], root) => Ok(root),
+    match take(go, RecvFlags::CMSG_CLOEXEC).at(Step::AwaitRelease)? {
+        Record { len: 1, bytes: [RELEASE, ..], fds: [root, _] } => Ok(root),
         _ => Err(Errno::PIPE).at(Step::AwaitRelease),
+    }
+}
+
+/// Hands over what only the guest could open: its `/proc`, and its `/sys` where that is its own, to be mounted.
+///
+/// # Errors
+/// [`Step::HandOver`].
+pub fn hand_over(go: BorrowedFd<'_>, contexts: &[BorrowedFd<'_>]) -> Result<(), Fault> {
+    send_with(go, CONTEXTS, contexts).at(Step::HandOver)
+}
+
+/// Waits for [`hand_over`].
+///
+/// # Errors
+/// [`Step::TakeOver`]: the guest died, or its message could not be taken.
+pub fn take_over(go: BorrowedFd<'_>) -> Result<(OwnedFd, Option<OwnedFd>), Fault> {
+    match take(go, RecvFlags::CMSG_CLOEXEC).at(Step::TakeOver)? {
+        Record { len: 1, bytes: [CONTEXTS, ..], fds: [Some(proc), sys] } => Ok((proc, sys)),
+        Record { len: 1, bytes: [CONTEXTS, ..], .. } => Err(Errno::MFILE).at(Step::TakeOver),
+        _ => Err(Errno::PIPE).at(Step::TakeOver),
     }
 }
 
@@ -119,27 +140,33 @@ fn send(reports: BorrowedFd<'_>, record: &[u8]) -> Result<(), Errno> {
     result
 }
 
-fn send_with(socket: BorrowedFd<'_>, tag: u8, fd: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+fn send_with(socket: BorrowedFd<'_>, tag: u8, fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    let fds = fd.map(|fd| [fd]);
-    if let Some(fds) = &fds {
+    if !fds.is_empty() {
         control.push(SendAncillaryMessage::ScmRights(fds));
     }
     rustix::net::sendmsg(socket, &[IoSlice::new(&[tag])], &mut control, SendFlags::NOSIGNAL).map(drop)
 }
 
-/// One record, its length, and the descriptor that came with it.
-fn receive_with(socket: BorrowedFd<'_>, flags: RecvFlags) -> Result<(usize, [u8; 16], Option<OwnedFd>), Errno> {
-    let mut record = [0; 16];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+/// What came in one message: so many bytes, and descriptors.
+struct Record {
+    len: usize,
+    bytes: [u8; 16],
+    fds: [Option<OwnedFd>; 2],
+}
+
+fn take(socket: BorrowedFd<'_>, flags: RecvFlags) -> Result<Record, Errno> {
+    let mut bytes = [0; 16];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let message = rustix::net::recvmsg(socket, &mut [IoSliceMut::new(&mut record)], &mut control, flags)?;
-    let fd = control.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+    let message = rustix::net::recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags)?;
+    let mut lists = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(fds) => Some(fds),
         _ => None,
     });
-    Ok((message.bytes, record, fd))
+    let fds = lists.next().map_or([None, None], |mut fds| [fds.next(), fds.next()]);
+    Ok(Record { len: message.bytes, bytes, fds })
 }
 
 fn born(pid: u32) -> Report {
@@ -198,6 +225,22 @@ mod tests {
         rustix::io::write(&master, b"x").unwrap();
         let mut byte = [0];
         assert_eq!(rustix::io::read(&read, &mut byte), Ok(1));
+    }
+
+    #[test]
+    fn what_a_guest_hands_over_arrives_in_its_order_and_a_dead_guest_is_heard() {
+        let (ours, theirs) = pair();
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        hand_over(theirs.as_fd(), &[read.as_fd(), write.as_fd()]).unwrap();
+        let (proc, sys) = take_over(ours.as_fd()).unwrap();
+        rustix::io::write(sys.unwrap(), b"x").unwrap();
+        assert_eq!(rustix::io::read(proc, &mut [0]), Ok(1));
+        hand_over(theirs.as_fd(), &[read.as_fd()]).unwrap();
+        assert!(take_over(ours.as_fd()).unwrap().1.is_none());
+        hand_over(theirs.as_fd(), &[]).unwrap();
+        assert_eq!(take_over(ours.as_fd()).unwrap_err().errno, libc::EMFILE as u16);
+        drop(theirs);
+        assert_eq!(take_over(ours.as_fd()).unwrap_err().errno, libc::EPIPE as u16);
     }
 
     #[test]

@@ -74,6 +74,8 @@ pub struct Owner<'a> {
     pub users: Option<(Users, BorrowedFd<'a>)>,
     /// Where its cgroup is: a copy is charged to it.
     pub base: &'a Base,
+    /// Whether the caller has a mount namespace of its own, in which nothing is mounted on the root.
+    pub apart: bool,
 }
 
 /// Makes `tree` what the plan says. The root is `tree` itself, or the mount returned.
@@ -111,7 +113,7 @@ fn attributes(guest: &Guest) -> Attributes {
 
 /// An overlay of `tree` and a layer in memory; with nothing to write to where the root is read-only (overlayfs.rst).
 fn overlay(tree: BorrowedFd<'_>, owner: &Owner<'_>) -> Result<OwnedFd, Fault> {
-    let memory = private_memory()?;
+    let memory = private_memory(owner.apart)?;
     let writable = owner.guest.layer == Layer::Memory;
     for name in [c"lower", c"upper", c"work"] {
         rustix::fs::mkdirat(&memory, name, Mode::from_raw_mode(0o755)).at(Step::LayerDirectories)?;
@@ -142,11 +144,21 @@ fn mount_overlay(options: &[(&CStr, &CStr)], attributes: Attributes) -> Result<O
     rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes.for_fsmount())
 }
 
-/// A tmpfs that is attached, as layers must be, where nobody else sees it: in a mount namespace that ends with this process.
-fn private_memory() -> Result<OwnedFd, Fault> {
+/// Gives this process a mount namespace that ends with it, and neither sends mounts nor receives any.
+///
+/// # Errors
+/// [`Step::PrivateMounts`].
+pub fn apart() -> Result<(), Fault> {
     clone::unshare_mounts().at(Step::PrivateMounts)?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    rustix::mount::mount_change(c"/", private).at(Step::PrivateMounts)?;
+    rustix::mount::mount_change(c"/", private).at(Step::PrivateMounts)
+}
+
+/// A tmpfs that is attached, as layers must be, where nobody else sees it.
+fn private_memory(is_apart: bool) -> Result<OwnedFd, Fault> {
+    if !is_apart {
+        apart()?;
+    }
     let memory = devices::memory(&[(c"mode", c"755")], Attributes::NONE).at(Step::LayerMemory)?;
     let whole = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     // Over the root: this process goes on seeing what is below, and reaches the memory by its descriptor.
@@ -171,23 +183,23 @@ fn duplicate(tree: BorrowedFd<'_>, users: Users, owner: &Owner<'_>) -> Result<Ow
         rustix::mount::fsconfig_set_flag(context.as_fd(), c"ro").at(Step::LayerMemory)?;
         rustix::mount::fsconfig_reconfigure(context.as_fd()).at(Step::LayerMemory)?;
     }
-    mount_again(writable, owner.guest)
+    mount_again(writable, owner)
 }
 
 /// The same file system with the attributes that the guest is to have. `mount_setattr` may be missing, and remounting takes
 /// a path: so it is attached for a moment, in a mount namespace of this process's own.
-fn mount_again(memory: OwnedFd, guest: &Guest) -> Result<OwnedFd, Fault> {
-    match mount::set(memory.as_fd(), attributes(guest), None) {
+fn mount_again(memory: OwnedFd, owner: &Owner<'_>) -> Result<OwnedFd, Fault> {
+    match mount::set(memory.as_fd(), attributes(owner.guest), None) {
         Ok(()) => return Ok(memory),
         Err(Errno::NOSYS) => {}
         Err(error) => return Err(error).at(Step::LayerMemory),
     }
-    let holder = private_memory()?;
+    let holder = private_memory(owner.apart)?;
     rustix::fs::mkdirat(&holder, c"root", Mode::from_raw_mode(0o755)).at(Step::LayerDirectories)?;
     let whole = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     rustix::mount::move_mount(&memory, c"", &holder, c"root", whole).at(Step::LayerMount)?;
     rustix::process::fchdir(&memory).at(Step::LayerMount)?;
-    let flags = rustix::mount::MountFlags::from_bits_retain(attributes(guest).for_fsmount().bits());
+    let flags = rustix::mount::MountFlags::from_bits_retain(attributes(owner.guest).for_fsmount().bits());
     let bind = rustix::mount::MountFlags::BIND;
     rustix::mount::mount_remount(c".", flags | bind, c"").at(Step::LayerMount)?;
     let flags = OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::OPEN_TREE_CLONE;

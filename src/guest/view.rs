@@ -1,70 +1,78 @@
-//! What a guest finds in its root: `/proc`, `/sys`, `/dev`, `/run`, `/tmp` of its own, and what of them it does not see.
+//! What a guest finds in its root: `/proc`, `/sys`, `/dev`, `/run`, `/tmp` of its own.
 //!
-//! All of it is mounted inside `/dev`, where every name is of our making, and only then moved to the root, where none is.
+//! Each is made where all names are the host's or our own, and then moved to the root, where none is.
 
 use core::ffi::CStr;
 use core::fmt::Write;
 
-use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
-use rustix::mount::{MountFlags, MoveMountFlags};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::mount::MountFlags;
 
-use super::{Build, Prepared, about, target};
+use super::{Build, Prepared, about, lock, masks, target};
 use crate::fault::{At, Fault, Step};
 use crate::limits;
 use crate::plan::Kind;
 use crate::sys::Errno;
-use crate::text::c_words;
 
 const SAFE: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 const MEMORY: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 
-/// Files of `/proc` that tell of, or act on, the host as a whole. A kernel may lack some.
-const MASKED_FILES: &str = "kcore\0keys\0kallsyms\0kmsg\0latency_stats\0sched_debug\0timer_list\0timer_stats\0\
-    interrupts\0sysrq-trigger\0";
-const MASKED_DIRECTORIES: &str = "acpi\0asound\0scsi\0";
-const MASKED_IN_SYS: &str = "firmware\0devices/virtual/powercap\0";
-const READ_ONLY: &str = "bus\0fs\0irq\0";
-
 /// The file systems in memory that every guest has.
 pub const MEMORIES: [&CStr; 3] = [c"/run", c"/tmp", c"/dev/shm"];
+/// Where they are made: in `/dev`, where names are of our making.
+const MEMORY_AT: &CStr = c"shm";
 
-/// Directories of `/dev`: where `/proc` and `/sys` are made, and what files and directories are masked with, seen from
-/// there. The second is a directory of every sysfs in which nothing can be made (the mount point of cgroup2).
-const PROC: &CStr = c"mqueue";
-const SYS: &CStr = c"shm";
-const NULL: &CStr = c"../null";
-const EMPTY: &CStr = c"../shm/fs/cgroup";
-
-/// Mounts everything below `root`, which is a mount of this namespace that nothing lies on, and not yet the process's own.
-/// The host's `/proc` and `/sys` must be in sight: without a full one the kernel gives a user namespace no new one.
+/// Mounts what tells of the kernel, `/proc` and `/sys`, on `root`, which is a mount of this namespace that nothing lies on;
+/// this process's own root is the host's still. Returns the guest's `/dev` where that is no longer what the helper prepared.
 ///
 /// # Errors
 /// The step that failed.
-pub fn mount(build: &Build<'_>, prepared: &Prepared, root: BorrowedFd<'_>) -> Result<(), Fault> {
-    let dev = prepared.devices.as_fd();
-    target::attach(dev, c"", root, c"dev").at(Step::MountDev)?;
-    enter(dev)?;
-    match &prepared.sysfs {
-        None => new(c"sysfs", SYS, SAFE | MountFlags::RDONLY, c"").at(Step::MakeSys)?,
-        Some(host) => {
-            let whole = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-            rustix::mount::move_mount(host, c"", CWD, SYS, whole).at(Step::MakeSys)?;
-        }
+pub fn mount_kernel(build: &Build<'_>, prepared: &Prepared, root: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Fault> {
+    let locked = lock::is_for(build.guest);
+    let devices = if locked { None } else { Some(make_kernel(build, prepared)?) };
+    let (proc, sys) = if locked { (lock::PROC, lock::SYS) } else { (masks::PROC, masks::SYS) };
+    rustix::process::chdir(proc).at(Step::MakeProc)?;
+    set_sysctls(build)?;
+    if !locked {
+        masks::cover(build.guest)?;
     }
-    processes(build)?;
-    system(build)?;
-    enter(dev)?;
-    target::attach(CWD, PROC, root, c"proc").at(Step::MountProc)?;
-    target::attach(CWD, SYS, root, c"sys").at(Step::MountSys)?;
+    rustix::process::chdir(sys).at(Step::MakeSys)?;
+    let more = if build.guest.kind == Kind::App { MountFlags::RDONLY } else { MountFlags::empty() };
+    new(c"cgroup2", c"fs/cgroup", SAFE | more, c"").at(Step::MountCgroup)?;
+    target::attach(CWD, proc, root, c"proc").at(Step::MountProc)?;
+    target::attach(CWD, sys, root, c"sys").at(Step::MountSys)?;
+    Ok(devices)
+}
+
+/// Makes `/proc` and `/sys` in `/dev`, of which another mount is returned. The host's own must be in sight, for without a
+/// full one the kernel gives a user namespace no new one.
+fn make_kernel(build: &Build<'_>, prepared: &Prepared) -> Result<OwnedFd, Fault> {
+    let devices = masks::stage(prepared.devices.as_fd())?;
+    match &prepared.sysfs {
+        None => new(c"sysfs", masks::SYS, SAFE | MountFlags::RDONLY, c"").at(Step::MakeSys)?,
+        Some(host) => target::attach(host.as_fd(), c"", CWD, masks::SYS).at(Step::MakeSys)?,
+    }
+    let options: &CStr = if build.guest.kind == Kind::App { c"hidepid=2" } else { c"" };
+    new(c"proc", masks::PROC, SAFE, options).at(Step::MakeProc)?;
+    Ok(devices)
+}
+
+/// Mounts what is the guest's to do with as it likes, on this process's root, which is the guest's.
+///
+/// # Errors
+/// The step that failed.
+pub fn mount_own(build: &Build<'_>, prepared: &Prepared, dev: BorrowedFd<'_>) -> Result<(), Fault> {
+    target::attach(dev, c"", CWD, c"/dev").at(Step::MountDev)?;
+    rustix::process::fchdir(dev).at(Step::EnterDev)?;
     let [run, tmp, shm] = MEMORIES;
     memory(&options(build, "0755", run, limits::RUN_BYTES))?;
     if build.guest.kind == Kind::Os {
-        about::write(SYS)?;
+        about::write(MEMORY_AT, prepared.release.as_ref())?;
     }
-    target::attach(CWD, SYS, root, c"run").at(Step::MountRun)?;
+    target::attach(CWD, MEMORY_AT, CWD, run).at(Step::MountRun)?;
     memory(&options(build, "1777", tmp, limits::TMP_BYTES))?;
-    target::attach(CWD, SYS, root, c"tmp").at(Step::MountTmp)?;
+    target::attach(CWD, MEMORY_AT, CWD, tmp).at(Step::MountTmp)?;
     new(c"tmpfs", c"shm", SAFE, c_str(&options(build, "1777", shm, limits::SHM_BYTES))).at(Step::MountShm)?;
     match new(c"mqueue", c"mqueue", SAFE, c"") {
         // A kernel without POSIX message queues: the directory stays empty.
@@ -73,10 +81,6 @@ pub fn mount(build: &Build<'_>, prepared: &Prepared, root: BorrowedFd<'_>) -> Re
     }
     let terminals = MountFlags::NOSUID | MountFlags::NOEXEC;
     new(c"devpts", c"pts", terminals, c"newinstance,ptmxmode=0666,mode=0620,gid=5").at(Step::MountPts)
-}
-
-fn enter(dev: BorrowedFd<'_>) -> Result<(), Fault> {
-    rustix::process::fchdir(dev).at(Step::EnterDev)
 }
 
 fn new(kind: &CStr, target: &CStr, flags: MountFlags, options: &CStr) -> Result<(), Errno> {
@@ -88,8 +92,8 @@ type Options = heapless::String<48>;
 
 /// Its mode, and its size: what the config says of `path`, or `bytes`.
 fn options(build: &Build<'_>, mode: &str, path: &CStr, bytes: u64) -> Options {
-    let said =
-        build.plan.tmpfs.get(build.guest.tmpfs).iter().find(|tmpfs| build.plan.strings.c_str(tmpfs.target) == path);
+    let (plan, guest) = (build.plan, build.guest);
+    let said = plan.tmpfs.get(guest.tmpfs).iter().find(|tmpfs| plan.strings.c_str(tmpfs.target) == path);
     let mut options = Options::new();
     let _ = write!(options, "mode={mode},size={}\0", said.map_or(bytes, |tmpfs| tmpfs.bytes));
     options
@@ -99,37 +103,9 @@ fn c_str(options: &Options) -> &CStr {
     CStr::from_bytes_with_nul(options.as_bytes()).unwrap_or_default()
 }
 
-/// Makes a file system in memory, where `/sys` was made.
+/// Makes a file system in memory, at [`MEMORY_AT`].
 fn memory(options: &Options) -> Result<(), Fault> {
-    new(c"tmpfs", SYS, MEMORY, c_str(options)).at(Step::MakeMemory)
-}
-
-/// Makes `/proc`, with the settings that the config asks for.
-fn processes(build: &Build<'_>) -> Result<(), Fault> {
-    let guest = build.guest;
-    let app = guest.kind == Kind::App;
-    new(c"proc", PROC, SAFE, if app { c"hidepid=2" } else { c"" }).at(Step::MakeProc)?;
-    rustix::process::chdir(PROC).at(Step::MakeProc)?;
-    set_sysctls(build)?;
-    for (index, file) in c_words(MASKED_FILES).enumerate() {
-        cover(NULL, file).at_item(Step::Mask, index)?;
-    }
-    mask(MASKED_DIRECTORIES, EMPTY)?;
-    // What is bound from a read-only mount is read-only.
-    restrict(MountFlags::RDONLY)?;
-    for (index, path) in c_words(READ_ONLY).enumerate() {
-        cover(path, path).at_item(Step::ReadOnlyPath, index)?;
-    }
-    // Where the guest has users of its own, the kernel lets its root write just the settings that its namespaces own.
-    if app || guest.users.is_none() {
-        cover(c"sys", c"sys").at(Step::ReadOnlyPath)?;
-    }
-    restrict(MountFlags::empty())
-}
-
-/// Sets what `/proc` itself forbids.
-fn restrict(more: MountFlags) -> Result<(), Fault> {
-    rustix::mount::mount_remount(c".", MountFlags::BIND | SAFE | more, c"").at(Step::ReadOnlyPath)
+    new(c"tmpfs", MEMORY_AT, MEMORY, c_str(options)).at(Step::MakeMemory)
 }
 
 /// Writes the kernel settings that the config asks for.
@@ -144,44 +120,4 @@ fn set_sysctls(build: &Build<'_>) -> Result<(), Fault> {
             .at_item(Step::SetSysctl, index)?;
     }
     Ok(())
-}
-
-/// Finishes `/sys`.
-fn system(build: &Build<'_>) -> Result<(), Fault> {
-    rustix::process::chdir(c"../shm").at(Step::MakeSys)?;
-    mask(MASKED_IN_SYS, EMPTY)?;
-    for cpu in 0..u16::MAX {
-        let mut path = heapless::String::<64>::new();
-        let _ = write!(path, "devices/system/cpu/cpu{cpu}/thermal_throttle\0");
-        let Ok(path) = CStr::from_bytes_with_nul(path.as_bytes()) else { break };
-        match rustix::mount::mount_bind(EMPTY, path) {
-            Ok(()) => {}
-            Err(Errno::NOENT) if cpu > 0 && is_cpu(cpu) => {}
-            // The last CPU, or a machine that does not tell.
-            Err(Errno::NOENT) => break,
-            Err(error) => return Err(error).at(Step::Mask),
-        }
-    }
-    let writable = if build.guest.kind == Kind::App { SAFE | MountFlags::RDONLY } else { SAFE };
-    new(c"cgroup2", c"fs/cgroup", writable, c"").at(Step::MountCgroup)
-}
-
-/// Whether there is such a CPU. One that is off tells nothing, and another may come behind it.
-fn is_cpu(number: u16) -> bool {
-    let mut path = heapless::String::<32>::new();
-    let _ = write!(path, "devices/system/cpu/cpu{number}\0");
-    CStr::from_bytes_with_nul(path.as_bytes())
-        .is_ok_and(|path| rustix::fs::accessat(CWD, path, Access::EXISTS, AtFlags::empty()).is_ok())
-}
-
-fn mask(directories: &'static str, with: &CStr) -> Result<(), Fault> {
-    c_words(directories).try_for_each(|path| cover(with, path)).at(Step::Mask)
-}
-
-/// Puts `with` over `path`, if that exists.
-fn cover(with: &CStr, path: &CStr) -> Result<(), Errno> {
-    match rustix::mount::mount_bind(with, path) {
-        Err(Errno::NOENT) => Ok(()),
-        result => result,
-    }
 }

@@ -237,7 +237,8 @@ fn app(machine: &mut Machine) {
         assert_eq!(machine.ok("inn exec app cat /tmp/host/etc/inn.conf"), machine.ok("cat /etc/inn.conf"));
         assert_ne!(machine.run("inn exec app touch /tmp/host/etc/new").code, 0);
         assert_ne!(machine.run("ls /etc/new").code, 0);
-        let size = |path: &str| format!("inn exec app sh -c \"df -k {path} | tail -n 1 | tr -s ' ' | cut -d ' ' -f 2\"");
+        let size =
+            |path: &str| format!("inn exec app sh -c \"df -k {path} | tail -n 1 | tr -s ' ' | cut -d ' ' -f 2\"");
         assert_eq!(machine.ok(&size("/tmp/cache")), "2048");
         assert_eq!(machine.ok(&size("/dev/shm")), "1024");
     });

@@ -1,0 +1,110 @@
+//! What of `/proc` and `/sys` a guest does not see, or cannot write to.
+
+use core::ffi::CStr;
+use core::fmt::Write;
+
+use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::fs::{Access, AtFlags, CWD};
+use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags};
+
+use crate::fault::{At, Fault, Step};
+use crate::plan::{Guest, Kind};
+use crate::sys::Errno;
+use crate::text::c_words;
+
+const SAFE: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
+
+/// Files of `/proc` that tell of, or act on, the host as a whole. A kernel may lack some.
+const MASKED_FILES: &str = "kcore\0keys\0kallsyms\0kmsg\0latency_stats\0sched_debug\0timer_list\0timer_stats\0\
+    interrupts\0sysrq-trigger\0";
+const MASKED_DIRECTORIES: &str = "acpi\0asound\0scsi\0";
+const MASKED_IN_SYS: &str = "firmware\0devices/virtual/powercap\0";
+const READ_ONLY: &str = "bus\0fs\0irq\0";
+
+/// Where `/proc` and `/sys` are made: directories of the guest's `/dev`, which lies over the host's for that.
+pub const PROC: &CStr = c"/dev/mqueue";
+/// See [`PROC`].
+pub const SYS: &CStr = c"/dev/shm";
+
+/// What files and directories are masked with. The second is a directory of every sysfs in which nothing can be made (the
+/// mount point of cgroup2).
+const NULL: &CStr = c"/dev/null";
+const EMPTY: &CStr = c"/dev/shm/fs/cgroup";
+
+/// Puts `devices` over the host's `/dev`, and returns another mount of it, attached nowhere.
+///
+/// # Errors
+/// [`Step::MakeDev`].
+pub fn stage(devices: BorrowedFd<'_>) -> Result<OwnedFd, Fault> {
+    let whole = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    rustix::mount::move_mount(devices, c"", CWD, c"/dev", whole).at(Step::MakeDev)?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_EMPTY_PATH;
+    rustix::mount::open_tree(devices, c"", flags).at(Step::MakeDev)
+}
+
+/// Covers what is at [`PROC`] and [`SYS`].
+///
+/// # Errors
+/// The step that failed.
+pub fn cover(guest: &Guest) -> Result<(), Fault> {
+    rustix::process::chdir(PROC).at(Step::Mask)?;
+    for (index, file) in c_words(MASKED_FILES).enumerate() {
+        bind(NULL, file).at_item(Step::Mask, index)?;
+    }
+    mask(MASKED_DIRECTORIES)?;
+    // What is bound from a read-only mount is read-only.
+    restrict(MountFlags::RDONLY)?;
+    for (index, path) in c_words(READ_ONLY).enumerate() {
+        bind(path, path).at_item(Step::ReadOnlyPath, index)?;
+    }
+    // Where the guest has users of its own, the kernel lets its root write just the settings that its namespaces own.
+    if guest.kind == Kind::App || guest.users.is_none() {
+        bind(c"sys", c"sys").at(Step::ReadOnlyPath)?;
+    }
+    restrict(MountFlags::empty())?;
+    rustix::process::chdir(SYS).at(Step::Mask)?;
+    mask(MASKED_IN_SYS)?;
+    mask_heat()
+}
+
+/// Sets what `/proc` itself forbids.
+fn restrict(more: MountFlags) -> Result<(), Fault> {
+    rustix::mount::mount_remount(c".", MountFlags::BIND | SAFE | more, c"").at(Step::ReadOnlyPath)
+}
+
+/// Masks how hot each CPU has been.
+fn mask_heat() -> Result<(), Fault> {
+    for cpu in 0..u16::MAX {
+        let mut path = heapless::String::<64>::new();
+        let _ = write!(path, "devices/system/cpu/cpu{cpu}/thermal_throttle\0");
+        let Ok(path) = CStr::from_bytes_with_nul(path.as_bytes()) else { break };
+        match rustix::mount::mount_bind(EMPTY, path) {
+            Ok(()) => {}
+            Err(Errno::NOENT) if cpu > 0 && is_cpu(cpu) => {}
+            // The last CPU, or a machine that does not tell.
+            Err(Errno::NOENT) => break,
+            Err(error) => return Err(error).at(Step::Mask),
+        }
+    }
+    Ok(())
+}
+
+/// Whether there is such a CPU. One that is off tells nothing, and another may come behind it.
+fn is_cpu(number: u16) -> bool {
+    let mut path = heapless::String::<32>::new();
+    let _ = write!(path, "devices/system/cpu/cpu{number}\0");
+    CStr::from_bytes_with_nul(path.as_bytes())
+        .is_ok_and(|path| rustix::fs::accessat(CWD, path, Access::EXISTS, AtFlags::empty()).is_ok())
+}
+
+fn mask(directories: &'static str) -> Result<(), Fault> {
+    c_words(directories).try_for_each(|path| bind(EMPTY, path)).at(Step::Mask)
+}
+
+/// Puts `with` over `path`, if that exists.
+fn bind(with: &CStr, path: &CStr) -> Result<(), Errno> {
+    match rustix::mount::mount_bind(with, path) {
+        Err(Errno::NOENT) => Ok(()),
+        result => result,
+    }
+}
