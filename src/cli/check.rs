@@ -20,7 +20,8 @@ pub const BAD_CONFIG: u8 = 2;
 pub fn check(file: Option<&'static CStr>, options: &Options, out: &mut Output) -> u8 {
     let path = file.or(options.config).unwrap_or(CONFIG);
     let Some(loader) = Loader::take() else { return BAD_CONFIG };
-    let good = loader.load(path);
+    loader.read(path);
+    let good = loader.build();
     if !good {
         let _ = write!(Errors::new(), "{}", Report(&loader.config, &loader.diagnostics));
     }

@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir};
 
 use crate::fault::{At, Fault, Step};
 use crate::limits;
-use crate::plan::{Guest, Kind, Limits, Users};
+use crate::plan::{Extents, Guest, Kind, Limits};
 use crate::sys::{Errno, signal};
 
 /// The controllers that limits need.
@@ -106,7 +106,7 @@ impl Base {
     ///
     /// # Errors
     /// The step that failed: a limit that the kernel does not take is never dropped.
-    pub fn make(&self, name: &CStr, guest: &Guest, cpuset: &[u8]) -> Result<OwnedFd, Fault> {
+    pub fn make(&self, name: &CStr, guest: &Guest, users: &Extents, cpuset: &[u8]) -> Result<OwnedFd, Fault> {
         make(self.directory.as_fd(), name).at(Step::MakeCgroup)?;
         let outer = rustix::fs::openat(&self.directory, name, DIRECTORY, Mode::empty()).at(Step::MakeCgroup)?;
         // Of a run before this one, whose end the kernel has not brought about: it would be part of this one.
@@ -117,7 +117,7 @@ impl Base {
         make(outer.as_fd(), c"guest").at(Step::MakeCgroup)?;
         let inner = rustix::fs::openat(&outer, c"guest", DIRECTORY, Mode::empty()).at(Step::MakeCgroup)?;
         if guest.kind == Kind::Os {
-            self.delegate(outer.as_fd(), inner.as_fd(), guest.users)?;
+            self.delegate(outer.as_fd(), inner.as_fd(), users)?;
         }
         Ok(inner)
     }
@@ -154,7 +154,7 @@ impl Base {
     }
 
     /// Hands `inner` to the guest's root: it may make cgroups there, so many and so deep, and no limit of `outer` is its.
-    fn delegate(&self, outer: BorrowedFd<'_>, inner: BorrowedFd<'_>, users: Option<Users>) -> Result<(), Fault> {
+    fn delegate(&self, outer: BorrowedFd<'_>, inner: BorrowedFd<'_>, users: &Extents) -> Result<(), Fault> {
         write_number(outer, c"cgroup.max.descendants", limits::CGROUP_DESCENDANTS.into()).at(Step::LimitCgroups)?;
         write_number(outer, c"cgroup.max.depth", limits::CGROUP_DEPTH.into()).at(Step::LimitCgroups)?;
         for (bit, controller) in CONTROLLERS.iter().enumerate() {
@@ -162,11 +162,13 @@ impl Base {
                 enable(outer, controller).at(Step::DelegateCgroup)?;
             }
         }
-        let Some(users) = users else { return Ok(()) };
+        if users.is_empty() {
+            return Ok(());
+        }
         // cgroup-v2.rst, "Model of Delegation": the directory and these files, and no others.
         for file in [c"", c"cgroup.procs", c"cgroup.threads", c"cgroup.subtree_control"] {
             let flags = if file.is_empty() { AtFlags::EMPTY_PATH } else { AtFlags::SYMLINK_NOFOLLOW };
-            let (user, group) = (rustix::fs::Uid::from_raw(users.base), rustix::fs::Gid::from_raw(users.base));
+            let (user, group) = (rustix::fs::Uid::from_raw(users.root()), rustix::fs::Gid::from_raw(users.root()));
             rustix::fs::chownat(inner, file, Some(user), Some(group), flags).at(Step::DelegateCgroup)?;
         }
         Ok(())
