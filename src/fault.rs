@@ -57,7 +57,7 @@ steps! {
     TimeNamespace "unshare", None, "make its time namespace";
     ClockOffset "write", None, "start its clocks";
     StartSignal "eventfd2", None, "make the signal between helper and guest";
-    ActAsGuest "setresuid", None, "charge what it makes to its own users";
+    ActAsGuest "setresuid", None, "act as the owner of its users";
     Clone "clone3", None, "make its namespaces and first process";
     ReportBirth "sendto", None, "report its first process";
     OpenProcess "openat", None, "open its first process in /proc";

@@ -6,12 +6,13 @@ use core::fmt::Write;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::Pid;
+use rustix::process::{Pid, Uid};
 
 use super::helper;
 use crate::fault::{At, Fault, Step};
 use crate::limits;
 use crate::plan::Extents;
+use crate::sys::privilege;
 use crate::sys::rlimit::{self, Limit};
 
 /// Bytes of an environment that are taken over; more are left.
@@ -53,8 +54,15 @@ impl Inherited {
     pub fn take(first: &First, users: &Extents) -> Result<Inherited, Fault> {
         let directory = &first.directory;
         let mut limits = [Limit { soft: 0, hard: 0 }; rlimit::COUNT as usize];
+        // The owner of its user namespace may look at them, also where the host's root has not CAP_SYS_RESOURCE.
+        if !users.is_empty() {
+            privilege::act_as(Uid::from_raw(users.root())).at(Step::ActAsGuest)?;
+        }
         for (resource, limit) in (0..).zip(&mut limits) {
             *limit = rlimit::get(Some(first.pid), resource).at(Step::SetRlimit)?;
+        }
+        if !users.is_empty() {
+            privilege::stop_acting().at(Step::ActAsGuest)?;
         }
         take_oom_score(directory.as_fd()).at(Step::OomScore)?;
         let mut environment = heapless::Vec::new();

@@ -294,3 +294,140 @@ fn a_guest_that_uses_its_inotify_instances_up_takes_none_of_the_hosts_or_of_anot
         child.wait().expect("it ends");
     }
 }
+
+#[test]
+fn check_says_what_a_guest_without_users_of_its_own_loses() {
+    let path = must::target().join(format!("unmapped-{}.conf", std::process::id()));
+    fs::write(&path, config(&[("a", "userns = none"), ("b", ""), ("c", "userns = none\ncaps = +sys_nice")])).unwrap();
+    let check = |more: &[&str]| {
+        let output = Command::new(must::inn()).arg("check").args(more).arg(&path).output().expect("inn starts");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    let (text, json) = (check(&[]), check(&["--json"]));
+    fs::remove_file(&path).unwrap();
+    let line = |name: &str| text.lines().find(|line| line.starts_with(&format!("{name}: userns = none: ")));
+    let words = |name: &str| line(name).unwrap_or_else(|| panic!("{text}")).split(' ').collect::<Vec<_>>();
+    assert!(words("a").contains(&"sys_admin") && words("a").contains(&"sys_nice"));
+    assert!(words("c").contains(&"sys_admin") && !words("c").contains(&"sys_nice"), "what is given is not dropped");
+    assert_eq!(line("b"), None);
+    let facts: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!((&facts["unmapped"][0]["guest"], &facts["unmapped"][1]["guest"]), (&"a".into(), &"c".into()));
+    assert!(facts["unmapped"][0]["dropped"].as_array().unwrap().contains(&"sys_admin".into()));
+}
+
+#[test]
+fn users_of_several_ranges_are_the_same_to_the_kernel_files_and_commands() {
+    if !must::root("users_of_several_ranges_are_the_same_to_the_kernel_files_and_commands") {
+        return;
+    }
+    let root = busybox("ranges");
+    for program in ["cat", "stat"] {
+        fs::copy(root.join("bin/sh"), root.join("bin").join(program)).expect("a copy of busybox");
+    }
+    fs::write(root.join("theirs"), "").unwrap();
+    std::os::unix::fs::chown(root.join("theirs"), Some(1500), Some(999)).unwrap();
+    let section = SLEEPER.replace("NAME", "a").replace("ROOT", root.to_str().expect("UTF-8"));
+    let more = "userns = 3000000:1000 2000000:70000\nuser = 1500:999\ngroups = 5 999 1000 70999\n";
+    let supervisor = Supervisor::start("ranges", &(section + more));
+    supervisor.await_answer();
+    let says = |words: &[&str]| {
+        let output = supervisor.inn(&[&["exec", "a"], words].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    supervisor.wait_for("the guest", |this| this.inn(&["exec", "a", "/bin/sh", "-c", ":"]).status.success());
+    for map in ["uid_map", "gid_map"] {
+        let map = says(&["/bin/cat", &format!("/proc/self/{map}")]);
+        let numbers: Vec<u32> = map.split_whitespace().map(|word| word.parse().expect("a number")).collect();
+        assert_eq!(numbers, [0, 3_000_000, 1000, 1000, 2_000_000, 70_000]);
+    }
+    let status = says(&["/bin/cat", "/proc/self/status"]);
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line");
+        line.split_whitespace().map(|word| word.parse().expect("a number")).collect::<Vec<u32>>()
+    };
+    assert_eq!((field("Uid:")[0], field("Gid:")[0]), (1500, 999));
+    assert_eq!(
+        field("Groups:"),
+        [5, 999, 1000, 70_999],
+        "those of the first process, which the host sees by other numbers"
+    );
+    assert_eq!(says(&["/bin/stat", "-c", "%u %g", "/theirs"]), "1500 999\n");
+    let output = supervisor.inn(&["status", "a", "--json"]);
+    let facts: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(facts["users"], "3000000:1000 2000000:70000");
+}
+
+/// Owner, mode, times and length of all below `root`, by path.
+fn everything(root: &std::path::Path) -> std::collections::BTreeMap<std::path::PathBuf, [i64; 10]> {
+    use std::os::unix::fs::MetadataExt;
+    let mut all = std::collections::BTreeMap::new();
+    let mut left = vec![root.to_owned()];
+    while let Some(path) = left.pop() {
+        let of = fs::symlink_metadata(&path).expect("it is there");
+        if of.is_dir() {
+            left.extend(fs::read_dir(&path).expect("a directory").map(|entry| entry.expect("an entry").path()));
+        }
+        let facts = [
+            of.uid().into(),
+            of.gid().into(),
+            of.mode().into(),
+            of.mtime(),
+            of.mtime_nsec(),
+            of.ctime(),
+            of.ctime_nsec(),
+            of.ino() as i64,
+            of.size() as i64,
+            of.nlink() as i64,
+        ];
+        all.insert(path, facts);
+    }
+    all
+}
+
+#[test]
+fn no_file_of_a_root_is_touched_by_a_start() {
+    if !must::root("no_file_of_a_root_is_touched_by_a_start") {
+        return;
+    }
+    use std::os::unix::fs::{PermissionsExt, lchown, symlink};
+    let root = busybox("touched");
+    for (name, owner, mode) in
+        [("roots", 0, 0o600), ("users", 1000, 0o4755), ("nobodys", 65_534, 0o644), ("foreign", 70_000, 0o2711)]
+    {
+        let _ = fs::remove_file(root.join(name));
+        fs::write(root.join(name), name).unwrap();
+        lchown(root.join(name), Some(owner), Some(owner)).unwrap();
+        fs::set_permissions(root.join(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let _ = fs::remove_file(root.join("link"));
+    symlink("/roots", root.join("link")).unwrap();
+    lchown(root.join("link"), Some(12), Some(13)).unwrap();
+    let _ = fs::remove_dir_all(root.join("made"));
+    let before = everything(&root);
+    for (kind, layer) in
+        [("os", "ephemeral = yes"), ("os", "readonly = yes"), ("app", "readonly = yes"), ("os", "readonly = no")]
+    {
+        let section = SLEEPER.replace("NAME", "a").replace("ROOT", root.to_str().expect("UTF-8"));
+        let section = section.replace("kind = app", &format!("kind = {kind}"));
+        let supervisor = Supervisor::start(&format!("touched-{kind}-{}", &layer[..4]), &format!("{section}{layer}\n"));
+        supervisor.await_answer();
+        supervisor.wait_for("the guest", |this| this.inn(&["exec", "a", "/bin/sh", "-c", ":"]).status.success());
+        assert_eq!(everything(&root), before, "after a start with {kind}, {layer}");
+        let wrote = supervisor.inn(&["exec", "a", "/bin/sh", "-c", "echo mine > /mine && echo x > /users"]);
+        assert_eq!(wrote.status.success(), layer != "readonly = yes", "{}", String::from_utf8_lossy(&wrote.stderr));
+        supervisor.inn(&["kill", "a"]);
+        if layer != "readonly = no" {
+            assert_eq!(everything(&root), before, "after writes with {kind}, {layer}");
+        }
+    }
+    // The last one wrote to the directory itself.
+    let mut after = everything(&root);
+    let mine = after.remove(&root.join("mine")).expect("what it made");
+    assert_eq!(mine[..2], [0, 0], "on disk it is root's, whatever range the guest has");
+    for touched in [root.join("users"), root.clone()] {
+        assert_ne!(after.remove(&touched), before.get(&touched).copied());
+    }
+    assert!(after.iter().all(|(path, facts)| before.get(path) == Some(facts)), "it wrote to no other");
+    fs::remove_file(root.join("mine")).unwrap();
+}
