@@ -64,6 +64,7 @@ steps! {
     TimeNamespace "unshare", None, "make its time namespace";
     ClockOffset "write", None, "start its clocks";
     StartSignal "eventfd2", None, "make the signal between helper and guest";
+    ActAsGuest "setresuid", None, "act as the owner of its users";
     Clone "clone3", None, "make its namespaces and first process";
     ReportBirth "sendto", None, "report its first process";
     OpenProcess "openat", None, "open its first process in /proc";
@@ -71,7 +72,6 @@ steps! {
     MapGroups "write", Some(Key::Userns), "map its groups";
     OomScore "write", Some(Key::OomScore), "set oom_score_adj";
     SetOpenFiles "prlimit64", None, "set its limit of open files";
-    SetSharedLimits "prlimit64", None, "set its usual per-process limits";
     SetRlimit "prlimit64", Some(Key::Rlimit), "set a per-process limit";
     OpenUsers "openat", None, "open its user namespace";
     MapRoot "mount_setattr", Some(Key::Root), "map the owners of its root";

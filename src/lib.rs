@@ -9,6 +9,7 @@
 //! | [`fault`] | what failed: step, errno, where |
 //! | [`config`] | text → `Config` (may be wrong) |
 //! | [`plan`] | `Config` → `Plan` (cannot be wrong) |
+//! | [`record`] | who has which users on this host: the file of it |
 //! | [`load`] | config files → `Plan` |
 //! | [`sys`] | raw system calls → safe typed functions; the only unsafe code of the library |
 //! | [`guest`] | `Plan` → a running guest |
@@ -32,6 +33,7 @@ pub mod host;
 pub mod limits;
 pub mod load;
 pub mod plan;
+pub mod record;
 pub mod run;
 pub mod supervise;
 pub mod sys;

@@ -120,8 +120,16 @@ pub const LOOK_TRIES: usize = 64;
 /// How deep a root that must be copied may be: each level takes a few kilobytes of the helper's stack.
 pub const COPY_DEPTH: usize = 64;
 
+/// Bytes of the record of users: each guest of a full host with a long name, and as many that were there before.
+pub const RECORD_BYTES: usize = 256 << 10;
+
+/// How long another may have the record of users locked: it reads and writes some kilobytes of memory.
+pub const RECORD_WAIT_MS: u64 = 2_000;
+
 /// Users of a guest's own range: what a distribution uses, `nobody` included.
 pub const USER_RANGE: u32 = 65_536;
+/// Ranges of a guest that may have guests of its own: one for itself, the others for them.
+pub const USER_RANGES_NESTING: u32 = 16;
 /// Host ids that ranges are handed out from (systemd.io/UIDS-GIDS: the range for containers).
 pub const USER_BASE: core::ops::Range<u32> = 0x0008_0000..0x7000_0000;
 

@@ -4,7 +4,12 @@ use core::ffi::CStr;
 
 use crate::config::{Config, Diagnostics};
 use crate::host::disk::Disk;
+use crate::host::files;
+use crate::limits;
 use crate::plan::Plan;
+use crate::plan::record::RUN;
+use crate::plan::users::{self, Stock};
+use crate::record::{Buffer, Holder, Record, Unrecorded};
 use crate::sys::memory::{Apart, Static, discard, discard_old_stack};
 
 /// Where the config is, unless `--config` or `inn.config=` says otherwise.
@@ -34,11 +39,9 @@ impl Loader {
         LOADER.take()
     }
 
-    /// Reads the config at `path` and what it includes, and makes the plan. Whether that is a plan.
-    #[must_use]
-    pub fn load(&mut self, path: &CStr) -> bool {
+    /// Reads the config at `path` and what it includes.
+    pub fn read(&mut self, path: &CStr) {
         self.config.read(path.to_bytes(), &mut Disk, &mut self.diagnostics);
-        self.build()
     }
 
     /// The plan, for the rest of the program. The memory that reading it took is given back.
@@ -50,9 +53,44 @@ impl Loader {
         plan
     }
 
-    /// Makes the plan of what has been read. Whether it is one.
+    /// Makes the plan of what has been read, for looking at. Whether it is one.
     #[must_use]
     pub fn build(&mut self) -> bool {
-        self.plan.build(&self.config, &mut self.diagnostics)
+        let Loader { plan, config, diagnostics } = self;
+        plan.build_from(config, diagnostics, &Stock { pool: pool(), ..Stock::ALL })
+    }
+
+    /// Makes the plan of what has been read, for guests of `holder` to be started: none gets users that another has, and
+    /// what they get is recorded. Whether it is one, and why nothing could be recorded: two who cannot record anything may
+    /// have the same users.
+    pub fn build_for(&mut self, holder: &Holder<'_>, buffer: &mut Buffer) -> (bool, Option<Unrecorded>) {
+        let Loader { plan, config, diagnostics } = self;
+        let mut stock = Stock { pool: pool(), holder: holder.name, only: holder.only, ..Stock::ALL };
+        // Until it is written: somebody else might choose the same meanwhile.
+        let record = match Record::open(buffer) {
+            // Another supervisor with this socket: the socket itself will refuse this one.
+            Ok(record) if record.has(holder.name) => return (plan.build_from(config, diagnostics, &stock), None),
+            Ok(record) => record,
+            Err(unrecorded) => {
+                // As different as can be had without.
+                stock.salt =
+                    if holder.name == RUN { rustix::process::getpid().as_raw_nonzero().get() as u32 } else { 0 };
+                return (plan.build_from(config, diagnostics, &stock), Some(unrecorded));
+            }
+        };
+        let good = plan.build_from(config, diagnostics, &Stock { record: record.text(), ..stock });
+        (good, if good { record.add(plan, holder).err() } else { None })
+    }
+}
+
+/// The users that this process may give to guests.
+fn pool() -> core::ops::Range<u32> {
+    // A page holds every map (user_namespaces(7)).
+    let mut buffer = [0; 4096];
+    let mut read = |path| files::read_path(path, &mut buffer).map(users::pool);
+    match (read(c"/proc/self/uid_map"), read(c"/proc/self/gid_map")) {
+        (Ok(users), Ok(groups)) => users.start.max(groups.start)..users.end.min(groups.end),
+        // A kernel without user namespaces.
+        _ => limits::USER_BASE,
     }
 }

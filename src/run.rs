@@ -4,7 +4,7 @@ use core::ffi::CStr;
 use core::fmt::Write;
 
 use crate::cli::Next;
-use crate::cli::output::Errors;
+use crate::cli::output::{Errors, complain};
 use crate::config::Report;
 use crate::control::server;
 use crate::host::boot::{self, Host};
@@ -13,12 +13,16 @@ use crate::host::power::{self, Wanted};
 use crate::limits;
 use crate::load::{CONFIG, Loader};
 use crate::plan::Plan;
+use crate::record::{self, Holder};
 use crate::supervise::serve;
-use crate::sys::memory::Static;
+use crate::sys::memory::{Static, discard};
 use crate::sys::process::Arguments;
 
 /// Exit code where the config cannot be used.
 const BAD_CONFIG: u8 = 2;
+
+/// What follows where there is no record of users.
+const NOT_RECORDED: &str = "a guest of `inn run` may be given users of another, for /run/inn/users cannot be kept";
 
 /// Runs `inn` and returns its exit code.
 pub fn run(arguments: &Arguments) -> u8 {
@@ -37,11 +41,19 @@ pub fn run(arguments: &Arguments) -> u8 {
 fn supervise(config: Option<&'static CStr>, socket: Option<&'static CStr>) -> u8 {
     let config = config.unwrap_or(CONFIG);
     let Some(loader) = Loader::take() else { return BAD_CONFIG };
-    if !loader.load(config) {
+    let Some(buffer) = record::buffer() else { return BAD_CONFIG };
+    let socket = socket.unwrap_or(server::PATH);
+    loader.read(config);
+    let (good, unrecorded) = loader.build_for(&Holder { name: socket.to_bytes(), only: b"" }, buffer);
+    if let Some(why) = unrecorded {
+        complain(format_args!("{why}: {NOT_RECORDED}"));
+    }
+    discard(buffer);
+    if !good {
         let _ = write!(Errors::new(), "{}", Report(&loader.config, &loader.diagnostics));
         return BAD_CONFIG;
     }
-    serve::foreground(loader.into_plan(), config, socket.unwrap_or(server::PATH))
+    serve::foreground(loader.into_plan(), config, socket)
 }
 
 /// The plan of a host whose config cannot be used: no guests, and the defaults.
@@ -95,7 +107,18 @@ fn load(host: &Host) -> Option<&'static Plan> {
     }
     let loader = Loader::take()?;
     boot::read_config(host, &mut loader.config, &mut loader.diagnostics);
-    if loader.build() {
+    let (good, unrecorded) = match record::buffer() {
+        Some(buffer) => {
+            let outcome = loader.build_for(&Holder { name: server::PATH.to_bytes(), only: b"" }, buffer);
+            discard(buffer);
+            outcome
+        }
+        None => (loader.build(), None),
+    };
+    if let Some(why) = unrecorded {
+        host.console.say(Level::Warning, format_args!("{why}: {NOT_RECORDED}"));
+    }
+    if good {
         return Some(loader.into_plan());
     }
     let report = Report(&loader.config, &loader.diagnostics);

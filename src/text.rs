@@ -20,6 +20,12 @@ pub fn word(table: &'static str, index: usize) -> &'static str {
     words(table).nth(index).unwrap_or_default()
 }
 
+/// A plain number.
+#[must_use]
+pub fn number<T: core::str::FromStr>(word: &[u8]) -> Option<T> {
+    core::str::from_utf8(word).ok()?.parse().ok()
+}
+
 /// A string in a [`Strings`]: where it is and how long. The empty string is `Text::EMPTY` in every arena.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Text {

@@ -10,7 +10,7 @@ use crate::config::Report;
 use crate::config::key::Key;
 use crate::host::features::{self, Missing};
 use crate::load::{CONFIG, Loader};
-use crate::plan::{GuestId, Kind, Plan};
+use crate::plan::{GuestId, Kind, Plan, capability};
 
 /// Exit code of a config with errors.
 pub const BAD_CONFIG: u8 = 2;
@@ -20,7 +20,8 @@ pub const BAD_CONFIG: u8 = 2;
 pub fn check(file: Option<&'static CStr>, options: &Options, out: &mut Output) -> u8 {
     let path = file.or(options.config).unwrap_or(CONFIG);
     let Some(loader) = Loader::take() else { return BAD_CONFIG };
-    let good = loader.load(path);
+    loader.read(path);
+    let good = loader.build();
     if !good {
         let _ = write!(Errors::new(), "{}", Report(&loader.config, &loader.diagnostics));
     }
@@ -41,6 +42,15 @@ pub fn check(file: Option<&'static CStr>, options: &Options, out: &mut Output) -
                 Some(words) => writeln!(out, ": {words}"),
                 None => writeln!(out, ": it will not start"),
             };
+        });
+        unmapped(plan, &mut |name, dropped| {
+            let _ = write!(out, "{name}: userns = none: its users are the host's; dropped for that:");
+            let mut count = 0;
+            for capability in capability::names(dropped) {
+                count += 1;
+                let _ = write!(out, " {capability}");
+            }
+            let _ = writeln!(out, "{}", if count == 0 { " nothing, an app has no capabilities" } else { NOT_IN_IT });
         });
     }
     out.finish(if good { 0 } else { BAD_CONFIG })
@@ -75,6 +85,19 @@ fn json(path: &CStr, good: bool, (guests, services): (usize, usize), loader: &Lo
             json.end_object();
         });
         json.end_array();
+        json.key("unmapped");
+        json.begin_array();
+        unmapped(&loader.plan, &mut |name, dropped| {
+            json.begin_object();
+            json.key("guest");
+            json.string(name);
+            json.key("dropped");
+            json.begin_array();
+            capability::names(dropped).for_each(|name| json.string(name));
+            json.end_array();
+            json.end_object();
+        });
+        json.end_array();
     } else {
         json.key("report");
         json.display(Report(&loader.config, &loader.diagnostics));
@@ -90,6 +113,18 @@ fn lacking(plan: &Plan, each: &mut dyn FnMut(&str, Missing)) {
         for missing in features.missing_for(plan, GuestId(index as u16)) {
             each(plan.strings.str(guest.name), missing);
         }
+    }
+}
+
+/// What a distribution cannot do without those.
+const NOT_IN_IT: &str =
+    " (it cannot mount, make device files, trace others, lock memory or raise priorities and limits)";
+
+/// The guests without users of their own, and what each has lost for that.
+fn unmapped(plan: &Plan, each: &mut dyn FnMut(&str, u64)) {
+    for guest in plan.guests.iter().filter(|guest| guest.kind != Kind::Service && guest.users.is_none()) {
+        let dropped = capability::of(guest.kind, true) & !capability::of(guest.kind, false);
+        each(plan.strings.str(guest.name), dropped & !guest.confinement.capabilities);
     }
 }
 

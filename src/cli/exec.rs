@@ -12,14 +12,14 @@ use super::terminal;
 use crate::control::wire::{JoinInfo, Name, Reply, Request};
 use crate::guest::{Command, Facts, join};
 use crate::limits;
-use crate::plan::{Confinement, Kind, User, Users};
+use crate::plan::{Confinement, Extents, Kind, User};
 use crate::sys::process::Arguments;
 
 /// What the supervisor said of the guest.
 struct Target {
     kind: Kind,
     confinement: Confinement,
-    users: Option<Users>,
+    users: Extents,
     user: User,
     cgroup: heapless::String<768>,
     pidfd: OwnedFd,

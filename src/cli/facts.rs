@@ -8,7 +8,7 @@ use super::units::{Millis, Signal};
 use crate::config::key::Key;
 use crate::control::wire::{Exit, GuestInfo, HostInfo, Place};
 use crate::host::hardening::{self as host, Effect};
-use crate::plan::{Kind, hardening};
+use crate::plan::{Extents, Kind, hardening};
 use crate::text::word;
 
 /// A value with a name.
@@ -25,6 +25,8 @@ pub enum Value<'a> {
     Flag(bool),
     /// How a guest ended.
     Exit(Exit),
+    /// Ranges of users, as in the config.
+    Users(Extents),
     /// Nothing known.
     Unknown,
 }
@@ -38,6 +40,7 @@ impl fmt::Display for Value<'_> {
             Value::Number(number) => write!(f, "{number}"),
             Value::Flag(flag) => f.write_str(if flag { "yes" } else { "no" }),
             Value::Exit(exit) => write!(f, "{}", ExitWords(exit)),
+            Value::Users(users) => write!(f, "{}", UsersWords(users)),
         }
     }
 }
@@ -50,6 +53,7 @@ impl Value<'_> {
             Value::Number(number) => json.number(number),
             Value::Flag(flag) => json.boolean(flag),
             Value::Exit(exit) => json.display(ExitWords(exit)),
+            Value::Users(users) => json.display(UsersWords(users)),
             Value::Unknown => json.null(),
         }
     }
@@ -69,11 +73,12 @@ impl<N: Into<u64>> From<Option<N>> for Value<'_> {
 
 /// All that is known of a guest. The order is that of the columns of `--plain`: new facts come last.
 #[must_use]
-pub fn guest<'a>(info: &'a GuestInfo<'a>) -> [Fact<'a>; 30] {
+pub fn guest<'a>(info: &'a GuestInfo<'a>) -> [Fact<'a>; 31] {
     let code = match info.exit {
         Some(Exit::Code(code)) => Value::from(u32::from(code)),
         _ => Value::Unknown,
     };
+    let first = info.users.ranges().first();
     let signal = match info.exit {
         Some(Exit::Signal(signal)) => Value::from(u32::from(signal)),
         _ => Value::Unknown,
@@ -101,14 +106,15 @@ pub fn guest<'a>(info: &'a GuestInfo<'a>) -> [Fact<'a>; 30] {
         ("exit_reason", info.exit.map_or(Value::Unknown, Value::Exit)),
         ("config_file", info.place.map_or(Value::Unknown, |place| Value::Text(place.file))),
         ("config_line", info.place.map(|place| place.line).into()),
-        ("users_base", info.users.map(|users| users.base).into()),
-        ("users_count", info.users.map(|users| users.count).into()),
+        ("users_base", first.map(|users| users.base).into()),
+        ("users_count", first.map(|users| users.count).into()),
         ("autostart", Value::Flag(info.autostart)),
         ("root", Value::Text(info.root)),
         ("cgroup", Value::Text(info.cgroup)),
         ("description", Value::Text(info.description)),
         ("waits_for", Value::Text(info.waits_for.as_str())),
         ("stuck", Value::Flag(info.is_stuck)),
+        ("users", if first.is_some() { Value::Users(info.users) } else { Value::Unknown }),
     ]
 }
 
@@ -186,6 +192,19 @@ fn exit_kind(exit: Exit) -> &'static str {
         Exit::Signal(_) => "signal",
         Exit::OutOfMemory => "out-of-memory",
         Exit::Failed(_) => "start-failed",
+    }
+}
+
+/// "524288:65536 100000:1000"
+struct UsersWords(Extents);
+
+impl fmt::Display for UsersWords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, users) in self.0.ranges().iter().enumerate() {
+            let space = if index == 0 { "" } else { " " };
+            write!(f, "{space}{}:{}", users.base, users.count)?;
+        }
+        Ok(())
     }
 }
 

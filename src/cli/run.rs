@@ -18,7 +18,9 @@ use crate::guest::cgroup::{self, Base, Member};
 use crate::guest::{Stdio, start};
 use crate::limits;
 use crate::load::{CONFIG, Loader};
+use crate::plan::record::RUN;
 use crate::plan::{GuestId, Plan, StopStep};
+use crate::record::{self, Holder, Record};
 use crate::sys::clock::now_ms;
 use crate::sys::process::Arguments;
 
@@ -29,17 +31,23 @@ const NAME: &[u8] = b"run";
 #[inline(never)]
 pub fn run(invocation: &Invocation, arguments: &Arguments) -> u8 {
     let Some(loader) = Loader::take() else { return NOT_STARTED };
-    let good = if invocation.dashes {
+    let Some(buffer) = record::buffer() else { return NOT_STARTED };
+    let mut only = NAME;
+    if invocation.dashes {
         from_options(loader, invocation, arguments);
-        loader.build()
     } else if let Some(wrong) = unwanted(invocation, arguments) {
         complain(format_args!(
             "run GUEST takes neither keys nor a command, but there is {wrong}; a command follows `--`"
         ));
         return BAD_CONFIG;
     } else {
-        loader.load(invocation.options.config.unwrap_or(CONFIG))
-    };
+        only = arguments.get(invocation.command).unwrap_or_default().to_bytes();
+        loader.read(invocation.options.config.unwrap_or(CONFIG));
+    }
+    let (good, unrecorded) = loader.build_for(&Holder { name: RUN, only }, buffer);
+    if let Some(why) = unrecorded {
+        complain(format_args!("{why}: another guest may be given the same users, for {} cannot be kept", record::PATH));
+    }
     if !good {
         let _ = write!(Errors::new(), "{}", Report(&loader.config, &loader.diagnostics));
         return BAD_CONFIG;
@@ -51,7 +59,14 @@ pub fn run(invocation: &Invocation, arguments: &Arguments) -> u8 {
         let word = arguments.get(invocation.command).unwrap_or_default();
         plan.find(word.to_bytes()).or_else(|| unknown(plan, word))
     };
-    found.map_or(Code::NoGuest.exit(), |id| foreground(plan, id, invocation.dashes))
+    let code = found.map_or(Code::NoGuest.exit(), |id| foreground(plan, id, invocation.dashes));
+    if unrecorded.is_none()
+        && let Err(why) = Record::open(buffer).and_then(Record::forget)
+    {
+        // Once this process is gone it holds nothing in any case.
+        complain(format_args!("{}: {why}", record::PATH));
+    }
+    code
 }
 
 /// What does not belong behind `run GUEST`.

@@ -127,7 +127,7 @@ fn guest_words(info: &GuestInfo<'_>, out: &mut Output) -> fmt::Result {
         Some(milli) => line(out, "CPU", &format_args!("{} used; at most {} CPUs", Known(cpu), Milli(milli.into())))?,
         None => line(out, "CPU", &format_args!("{} used", Known(cpu)))?,
     }
-    if let Some(users) = info.users {
+    for users in info.users.ranges() {
         let last = users.base.saturating_add(users.count.saturating_sub(1));
         line(out, "users", &format_args!("{} to {last}", users.base))?;
     }

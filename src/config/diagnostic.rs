@@ -65,6 +65,7 @@ codes! {
     NotUsers "$ is not a range of users: auto, none or BASE:COUNT and more of these";
     HostUsers "$ holds users of the host itself: those below 65536 are";
     UsersOverlap "$ overlaps the users of @";
+    UsersHeld "$ has users of a guest that runs now, of another supervisor or of inn run: see /run/inn/users";
     NoUsersLeft "no range of users is left for $";
     UserOutside "$ is outside the guest's range of users, which has @";
     NotEnv "$ is not NAME=VALUE";

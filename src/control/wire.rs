@@ -9,17 +9,17 @@ use core::fmt;
 use crate::fault::Fault;
 use crate::limits;
 use crate::plan::hardening::Items;
-use crate::plan::{Confinement, Kind, User, Users};
+use crate::plan::{Confinement, Extents, Kind, User, Users};
 
 /// The version of this encoding; client and server must agree.
 pub const VERSION: u8 = 1;
 /// Bytes of one text in a reply; a longer one is cut.
-pub const TEXT_BYTES: usize = 768;
+pub const TEXT_BYTES: usize = 640;
 /// Bytes of one encoded request, at most.
 pub const REQUEST_BYTES: usize = 2 + 1 + limits::NAME_BYTES + 1;
 
-// A `GuestInfo` is the longest reply: five texts, a name, and 113 bytes of numbers.
-const _: () = assert!(2 + 5 * (2 + TEXT_BYTES) + 1 + limits::NAME_BYTES + 160 <= limits::MESSAGE_BYTES);
+// A `GuestInfo` is the longest reply: five texts, a name, and numbers: 129 bytes of them are ranges of users.
+const _: () = assert!(2 + 5 * (2 + TEXT_BYTES) + 1 + limits::NAME_BYTES + 400 <= limits::MESSAGE_BYTES);
 // Every request is a number, and a name or less.
 const _: () = assert!(REQUEST_BYTES < limits::MESSAGE_BYTES && limits::NAME_BYTES <= u8::MAX as usize);
 
@@ -221,8 +221,8 @@ pub struct GuestInfo<'a> {
     pub exit: Option<Exit>,
     /// Where the config has the key that failed (of a failed step).
     pub place: Option<Place<'a>>,
-    /// Its users as the host sees them; nothing: the host's own.
-    pub users: Option<Users>,
+    /// Its users as the host sees them; none: the host's own.
+    pub users: Extents,
     /// Whether it starts with the host.
     pub autostart: bool,
     /// The directory that is its root; empty for none of its own.
@@ -265,8 +265,8 @@ pub struct JoinInfo<'a> {
     pub kind: Kind,
     /// What it may do.
     pub confinement: Confinement,
-    /// Its users; nothing: it has no user namespace of its own.
-    pub users: Option<Users>,
+    /// Its users; none: it has no user namespace of its own.
+    pub users: Extents,
     /// Whom the command is to run as, inside.
     pub user: User,
     /// Its cgroup, as in [`GuestInfo::cgroup`].
@@ -560,6 +560,24 @@ impl<'a> Field<'a> for Name {
     fn take(from: &mut Reader<'a>) -> Option<Self> {
         let len = u8::take(from)?;
         Name::new(from.bytes(usize::from(len))?)
+    }
+}
+
+impl<'a> Field<'a> for Extents {
+    fn put(&self, to: &mut Writer<'_>) {
+        (self.ranges().len() as u8).put(to);
+        self.ranges().iter().for_each(|users| users.put(to));
+    }
+
+    fn take(from: &mut Reader<'a>) -> Option<Self> {
+        let count = u8::take(from)?;
+        let mut whole = true;
+        let ranges = (0..count).map_while(|_| {
+            let users = Users::take(from);
+            whole &= users.is_some();
+            users
+        });
+        Extents::new(ranges).filter(|_| whole)
     }
 }
 

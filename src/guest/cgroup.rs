@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir};
 use super::limit::Limit;
 use crate::fault::{At, Fault, Step};
 use crate::limits;
-use crate::plan::{Guest, Kind, Limits, Plan, Users};
+use crate::plan::{Extents, Guest, Kind, Limits, Plan};
 use crate::sys::{Errno, machine, signal};
 
 /// The controllers that limits need.
@@ -166,7 +166,7 @@ impl Base {
     ///
     /// # Errors
     /// The step that failed: a limit that the kernel does not take is never dropped.
-    pub fn make(&self, member: Member<'_>, guest: &Guest, plan: &Plan) -> Result<OwnedFd, Fault> {
+    pub fn make(&self, member: Member<'_>, guest: &Guest, users: &Extents, plan: &Plan) -> Result<OwnedFd, Fault> {
         if let Some(fault) = self.unbounded.filter(|_| member.kind != Kind::Service) {
             return Err(fault);
         }
@@ -178,7 +178,7 @@ impl Base {
         self.limit(outer.as_fd(), guest, plan)?;
         let inner = directory(outer.as_fd(), c"guest").at(Step::MakeCgroup)?;
         if guest.kind == Kind::Os {
-            self.delegate(outer.as_fd(), inner.as_fd(), guest.users)?;
+            self.delegate(outer.as_fd(), inner.as_fd(), users)?;
         }
         Ok(inner)
     }
@@ -207,7 +207,7 @@ impl Base {
     }
 
     /// Hands `inner` to the guest's root: it may make cgroups there, so many and so deep, and no limit of `outer` is its.
-    fn delegate(&self, outer: BorrowedFd<'_>, inner: BorrowedFd<'_>, users: Option<Users>) -> Result<(), Fault> {
+    fn delegate(&self, outer: BorrowedFd<'_>, inner: BorrowedFd<'_>, users: &Extents) -> Result<(), Fault> {
         write_number(outer, c"cgroup.max.descendants", limits::CGROUP_DESCENDANTS.into()).at(Step::LimitCgroups)?;
         write_number(outer, c"cgroup.max.depth", limits::CGROUP_DEPTH.into()).at(Step::LimitCgroups)?;
         for (bit, controller) in CONTROLLERS.iter().enumerate() {
@@ -215,7 +215,9 @@ impl Base {
                 enable(outer, controller).at(Step::DelegateCgroup)?;
             }
         }
-        let Some(users) = users else { return Ok(()) };
+        if users.is_empty() {
+            return Ok(());
+        }
         own(inner, c"", users).at(Step::DelegateCgroup)?;
         let mut buffer = [0; 512];
         // cgroup-v2.rst, "Model of Delegation": the directory and these files, and no others.
@@ -430,9 +432,9 @@ fn with_services<T>(name: &CStr, work: impl FnOnce(&CStr) -> Result<T, Errno>) -
 }
 
 /// Gives `file` of a cgroup to the guest's root, and the cgroup itself where that is empty.
-fn own(cgroup: BorrowedFd<'_>, file: &CStr, users: Users) -> Result<(), Errno> {
+fn own(cgroup: BorrowedFd<'_>, file: &CStr, users: &Extents) -> Result<(), Errno> {
     let flags = if file.is_empty() { AtFlags::EMPTY_PATH } else { AtFlags::SYMLINK_NOFOLLOW };
-    let (user, group) = (rustix::fs::Uid::from_raw(users.base), rustix::fs::Gid::from_raw(users.base));
+    let (user, group) = (rustix::fs::Uid::from_raw(users.root()), rustix::fs::Gid::from_raw(users.root()));
     rustix::fs::chownat(cgroup, file, Some(user), Some(group), flags)
 }
 

@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RawDir, Stat, Uid};
 
 use crate::fault::{At, Fault, Step};
 use crate::limits;
-use crate::plan::Users;
+use crate::plan::Extents;
 use crate::sys::Errno;
 
 /// Who nobody is inside, where a file belongs to a user that the guest does not have (user_namespaces(7)).
@@ -19,7 +19,7 @@ const OVERFLOW: u32 = 65_534;
 ///
 /// # Errors
 /// [`Step::CopyRoot`], [`Step::CopyTooDeep`].
-pub fn tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>, users: Users) -> Result<(), Fault> {
+pub fn tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>, users: &Extents) -> Result<(), Fault> {
     // A mount's own descriptor only names it; to read and to give away it must be opened.
     let from = open_directory(from, c".").at(Step::CopyRoot)?;
     let to = open_directory(to, c".").at(Step::CopyRoot)?;
@@ -28,7 +28,7 @@ pub fn tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>, users: Users) -> Result<()
     give(to.as_fd(), &stat, users).at(Step::CopyRoot)
 }
 
-fn directory(from: OwnedFd, to: BorrowedFd<'_>, users: Users, depth: usize) -> Result<(), Fault> {
+fn directory(from: OwnedFd, to: BorrowedFd<'_>, users: &Extents, depth: usize) -> Result<(), Fault> {
     let mut buffer = [MaybeUninit::uninit(); 2048];
     let mut entries = RawDir::new(&from, &mut buffer);
     while let Some(entry) = entries.next() {
@@ -61,7 +61,7 @@ fn open_directory(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno>
     rustix::fs::openat(parent, name, flags, Mode::empty())
 }
 
-fn file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, stat: &Stat, users: Users) -> Result<(), Errno> {
+fn file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, stat: &Stat, users: &Extents) -> Result<(), Errno> {
     // NONBLOCK: it may have become a pipe since it was looked at.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let source = rustix::fs::openat(from, name, flags, Mode::empty())?;
@@ -71,7 +71,7 @@ fn file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, stat: &Stat, user
     give(target.as_fd(), stat, users)
 }
 
-fn link(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, stat: &Stat, users: Users) -> Result<(), Errno> {
+fn link(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, stat: &Stat, users: &Extents) -> Result<(), Errno> {
     let mut buffer = [0u8; libc::PATH_MAX as usize];
     // One byte is kept for the NUL.
     let room = buffer.len() - 1;
@@ -85,20 +85,21 @@ fn link(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, stat: &Stat, user
     rustix::fs::chownat(to, name, user, group, AtFlags::SYMLINK_NOFOLLOW)
 }
 
-fn pipe(to: BorrowedFd<'_>, name: &CStr, stat: &Stat, users: Users) -> Result<(), Errno> {
+fn pipe(to: BorrowedFd<'_>, name: &CStr, stat: &Stat, users: &Extents) -> Result<(), Errno> {
     rustix::fs::mknodat(to, name, FileType::Fifo, Mode::from_raw_mode(stat.st_mode), 0)?;
     let (user, group) = owners(stat, users);
     rustix::fs::chownat(to, name, user, group, AtFlags::SYMLINK_NOFOLLOW)
 }
 
 /// Gives `target` the owner and the mode of `stat`; the mode last, for a new owner loses the set-user-id bit.
-fn give(target: BorrowedFd<'_>, stat: &Stat, users: Users) -> Result<(), Errno> {
+fn give(target: BorrowedFd<'_>, stat: &Stat, users: &Extents) -> Result<(), Errno> {
     let (user, group) = owners(stat, users);
     rustix::fs::fchown(target, user, group)?;
     rustix::fs::fchmod(target, Mode::from_raw_mode(stat.st_mode))
 }
 
-fn owners(stat: &Stat, users: Users) -> (Option<Uid>, Option<Gid>) {
-    let inside = |id: u32| users.base + if id < users.count { id } else { OVERFLOW.min(users.count - 1) };
-    (Some(Uid::from_raw(inside(stat.st_uid))), Some(Gid::from_raw(inside(stat.st_gid))))
+fn owners(stat: &Stat, users: &Extents) -> (Option<Uid>, Option<Gid>) {
+    let nobody = || users.outside(OVERFLOW.min(users.count().saturating_sub(1))).unwrap_or(users.root());
+    let owner = |id: u32| users.outside(id).unwrap_or_else(nobody);
+    (Some(Uid::from_raw(owner(stat.st_uid))), Some(Gid::from_raw(owner(stat.st_gid))))
 }

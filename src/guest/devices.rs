@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, makedev};
 use rustix::mount::{FsMountFlags, FsOpenFlags};
 
 use crate::fault::{At, Fault, Step};
-use crate::plan::Users;
+use crate::plan::Extents;
 use crate::sys::Errno;
 use crate::sys::mount::{self, Attributes};
 
@@ -55,13 +55,13 @@ pub fn make() -> Result<OwnedFd, Fault> {
 ///
 /// # Errors
 /// The step that failed.
-pub fn own(dev: BorrowedFd<'_>, users: Users, namespace: BorrowedFd<'_>) -> Result<(), Fault> {
+pub fn own(dev: BorrowedFd<'_>, users: &Extents, namespace: BorrowedFd<'_>) -> Result<(), Fault> {
     match mount::set(dev, Attributes::NONE, Some(namespace)) {
         Ok(()) => return Ok(()),
         Err(Errno::INVAL | Errno::NOSYS) => {}
         Err(error) => return Err(error).at(Step::MakeDevices),
     }
-    let (user, group) = (Some(Uid::from_raw(users.base)), Some(Gid::from_raw(users.base)));
+    let (user, group) = (Some(Uid::from_raw(users.root())), Some(Gid::from_raw(users.root())));
     rustix::fs::chownat(dev, c"", user, group, AtFlags::EMPTY_PATH).at(Step::MakeDevices)?;
     let names = NODES.iter().map(|(name, ..)| *name).chain(DIRECTORIES).chain([c"console"]);
     for (index, name) in names.enumerate() {

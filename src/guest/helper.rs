@@ -6,14 +6,15 @@ use core::fmt::Write;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::process::{DumpableBehavior, Pid};
+use rustix::process::{DumpableBehavior, Pid, Uid};
 
 use super::{Build, Prepared, about, bind, child, devices, lock, report, root};
 use crate::fault::{At, Fault, Step};
-use crate::plan::{Kind, Network, Users};
+use crate::limits;
+use crate::plan::{Extents, Kind, Network};
 use crate::sys::clone::{Flags, Side, clone, unshare_time};
 use crate::sys::rlimit::{self, Limit};
-use crate::sys::{Errno, clock, process, signal};
+use crate::sys::{Errno, clock, privilege, process, signal};
 
 /// Builds the guest as far as the host must, and ends.
 pub fn run(build: &Build<'_>) -> ! {
@@ -30,7 +31,8 @@ fn line(build: &Build<'_>) -> Result<(), Fault> {
     // Before anything of the guest exists: it must never read this process's memory, descriptors or program (/proc/PID/).
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::HideHelper)?;
     // First of all that remains: whatever fails later, its cgroup is where the rest is found and killed.
-    let cgroup = build.base.make(build.member, build.guest, build.plan)?;
+    let users = build.plan.users(build.guest);
+    let cgroup = build.base.make(build.member, build.guest, &users, build.plan)?;
     if build.guest.kind == Kind::Service {
         return service(build, cgroup.as_fd());
     }
@@ -48,9 +50,11 @@ fn line(build: &Build<'_>) -> Result<(), Fault> {
     // Its offsets can be written only before a process is in it, so it cannot be made by the clone below.
     own_clocks()?;
     let (ours, theirs) = start_signal()?;
-    // They would bound all guests together, for the kernel counts what each has for the host's root, who makes them; the
-    // guest's processes get them back below.
-    let shared = build.guest.users.map(|_| rlimit::lift_shared());
+    // The kernel counts what is in a user namespace (namespaces, inotify, processes, locked memory, signals) against the
+    // one who made it too: were that the host's root for every guest, one could use up what all of them and root have.
+    if !users.is_empty() {
+        privilege::act_as(Uid::from_raw(users.root())).at(Step::ActAsGuest)?;
+    }
     match clone(namespaces(build), Some(cgroup.as_fd())).at(Step::Clone)? {
         Side::Child => {
             // So that it reads end-of-file if the helper dies.
@@ -61,7 +65,7 @@ fn line(build: &Build<'_>) -> Result<(), Fault> {
             // So that this reads end-of-file if the guest dies.
             drop(theirs);
             let finished = report::send_born(build.reports.as_fd(), pid)
-                .and_then(|()| finish(build, pid, &prepared, shared, ours.as_fd()));
+                .and_then(|()| finish(build, pid, &users, &prepared, ours.as_fd()));
             if finished.is_err() {
                 // PID 1 kills its cgroup as well; this is for a birth that could not be reported.
                 let _ = signal::send(pidfd.as_fd(), libc::SIGKILL as u8);
@@ -130,24 +134,16 @@ fn own_clocks() -> Result<(), Fault> {
 }
 
 /// The guest exists and waits: gives it its users, limits and root, and lets it go on.
-fn finish(
-    build: &Build<'_>,
-    pid: Pid,
-    prepared: &Prepared,
-    shared: Option<[Limit; 3]>,
-    go: BorrowedFd<'_>,
-) -> Result<(), Fault> {
+fn finish(build: &Build<'_>, pid: Pid, users: &Extents, prepared: &Prepared, go: BorrowedFd<'_>) -> Result<(), Fault> {
     let guest = build.guest;
     let directory = process_directory(pid).at(Step::OpenProcess)?;
-    for (resource, limit) in rlimit::SHARED.into_iter().zip(shared.into_iter().flatten()) {
-        rlimit::set(Some(pid), resource, limit).at(Step::SetSharedLimits)?;
-    }
     give(build, pid, directory.as_fd())?;
-    let users = match guest.users {
-        Some(users) => Some((users, own_users(directory.as_fd(), users)?)),
-        None => None,
-    };
-    let users = users.as_ref().map(|(users, namespace)| (*users, namespace.as_fd()));
+    let namespace = if users.is_empty() { None } else { Some(own_users(directory.as_fd(), users)?) };
+    let users = namespace.as_ref().map(|namespace| (users, namespace.as_fd()));
+    // Until here as the namespace's owner, who may limit what is in it. Files are the host's root's to make.
+    if users.is_some() {
+        privilege::stop_acting().at(Step::ActAsGuest)?;
+    }
     if let Some((users, namespace)) = users {
         devices::own(prepared.devices.as_fd(), users, namespace)?;
     }
@@ -160,10 +156,15 @@ fn finish(
     report::release(go, replaced.as_ref().map(AsFd::as_fd))
 }
 
+/// Three numbers of ten digits a line (user_namespaces(7)).
+const MAP_BYTES: usize = limits::USER_RANGES * 33;
+
 /// Gives the guest its users, and returns its user namespace.
-fn own_users(directory: BorrowedFd<'_>, users: Users) -> Result<OwnedFd, Fault> {
-    let mut map = heapless::String::<40>::new();
-    let _ = write!(map, "0 {} {}", users.base, users.count);
+fn own_users(directory: BorrowedFd<'_>, users: &Extents) -> Result<OwnedFd, Fault> {
+    let mut map = heapless::String::<MAP_BYTES>::new();
+    for (inside, range) in users.each() {
+        let _ = writeln!(map, "{inside} {} {}", range.base, range.count);
+    }
     write_to(directory, c"uid_map", map.as_bytes()).at(Step::MapUsers)?;
     write_to(directory, c"gid_map", map.as_bytes()).at(Step::MapGroups)?;
     rustix::fs::openat(directory, c"ns/user", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).at(Step::OpenUsers)

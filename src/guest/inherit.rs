@@ -6,12 +6,13 @@ use core::fmt::Write;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::Pid;
+use rustix::process::{Pid, Uid};
 
 use super::helper;
 use crate::fault::{At, Fault, Step};
 use crate::limits;
-use crate::plan::Users;
+use crate::plan::Extents;
+use crate::sys::privilege;
 use crate::sys::rlimit::{self, Limit};
 
 /// Bytes of an environment that are taken over; more are left.
@@ -50,11 +51,18 @@ impl Inherited {
     ///
     /// # Errors
     /// The step that failed.
-    pub fn take(first: &First, users: Option<Users>) -> Result<Inherited, Fault> {
+    pub fn take(first: &First, users: &Extents) -> Result<Inherited, Fault> {
         let directory = &first.directory;
         let mut limits = [Limit { soft: 0, hard: 0 }; rlimit::COUNT as usize];
+        // The owner of its user namespace may look at them, also where the host's root has not CAP_SYS_RESOURCE.
+        if !users.is_empty() {
+            privilege::act_as(Uid::from_raw(users.root())).at(Step::ActAsGuest)?;
+        }
         for (resource, limit) in (0..).zip(&mut limits) {
             *limit = rlimit::get(Some(first.pid), resource).at(Step::SetRlimit)?;
+        }
+        if !users.is_empty() {
+            privilege::stop_acting().at(Step::ActAsGuest)?;
         }
         take_oom_score(directory.as_fd()).at(Step::OomScore)?;
         let mut environment = heapless::Vec::new();
@@ -117,13 +125,14 @@ fn take_oom_score(first: BorrowedFd<'_>) -> Result<(), Errno> {
 }
 
 /// The host sees the groups by its own numbers.
-fn groups(first: BorrowedFd<'_>, users: Option<Users>) -> Result<heapless::Vec<u32, { limits::GROUPS }>, Errno> {
+fn groups(first: BorrowedFd<'_>, users: &Extents) -> Result<heapless::Vec<u32, { limits::GROUPS }>, Errno> {
     let mut buffer = [0; 4096];
     let len = read(first, c"status", &mut buffer)?;
-    let base = users.map_or(0, |users| users.base);
     let mut groups = heapless::Vec::new();
     for group in field(buffer.get(..len).unwrap_or_default(), b"Groups:") {
-        if let Some(inside) = group.checked_sub(base) {
+        let inside = if users.is_empty() { Some(group) } else { users.inside(group) };
+        // One that the guest does not have comes from nowhere in it.
+        if let Some(inside) = inside {
             groups.push(inside).map_err(|_| Errno::OVERFLOW)?;
         }
     }

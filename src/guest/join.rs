@@ -13,7 +13,7 @@ use super::confine::{Identity, confine};
 use super::inherit::{First, Inherited};
 use super::{Starting, Stdio, cgroup, report};
 use crate::fault::{At, Fault, Step};
-use crate::plan::{Confinement, Kind, User, Users};
+use crate::plan::{Confinement, Extents, Kind, User};
 use crate::sys::clone::{Flags, Side, clone};
 use crate::sys::{process, signal};
 
@@ -27,7 +27,7 @@ pub struct Facts<'a> {
     /// What it may do.
     pub confinement: Confinement,
     /// Its users, if it has its own.
-    pub users: Option<Users>,
+    pub users: Extents,
     /// Whom the command runs as, inside.
     pub user: User,
     /// Its first process.
@@ -76,11 +76,11 @@ fn helper(facts: &Facts<'_>, command: &Command<'_>, stdio: Stdio, reports: Borro
     // The limits first. Beside the delegated cgroup: a distribution may have shut its own root to processes.
     let first = First::open(facts.pidfd)?;
     cgroup::join_running(first.directory.as_fd(), facts.cgroup)?;
-    let inherited = Inherited::take(&first, facts.users)?;
+    let inherited = Inherited::take(&first, &facts.users)?;
     // The directory is by number: only if the process is still there was it surely its own.
     signal::send(facts.pidfd, 0).at(Step::OpenProcess)?;
     if facts.kind != Kind::Service {
-        let spaces = if facts.users.is_some() { SPACES | ThreadNameSpaceType::USER } else { SPACES };
+        let spaces = if facts.users.is_empty() { SPACES } else { SPACES | ThreadNameSpaceType::USER };
         rustix::thread::move_into_thread_name_spaces(facts.pidfd, spaces).at(Step::JoinNamespaces)?;
     }
     match clone(Flags::PARENT, None).at(Step::Clone)? {
@@ -124,7 +124,7 @@ fn become_command(
 }
 
 fn confined(facts: &Facts<'_>, groups: &[u32], stdio: Stdio, reports: BorrowedFd<'_>) -> Result<(), Fault> {
-    if facts.users.is_some() {
+    if !facts.users.is_empty() {
         rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).at(Step::SetGroup)?;
         rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).at(Step::SetUser)?;
     }

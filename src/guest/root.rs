@@ -13,7 +13,7 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountPropagationFlags, MoveMountF
 use super::cgroup::{Base, Member};
 use super::{copy, devices};
 use crate::fault::{At, Fault, Step};
-use crate::plan::{Guest, Kind, Layer, Users};
+use crate::plan::{Extents, Guest, Kind, Layer};
 use crate::sys::mount::{self, Attributes};
 use crate::sys::{Errno, clone};
 
@@ -71,7 +71,7 @@ pub struct Owner<'a> {
     /// The same as its cgroup goes by.
     pub member: Member<'a>,
     /// Its users, and a user namespace that has them.
-    pub users: Option<(Users, BorrowedFd<'a>)>,
+    pub users: Option<(&'a Extents, BorrowedFd<'a>)>,
     /// Where its cgroup is: a copy is charged to it.
     pub base: &'a Base,
     /// Whether the caller has a mount namespace of its own, in which nothing is mounted on the root.
@@ -119,7 +119,7 @@ fn overlay(tree: BorrowedFd<'_>, owner: &Owner<'_>) -> Result<OwnedFd, Fault> {
         rustix::fs::mkdirat(&memory, name, Mode::from_raw_mode(0o755)).at(Step::LayerDirectories)?;
     }
     if let Some((users, _)) = owner.users {
-        let (user, group) = (Some(Uid::from_raw(users.base)), Some(Gid::from_raw(users.base)));
+        let (user, group) = (Some(Uid::from_raw(users.root())), Some(Gid::from_raw(users.root())));
         rustix::fs::chownat(&memory, c"upper", user, group, AtFlags::empty()).at(Step::LayerDirectories)?;
     }
     let whole = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
@@ -167,7 +167,7 @@ fn private_memory(is_apart: bool) -> Result<OwnedFd, Fault> {
 }
 
 /// A copy of `tree` in memory, owned by `users`, charged to the guest.
-fn duplicate(tree: BorrowedFd<'_>, users: Users, owner: &Owner<'_>) -> Result<OwnedFd, Fault> {
+fn duplicate(tree: BorrowedFd<'_>, users: &Extents, owner: &Owner<'_>) -> Result<OwnedFd, Fault> {
     owner.base.join(owner.member).at(Step::CopyJoin)?;
     let context = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).at(Step::LayerMemory)?;
     for (key, value) in [(c"mode", c"755"), (c"size", c"256m"), (c"nr_inodes", c"64k")] {

@@ -11,7 +11,7 @@ use super::files;
 use crate::sys::Errno;
 
 /// Below /proc/sys, and the value.
-const SETTINGS: [(&CStr, &[u8]); 7] = [
+const SETTINGS: [(&CStr, &[u8]); 5] = [
     // Each guest has limits::TERMINALS; a thousand guests and the host fit. The kernel keeps a reserve for the host.
     (c"/proc/sys/kernel/pty/max", b"1048576"),
     // The numbers; how many processes there may be, follows from the memory (kernel.threads-max).
@@ -19,9 +19,6 @@ const SETTINGS: [(&CStr, &[u8]); 7] = [
     // Only who has no privilege on the host is held to it: guests, all together.
     (c"/proc/sys/fs/file-max", b"9223372036854775807"),
     (c"/proc/sys/fs/aio-max-nr", b"1073741824"),
-    // Counted for the user who made a user namespace, who is the same for all guests: the host's root.
-    (c"/proc/sys/fs/inotify/max_user_instances", b"1048576"),
-    (c"/proc/sys/fs/inotify/max_user_watches", b"1073741824"),
     // A list of all processes at every kill would let a guest keep the console busy.
     (c"/proc/sys/vm/oom_dump_tasks", b"0"),
 ];

@@ -1,6 +1,7 @@
 //! The walk over a config's sections, and `[host]`.
 
 use super::guest::{Draft, MEMORY_MAX};
+use super::users::Stock;
 use super::value::{self, Joined, Value, Wrong};
 use super::{At, Guest, GuestId, Kind, Plan, Sysctl, hardening};
 use crate::config::diagnostic::{Code, Detail, Diagnostic, Near, Unit};
@@ -30,7 +31,7 @@ pub struct Builder<'a> {
 }
 
 /// See [`Plan::build`].
-pub fn build(config: &Config, plan: &mut Plan, diagnostics: &mut Diagnostics) -> bool {
+pub fn build(config: &Config, plan: &mut Plan, diagnostics: &mut Diagnostics, stock: &Stock<'_>) -> bool {
     plan.clear();
     let mut builder = Builder {
         config,
@@ -47,7 +48,7 @@ pub fn build(config: &Config, plan: &mut Plan, diagnostics: &mut Diagnostics) ->
     builder.profiles();
     builder.guests();
     builder.order();
-    builder.users();
+    builder.users(stock);
     builder.diagnostics.sort();
     builder.diagnostics.is_empty()
 }

@@ -6,10 +6,12 @@
 //! | `guest` | the keys of a guest, their defaults, and what must agree |
 //! | `confinement` | what a guest may do: `caps`, `seccomp`, `features`, `nesting`, `device` |
 //! | `capability`, `call` | the capabilities and system calls that can be given and taken, by name |
+//! | `extents` | all the users of a guest |
 //! | `files` | what a guest sees besides its root: `bind`, `tmpfs` |
 //! | `io` | `io-max` |
 //! | `hardening` | what is taken from everybody on the host |
 //! | `order` | dependencies and their cycles |
+//! | `record` | who has which users, as a text |
 //! | `users` | ranges of host users |
 //! | `value` | what a word can mean |
 
@@ -17,18 +19,23 @@ mod build;
 pub mod call;
 pub mod capability;
 mod confinement;
+mod extents;
 mod files;
 mod guest;
 pub mod hardening;
 mod io;
 mod order;
-mod users;
+pub mod record;
+pub mod users;
 mod value;
 
 use crate::config::key::Key;
 use crate::config::{Config, Diagnostics};
 use crate::limits;
 use crate::text::{List, Pool, Strings, Text};
+
+pub use extents::Extents;
+use users::Stock;
 
 /// Where a key stands: file and line, packed; `At::NOWHERE` where no config said it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -126,7 +133,13 @@ impl Plan {
     /// used, and what is wrong is in `diagnostics`.
     #[must_use]
     pub fn build(&mut self, config: &Config, diagnostics: &mut Diagnostics) -> bool {
-        build::build(config, self, diagnostics)
+        self.build_from(config, diagnostics, &Stock::ALL)
+    }
+
+    /// The same, with what ranges of users are handed out from.
+    #[must_use]
+    pub fn build_from(&mut self, config: &Config, diagnostics: &mut Diagnostics, stock: &Stock<'_>) -> bool {
+        build::build(config, self, diagnostics, stock)
     }
 
     /// Forgets everything. Touches no memory that was never used: each page that was is PID 1's for good.
@@ -165,6 +178,17 @@ impl Plan {
     #[must_use]
     pub fn guest(&self, id: GuestId) -> Option<&Guest> {
         self.guests.get(usize::from(id.0))
+    }
+
+    /// All the users of `guest`.
+    #[must_use]
+    pub fn users(&self, guest: &Guest) -> Extents {
+        // It was checked that there are no more.
+        Extents::new(self.ranges(guest)).unwrap_or(Extents::NONE)
+    }
+
+    fn ranges(&self, guest: &Guest) -> impl Iterator<Item = Users> {
+        guest.users.into_iter().chain(self.more_users.get(guest.more_users).iter().copied())
     }
 
     /// How `guest` is stopped; what is left after the last step is killed.
@@ -432,6 +456,15 @@ pub struct Users {
     pub base: u32,
     /// How many.
     pub count: u32,
+}
+
+impl Users {
+    /// Whether some user is in both.
+    #[must_use]
+    pub fn overlaps(self, other: Users) -> bool {
+        let end = |users: Users| u64::from(users.base) + u64::from(users.count);
+        u64::from(self.base) < end(other) && u64::from(other.base) < end(self)
+    }
 }
 
 /// Resource limits; nothing where the config names none.

@@ -1,23 +1,88 @@
 //! Ranges of host users: no two guests share one.
 //!
-//! `userns = auto` takes a slot that follows from the guest's name, so that adding, removing or reordering others moves
-//! nobody, but for the rare guests whose slots meet. Then the one whose name comes first has it, and the other takes the
-//! next that is free, whatever the order in the config (ordered hash table, Amble and Knuth 1974).
+//! `userns = auto` takes what the record says that the guest had. Where it says nothing, it takes a slot that follows from
+//! the guest's name, so that adding, removing or reordering others moves nobody, but for the rare guests whose slots meet.
+//! Then the one whose name comes first has it, and the other takes the next that is free, whatever the order in the config
+//! (ordered hash table, Amble and Knuth 1974). One that may have guests of its own takes a block of slots.
+
+use core::ops::Range;
 
 use super::build::Builder;
 use super::guest::{AUTO, USER_MAX};
+use super::record::Line;
 use super::value::{self, Wrong};
 use super::{Guest, GuestId, Plan, Users};
 use crate::config::diagnostic::{Code, Detail};
 use crate::config::key::Key;
 use crate::limits;
-use crate::text::List;
+use crate::text::{self, List};
 
-/// Slots to choose from.
+/// Slots to choose from, at most.
 const SLOTS: u32 = (limits::USER_BASE.end - limits::USER_BASE.start) / limits::USER_RANGE;
 
+/// Slots of a guest that may have guests of its own.
+const BLOCK: u32 = limits::USER_RANGES_NESTING;
+
+/// What ranges are handed out from, and who has some already.
+#[derive(Clone, Debug)]
+pub struct Stock<'a> {
+    /// The numbers to hand out.
+    pub pool: Range<u32>,
+    /// The record: see [`super::record`].
+    pub record: &'a [u8],
+    /// Whose guests these are, in the record.
+    pub holder: &'a [u8],
+    /// The one guest that is going to start; empty: all of them are.
+    pub only: &'a [u8],
+    /// Mixed into what follows from a name; 0 where the same name is to get the same range everywhere.
+    pub salt: u32,
+}
+
+impl Stock<'_> {
+    /// What a host has at first: the range for guests, and nobody who has any of it.
+    pub const ALL: Stock<'static> = Stock { pool: limits::USER_BASE, record: b"", holder: b"", only: b"", salt: 0 };
+}
+
+/// The numbers to hand out where `map` is this process's own map (user_namespaces(7)): on a host the range for guests; in a
+/// guest what it has besides the range for itself.
+#[must_use]
+pub fn pool(map: &[u8]) -> Range<u32> {
+    let mut end = 0u64;
+    let lines = || map.split(|byte| *byte == b'\n');
+    // Each line begins where another ends, until one is missing.
+    while let Some(count) = lines().find_map(|line| begins_at(line, end)) {
+        end += count;
+    }
+    if end >= limits::USER_BASE.end.into() {
+        return limits::USER_BASE;
+    }
+    let end = end as u32 / limits::USER_RANGE * limits::USER_RANGE;
+    limits::USER_RANGE..end.max(limits::USER_RANGE)
+}
+
+/// How many users the line of a map has, if `first` is the first of them.
+fn begins_at(line: &[u8], first: u64) -> Option<u64> {
+    let mut numbers = line.split(u8::is_ascii_whitespace).filter_map(text::number::<u32>);
+    let (inside, _, count) = (numbers.next()?, numbers.next()?, numbers.next()?);
+    (u64::from(inside) == first && count > 0).then_some(count.into())
+}
+
 /// Slots taken, a bit each.
-type Taken = [u8; SLOTS.div_ceil(8) as usize];
+struct Taken([u8; SLOTS.div_ceil(8) as usize]);
+
+impl Taken {
+    fn is_free(&self, slots: Range<u32>) -> bool {
+        slots.into_iter().all(|slot| self.0.get(slot as usize / 8).is_some_and(|byte| byte & 1 << (slot % 8) == 0))
+    }
+
+    fn take(&mut self, slots: Range<u32>) {
+        for slot in slots {
+            if let Some(byte) = self.0.get_mut(slot as usize / 8) {
+                *byte |= 1 << (slot % 8);
+            }
+        }
+    }
+}
 
 impl Builder<'_> {
     /// The value as ranges: the first, and those behind it.
@@ -35,7 +100,7 @@ impl Builder<'_> {
                     let range = range(self.value.word(index));
                     let Some(users) = self.checked(index, range) else { continue };
                     let earlier = self.plan.more_users.get(self.plan.more_users.since(mark));
-                    if first.iter().chain(earlier).any(|other| overlap(*other, users)) {
+                    if first.iter().chain(earlier).any(|other| other.overlaps(users)) {
                         self.wrong(Code::WordTwice.into(), self.value.at(index));
                     } else if earlier.len() + 1 == limits::USER_RANGES {
                         self.too_many(index, limits::USER_RANGES, "ranges (limits::USER_RANGES)");
@@ -50,19 +115,25 @@ impl Builder<'_> {
         }
     }
 
-    /// Checks the ranges that were given, and chooses the others.
-    pub fn users(&mut self) {
-        let mut taken: Taken = [0; _];
+    /// Checks the ranges that were given, and chooses the others from `stock`.
+    pub fn users(&mut self, stock: &Stock<'_>) {
         for index in 0..self.plan.guests.len() {
-            if self.plan.guests[index].users == Some(AUTO) {
-                continue;
+            if self.plan.guests[index].users != Some(AUTO) {
+                self.check_overlap(index);
+                self.check_held(index, stock);
             }
-            self.check_overlap(index);
-            ranges(self.plan, index).for_each(|users| take_slots(&mut taken, users));
         }
-        for index in 0..self.plan.guests.len() {
-            if self.plan.guests[index].users == Some(AUTO) {
-                self.choose(index, &mut taken);
+        let mut taken = self.taken(stock, false);
+        self.keep_recorded(stock, &mut taken);
+        // What the record remembers is taken for nobody else, as long as there is something else.
+        let mut taken = self.taken(stock, true);
+        // Blocks first: between single ranges there may be no room for one.
+        for nesting in [true, false] {
+            for index in 0..self.plan.guests.len() {
+                let guest = &self.plan.guests[index];
+                if guest.users == Some(AUTO) && guest.confinement.nesting == nesting {
+                    self.choose(index, stock, &mut taken);
+                }
             }
         }
     }
@@ -71,7 +142,7 @@ impl Builder<'_> {
         let plan = &self.plan;
         let meets = |other: &usize| {
             plan.guests[*other].users != Some(AUTO)
-                && ranges(plan, index).any(|users| ranges(plan, *other).any(|other| overlap(users, other)))
+                && ranges(plan, index).any(|users| ranges(plan, *other).any(|other| other.overlaps(users)))
         };
         let Some(other) = (0..index).find(meets) else { return };
         let name = |index: usize| self.section(GuestId(index as u16)).copied();
@@ -81,16 +152,67 @@ impl Builder<'_> {
         }
     }
 
-    /// Puts guest `index` into the first slot from its own on that is free, or whose guest must give way to it; then
+    /// Sees that no range that was given is another's who is running now. What somebody had who has ended, or has only
+    /// because nothing was said, gives way.
+    fn check_held(&mut self, index: usize, stock: &Stock<'_>) {
+        if !stock.only.is_empty() && self.name(index) != stock.only {
+            return;
+        }
+        let held = |line: Line<'_>| line.pid != 0 && ranges(self.plan, index).any(|users| line.users.overlaps(users));
+        if Line::all(stock.record).any(held)
+            && let Some(section) = self.section(GuestId(index as u16)).copied()
+        {
+            let at = self.asked_at(&section, Key::Userns);
+            self.diagnostics.error(Code::UsersHeld, at);
+        }
+    }
+
+    /// What nobody can have: given, chosen, or another's who is running. What is remembered for somebody, too, if `all`.
+    fn taken(&self, stock: &Stock<'_>, all: bool) -> Taken {
+        let mut taken = Taken([0; _]);
+        for users in (0..self.plan.guests.len()).flat_map(|index| ranges(self.plan, index)) {
+            taken.take(slots(users, &stock.pool));
+        }
+        for line in Line::all(stock.record).filter(|line| all || line.pid != 0) {
+            taken.take(slots(line.users, &stock.pool));
+        }
+        taken
+    }
+
+    /// Gives each guest what the record says that it had, unless somebody else has that now.
+    fn keep_recorded(&mut self, stock: &Stock<'_>, taken: &mut Taken) {
+        for line in Line::all(stock.record).filter(|line| line.pid == 0 && line.holder == stock.holder) {
+            let Some(id) = self.plan.find(line.name) else { continue };
+            let Some(guest) = self.plan.guests.get_mut(usize::from(id.0)) else { continue };
+            let slots = slots(line.users, &stock.pool);
+            let whole = at_slot(slots.start, slots.end.saturating_sub(slots.start), &stock.pool) == line.users;
+            if guest.users == Some(AUTO)
+                && slots.end - slots.start == slots_of(guest)
+                && whole
+                && taken.is_free(slots.clone())
+            {
+                taken.take(slots);
+                guest.users = Some(line.users);
+                // It gives way to no name.
+                guest.users_given = true;
+            }
+        }
+    }
+
+    /// Puts guest `index` into the first place from its own on that is free, or whose guest must give way to it; then
     /// goes on with that one.
-    fn choose(&mut self, index: usize, taken: &mut Taken) {
+    fn choose(&mut self, index: usize, stock: &Stock<'_>, taken: &mut Taken) {
         let mut index = index;
-        let mut slot = self.own_slot(index);
-        for _ in 0..SLOTS {
-            let users = Users { base: limits::USER_BASE.start + slot * limits::USER_RANGE, count: limits::USER_RANGE };
-            let (byte, bit) = (slot as usize / 8, 1 << (slot % 8));
-            if taken[byte] & bit == 0 {
-                taken[byte] |= bit;
+        let width = self.plan.guests.get(index).map_or(1, slots_of);
+        let places = (stock.pool.end.saturating_sub(stock.pool.start) / limits::USER_RANGE).min(SLOTS) / width;
+        let mut remembers = true;
+        let mut place = self.own_place(index, places, stock.salt);
+        let mut tries = 0;
+        while tries < places {
+            let slots = place * width..(place + 1) * width;
+            let users = at_slot(slots.start, width, &stock.pool);
+            if taken.is_free(slots.clone()) {
+                taken.take(slots);
                 self.plan.guests[index].users = Some(users);
                 return;
             }
@@ -101,7 +223,12 @@ impl Builder<'_> {
                 self.plan.guests[holder].users = Some(AUTO);
                 index = holder;
             }
-            slot = (slot + 1) % SLOTS;
+            place = (place + 1) % places;
+            tries += 1;
+            if tries == places && core::mem::take(&mut remembers) {
+                *taken = self.taken(stock, false);
+                tries = 0;
+            }
         }
         if let Some(section) = self.section(GuestId(index as u16)).copied() {
             self.diagnostics.error(Code::NoUsersLeft, section.name);
@@ -112,21 +239,19 @@ impl Builder<'_> {
         self.plan.guests.get(index).map_or(b"", |guest| self.plan.strings.bytes(guest.name))
     }
 
-    /// The slot that follows from a guest's name alone (FNV-1a).
-    fn own_slot(&self, index: usize) -> u32 {
+    /// The place that follows from a guest's name alone (FNV-1a), of so many.
+    fn own_place(&self, index: usize, places: u32, salt: u32) -> u32 {
         let hash = self
             .name(index)
             .iter()
-            .fold(0x811c_9dc5u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
-        hash % SLOTS
+            .fold(0x811c_9dc5u32 ^ salt, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+        hash.checked_rem(places).unwrap_or(0)
     }
 }
 
-/// All ranges of guest `index`.
+/// All ranges of guest `index` that are known.
 fn ranges(plan: &Plan, index: usize) -> impl Iterator<Item = Users> {
-    let guest = plan.guests.get(index);
-    let more = guest.map_or(List::EMPTY, |guest| guest.more_users);
-    guest.and_then(|guest| guest.users).into_iter().chain(plan.more_users.get(more).iter().copied())
+    plan.guests.get(index).into_iter().flat_map(|guest| plan.ranges(guest)).filter(|users| *users != AUTO)
 }
 
 /// BASE:COUNT
@@ -145,19 +270,42 @@ fn range(word: &[u8]) -> Result<Users, Wrong> {
     }
 }
 
-fn overlap(one: Users, other: Users) -> bool {
-    let end = |users: Users| u64::from(users.base) + u64::from(users.count);
-    u64::from(one.base) < end(other) && u64::from(other.base) < end(one)
+/// How many slots a guest takes whose range is chosen.
+fn slots_of(guest: &Guest) -> u32 {
+    if guest.confinement.nesting { BLOCK } else { 1 }
 }
 
-fn take_slots(taken: &mut Taken, users: Users) {
-    let pool = &limits::USER_BASE;
+/// The users of `width` slots from number `slot` on.
+fn at_slot(slot: u32, width: u32, pool: &Range<u32>) -> Users {
+    Users { base: pool.start + slot * limits::USER_RANGE, count: width * limits::USER_RANGE }
+}
+
+/// The slots that `users` touch.
+fn slots(users: Users, pool: &Range<u32>) -> Range<u32> {
     let start = users.base.max(pool.start);
     let end = users.base.saturating_add(users.count).min(pool.end);
     if start >= end {
-        return;
+        return 0..0;
     }
-    for slot in (start - pool.start) / limits::USER_RANGE..=(end - 1 - pool.start) / limits::USER_RANGE {
-        taken[slot as usize / 8] |= 1 << (slot % 8);
+    (start - pool.start) / limits::USER_RANGE..(end - 1 - pool.start) / limits::USER_RANGE + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_hands_out_the_range_for_guests_and_a_guest_what_it_has_besides_its_own() {
+        for (map, expected) in [
+            ("         0          0 4294967295\n", limits::USER_BASE),
+            ("0 524288 1048576\n", 65_536..1_048_576),
+            ("65536 900000 131072\n0 524288 65536\n", 65_536..196_608),
+            ("0 524288 70000\n", 65_536..65_536),
+            ("0 1000 1\n", 65_536..65_536),
+            ("1 1000 10\n", 65_536..65_536),
+            ("", 65_536..65_536),
+        ] {
+            assert_eq!(pool(map.as_bytes()), expected, "{map}");
+        }
     }
 }

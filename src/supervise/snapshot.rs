@@ -70,7 +70,7 @@ pub fn guest<'b>(
             .then(|| machine.deadline_ms().unwrap_or(now_ms).saturating_sub(now_ms)),
         exit: exit.and_then(wire_exit),
         place: place.map(|(file, line)| Place { file, line }),
-        users: guest.users,
+        users: plan.users(guest),
         autostart: guest.autostart,
         root: plan.strings.str(guest.root),
         cgroup: name_cgroup(facts, guest.kind, name, cgroup),
@@ -82,7 +82,7 @@ pub fn guest<'b>(
 pub fn join<'b>(driver: &Driver<'_>, facts: &Facts<'_>, id: GuestId, cgroup: &'b mut Cgroup) -> Option<JoinInfo<'b>> {
     let guest = driver.guest(id)?;
     let name = driver.plan().strings.str(guest.name);
-    let (confinement, users, user) = (guest.confinement, guest.users, guest.user);
+    let (confinement, users, user) = (guest.confinement, driver.plan().users(guest), guest.user);
     Some(JoinInfo {
         name,
         kind: guest.kind,

@@ -1,5 +1,7 @@
 //! Giving privilege up: capabilities, securebits, `no_new_privs`, seccomp, session keyring.
 
+use rustix::process::Uid;
+
 use super::{Errno, call};
 
 /// A set of capabilities (capabilities(7)): bit N is capability number N.
@@ -91,6 +93,36 @@ pub fn root_is_nobody() -> Result<(), Errno> {
         | libc::SECBIT_KEEP_CAPS_LOCKED
         | libc::SECBIT_NO_CAP_AMBIENT_RAISE
         | libc::SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
+    securebits(bits)
+}
+
+/// Makes this process user `user` in effect, with all that it may do: what it makes is that user's, and charged to that
+/// user (user_namespaces(7), namespaces(7)). [`stop_acting`] ends that.
+///
+/// # Errors
+/// EPERM without CAP_SETPCAP or CAP_SETUID, EINVAL for a user that is not mapped here.
+pub fn act_as(user: Uid) -> Result<(), Errno> {
+    // Without this bit the effective capabilities would go with user 0 (capabilities(7)).
+    securebits(libc::SECBIT_NO_SETUID_FIXUP)?;
+    set_effective_user(user)
+}
+
+/// Makes this process user 0 again.
+///
+/// # Errors
+/// As [`act_as`].
+pub fn stop_acting() -> Result<(), Errno> {
+    set_effective_user(Uid::ROOT)?;
+    securebits(0)
+}
+
+fn set_effective_user(user: Uid) -> Result<(), Errno> {
+    let same = usize::MAX;
+    // SAFETY: takes no pointer. Real and saved stay; this program has one thread.
+    unsafe { call(libc::SYS_setresuid, [same, user.as_raw() as usize, same]) }.map(drop)
+}
+
+fn securebits(bits: i32) -> Result<(), Errno> {
     // SAFETY: takes no pointer.
     unsafe { call(libc::SYS_prctl, [libc::PR_SET_SECUREBITS as usize, bits as usize, 0, 0, 0]) }.map(drop)
 }

@@ -40,20 +40,6 @@ pub fn set(pid: Option<Pid>, resource: u8, limit: Limit) -> Result<(), Errno> {
     unsafe { call(libc::SYS_prlimit64, [pid, usize::from(resource), &raw const limit as usize, 0]) }.map(drop)
 }
 
-/// What a user namespace takes from the process that makes it as a bound on all its users together (since Linux 5.14).
-pub const SHARED: [u8; 3] = [libc::RLIMIT_MSGQUEUE as u8, libc::RLIMIT_SIGPENDING as u8, libc::RLIMIT_MEMLOCK as u8];
-
-/// Lifts the limits of [`SHARED`] from this process, and returns what they were. Where that is not allowed they stay.
-#[must_use]
-pub fn lift_shared() -> [Limit; 3] {
-    let none = Limit { soft: u64::MAX, hard: u64::MAX };
-    SHARED.map(|resource| {
-        let before = get(None, resource).unwrap_or(none);
-        let _ = set(None, resource, none);
-        before
-    })
-}
-
 /// Limits the open files of process `pid`, or of this one, as is usual: a supervisor's own limit is for all its guests
 /// together.
 ///

@@ -23,5 +23,6 @@ mod private;
 mod server;
 mod supervise;
 mod supervision;
+mod users;
 mod verbs;
 mod wire;

@@ -19,10 +19,10 @@ pub struct Supervisor {
     pub directory: PathBuf,
 }
 
-/// Enters cgroup `$1`, hides the rest, and becomes the supervisor.
+/// Enters cgroup `$1`, hides the rest, has a `/run` of its own, and becomes the supervisor.
 const ENTER: &str = r#"
 echo $$ > "$1/cgroup.procs" && exec unshare --cgroup --mount sh -c '
-    mount -t cgroup2 none /sys/fs/cgroup && exec setpriv --pdeathsig TERM "$0" supervise --config "$1/inn.conf" --socket "$1/control"
+    mount -t cgroup2 none /sys/fs/cgroup && mkdir -p "$1/run" && mount --bind "$1/run" /run && exec setpriv --pdeathsig TERM "$0" supervise --config "$1/inn.conf" --socket "$1/control"
 ' "$2" "$3"
 "#;
 

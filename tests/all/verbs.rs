@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use innkeep::control::server::{Incoming, Sent, Server};
 use innkeep::control::wire::{Code, Exit, Failure, GuestInfo, HostInfo, Name, Place, Reply, Request, State};
 use innkeep::fault::{Fault, Step};
-use innkeep::plan::{Kind, Users};
+use innkeep::plan::{Extents, Kind, Users};
 use rustix::event::{PollFd, PollFlags};
 use serde_json::Value;
 
@@ -129,7 +129,7 @@ const WEB: GuestInfo<'static> = GuestInfo {
     next_start_ms: None,
     exit: None,
     place: None,
-    users: Some(Users { base: 524_288, count: 65_536 }),
+    users: Extents::one(Users { base: 524_288, count: 65_536 }),
     autostart: true,
     root: "/srv/web",
     cgroup: "inn/web",
@@ -157,7 +157,7 @@ const STORE: GuestInfo<'static> = GuestInfo {
     next_start_ms: Some(1_600),
     exit: Some(Exit::Failed(Fault { step: Step::OpenRoot, errno: 2, detail: 0 })),
     place: Some(Place { file: "/etc/inn.conf", line: 12 }),
-    users: None,
+    users: Extents::NONE,
     autostart: false,
     root: "/srv/store",
     cgroup: "inn/store",
@@ -209,7 +209,7 @@ fn plain_has_the_same_columns_for_every_guest() {
     let text = Fake::new("plain", host).prints(&["list", "--plain"]);
     let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
     assert_eq!(rows.len(), 2);
-    assert!(rows.iter().all(|row| row.len() == 30));
+    assert!(rows.iter().all(|row| row.len() == 31));
     assert_eq!(&rows[0][..8], ["web", "ready", "app", "1234", "200000", "1234567", "500", "12900000"]);
     assert_eq!(&rows[1][..8], ["store", "delayed", "os", "-", "-", "-", "-", "-"]);
     assert_eq!(rows[0][27], "the \"front\" door?[2J");
@@ -227,6 +227,7 @@ fn json_says_it_all_and_escapes_it() {
     assert_eq!(list[1]["config_line"], 12);
     let status = fake.json(&["status", "web", "--json"]);
     assert_eq!(status["users_base"], 524_288);
+    assert_eq!(status["users"], "524288:65536");
     assert!(status["process_tree"].is_array());
     assert_eq!(fake.json(&["status", "--json"])["uptime_ms"], 61_000);
     assert_eq!(fake.json(&["version", "--json"])["version"], env!("CARGO_PKG_VERSION"));

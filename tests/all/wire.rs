@@ -3,7 +3,7 @@
 use innkeep::control::wire::*;
 use innkeep::fault::{Fault, Step};
 use innkeep::limits;
-use innkeep::plan::{Confinement, Kind, User, Users};
+use innkeep::plan::{Confinement, Extents, Kind, User, Users};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -86,7 +86,9 @@ fn guest(((name, root, cgroup, description, file), numbers, rest): &Parts) -> Gu
         next_start_ms: numbers.2,
         exit: rest.2,
         place: rest.3.then_some(Place { file, line: numbers.0 }),
-        users: rest.4.map(|(base, count)| Users { base, count }),
+        // Any number of ranges that there can be.
+        users: Extents::new((0..numbers.0 % 17).filter_map(|_| rest.4).map(|(base, count)| Users { base, count }))
+            .expect("no more than there can be"),
         autostart: rest.3,
         root,
         cgroup,
@@ -191,7 +193,7 @@ fn the_longest_texts_fit_and_are_cut_between_characters() {
     let users = Some((1, 2));
     let parts = (
         (odd.clone(), long.clone(), odd.clone(), long, odd),
-        (9, Some(9), Some(9), Some(9), Some(9), Some(9), Some(9), Some(9), 9, 9),
+        (16, Some(9), Some(9), Some(9), Some(9), Some(9), Some(9), Some(9), 9, 9),
         (Kind::Os, State::Failed, Some(Exit::Failed(Fault { step: Step::ALL[0], errno: 1, detail: 1 })), true, users),
     );
     for which in 0..9 {
@@ -200,7 +202,7 @@ fn the_longest_texts_fit_and_are_cut_between_characters() {
         if let Reply::Guest(info) = reply {
             assert_eq!(info.root.len(), TEXT_BYTES);
             assert_eq!(info.name.len(), TEXT_BYTES - 1);
-            assert_eq!(info.users, Some(Users { base: 1, count: 2 }));
+            assert_eq!(info.users.ranges(), [Users { base: 1, count: 2 }; limits::USER_RANGES]);
         }
     }
 }
