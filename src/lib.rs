@@ -38,3 +38,4 @@ pub mod run;
 pub mod supervise;
 pub mod sys;
 pub mod text;
+pub mod units;

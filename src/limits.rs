@@ -59,6 +59,8 @@ pub const MESSAGE_BYTES: usize = 4096;
 pub const CLIENT_STALL_MS: u64 = 10_000;
 /// Orphans reaped before other events get their turn.
 pub const REAP_BATCH: usize = 64;
+/// Records of the kernel's log read before other events get their turn.
+pub const KERNEL_LOG_BATCH: usize = 64;
 /// Guests started before other events get their turn.
 pub const STARTS_PER_TURN: usize = 8;
 /// Helpers at work at once: each costs memory for a moment, and more of them make no start faster.

@@ -2,6 +2,9 @@
 
 use core::fmt::{self, Write};
 
+use rustix::fd::{AsFd, OwnedFd};
+
+use super::counters::Counters;
 use super::json::Json;
 use super::output::Plain;
 use super::units::{Millis, Signal};
@@ -73,7 +76,7 @@ impl<N: Into<u64>> From<Option<N>> for Value<'_> {
 
 /// All that is known of a guest. The order is that of the columns of `--plain`: new facts come last.
 #[must_use]
-pub fn guest<'a>(info: &'a GuestInfo<'a>) -> [Fact<'a>; 31] {
+pub fn guest<'a>(info: &'a GuestInfo<'a>) -> [Fact<'a>; 36] {
     let code = match info.exit {
         Some(Exit::Code(code)) => Value::from(u32::from(code)),
         _ => Value::Unknown,
@@ -115,6 +118,11 @@ pub fn guest<'a>(info: &'a GuestInfo<'a>) -> [Fact<'a>; 31] {
         ("waits_for", Value::Text(info.waits_for.as_str())),
         ("stuck", Value::Flag(info.is_stuck)),
         ("users", if first.is_some() { Value::Users(info.users) } else { Value::Unknown }),
+        ("cpu_throttled", info.cpu_throttled.into()),
+        ("oom_victim", info.victim.map_or(Value::Unknown, |victim| Value::Text(victim.name))),
+        ("oom_victim_pid", info.victim.map(|victim| victim.pid).into()),
+        ("oom_victim_ago_ms", info.victim.map(|victim| victim.ago_ms).into()),
+        ("oom_victim_of", info.victim.map_or(Value::Unknown, |victim| Value::Text(victim.full.word()))),
     ]
 }
 
@@ -173,6 +181,15 @@ pub fn begin_object(json: &mut Json<'_, impl Write>, facts: &[Fact<'_>]) {
     for (name, value) in facts {
         json.key(name);
         value.json(json);
+    }
+}
+
+/// What the kernel counts for a guest, as more members of an object.
+pub fn counters(json: &mut Json<'_, impl Write>, cgroups: Option<&OwnedFd>, info: &GuestInfo<'_>) {
+    let Some(cgroups) = cgroups else { return };
+    for (name, value) in Counters::read(cgroups.as_fd(), info.cgroup).all() {
+        json.key(name);
+        Value::from(value).json(json);
     }
 }
 

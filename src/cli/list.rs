@@ -9,6 +9,7 @@ use super::output::{Output, Plain};
 use super::parse::Options;
 use super::screen::Screen;
 use super::table::{Column, Table, Tone};
+use super::tree;
 use super::units::{Bytes, Millis};
 use crate::control::wire::{Exit, GuestInfo, Reply, Request, State};
 use crate::sys::memory::Static;
@@ -53,9 +54,11 @@ pub fn list(options: &Options, out: &mut Output) -> u8 {
 fn json(options: &Options, timeout_ms: Option<u64>, out: &mut Output) -> Result<(), u8> {
     let mut json = Json::new(out);
     json.begin_array();
+    let cgroups = tree::cgroups();
     ask(options.socket, &Request::List, timeout_ms, &mut |reply, _| {
         if let Reply::Guest(info) = reply {
             facts::begin_object(&mut json, &facts::guest(info));
+            facts::counters(&mut json, cgroups.as_ref(), info);
             json.end_object();
         }
     })?;
@@ -112,7 +115,7 @@ fn row(table: &mut Table, info: &GuestInfo<'_>) -> Result<(), super::table::Full
         &Use(info.memory_bytes.map(Bytes), info.memory_limit_bytes.map(Bytes)),
         &Use(info.processes, info.processes_limit),
         &info.restarts,
-        &info.oom_kills.saturating_add(info.processes_refused),
+        &Fails(info),
         &info.description,
     ];
     table.row(tone, &cells)
@@ -128,6 +131,23 @@ fn note(notes: &mut heapless::String<{ 32 << 10 }>, info: &GuestInfo<'_>) {
     if writeln!(notes, "{}: {}{place}", Plain(info.name), ExitWords(exit)).is_err() {
         // `inn status` tells what found no room here.
         notes.truncate(before);
+    }
+}
+
+/// "m1 p20 c300": how often it ran into its limits of memory, processes and CPU; "0" where it did not.
+struct Fails<'a>(&'a GuestInfo<'a>);
+
+impl fmt::Display for Fails<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut blank = "";
+        let Fails(info) = self;
+        for (letter, count) in [('m', info.oom_kills), ('p', info.processes_refused), ('c', info.cpu_throttled)] {
+            if count > 0 {
+                write!(f, "{blank}{letter}{count}")?;
+                blank = " ";
+            }
+        }
+        f.write_str(if blank.is_empty() { "0" } else { "" })
     }
 }
 

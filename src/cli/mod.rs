@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`verb`], [`parse`] | the table of verbs and options; a command line |
 //! | [`ask`] | one request to the supervisor |
+//! | [`counters`] | what the kernel counts for a guest |
 //! | [`facts`], [`table`], [`json`], [`units`], [`lossy`] | what is printed, and how |
 //! | [`output`], [`screen`] | where it is printed |
 //! | [`foreground`], [`terminal`] | a program that has our input, output and terminal |
@@ -15,6 +16,7 @@ pub mod act;
 pub mod ask;
 pub mod check;
 pub mod console;
+pub mod counters;
 pub mod exec;
 pub mod facts;
 pub mod foreground;
@@ -31,11 +33,12 @@ pub mod status;
 pub mod table;
 pub mod terminal;
 pub mod tree;
-pub mod units;
 pub mod verb;
 pub mod version;
 
 use core::ffi::CStr;
+
+pub use crate::units;
 
 use crate::sys::memory::Static;
 use crate::sys::process::Arguments;

@@ -4,6 +4,7 @@ use core::ffi::CStr;
 use core::fmt::{self, Write};
 
 use super::ask::{PROMPT_MS, ask, guest};
+use super::counters::{Counter, Counters};
 use super::facts::{self, ExitWords, Fact, PlaceWords, StateWords};
 use super::json::Json;
 use super::list::Known;
@@ -11,10 +12,11 @@ use super::logs::{self, Printer};
 use super::lossy::Lossy;
 use super::output::{Output, Plain};
 use super::parse::Options;
-use super::tree::{Process, Tree};
+use super::tree::{self, Process, Tree};
 use super::units::{Bytes, Milli, Millis};
 use crate::control::wire::{Exit, GuestInfo, HostInfo, Name, Reply, Request};
 use crate::sys::stdio;
+use rustix::fd::{AsFd, OwnedFd};
 
 /// Lines of its output shown with a guest.
 const LOG_LINES: u64 = 10;
@@ -66,17 +68,19 @@ fn host_words(info: &HostInfo<'_>, out: &mut Output) -> fmt::Result {
 fn one(name: Name, options: &Options, out: &mut Output) -> Result<(), u8> {
     let timeout_ms = options.timeout_ms.or(Some(PROMPT_MS));
     let mut tree = Tree::new();
+    let cgroups = tree::cgroups();
     ask(options.socket, &Request::Status { guest: name }, timeout_ms, &mut |reply, _| {
         let Reply::Guest(info) = reply else { return };
         tree.read(info.cgroup);
         let _ = if options.json {
             let mut json = Json::new(out);
             facts::begin_object(&mut json, &facts::guest(info));
+            facts::counters(&mut json, cgroups.as_ref(), info);
             Ok(())
         } else if options.plain {
             plain(&facts::guest(info), out)
         } else {
-            guest_words(info, out)
+            guest_words(info, cgroups.as_ref(), out)
         };
     })?;
     if options.json {
@@ -93,7 +97,7 @@ fn plain(facts: &[Fact<'_>], out: &mut Output) -> fmt::Result {
     facts.iter().try_for_each(|(name, value)| writeln!(out, "{name}\t{value}"))
 }
 
-fn guest_words(info: &GuestInfo<'_>, out: &mut Output) -> fmt::Result {
+fn guest_words(info: &GuestInfo<'_>, cgroups: Option<&OwnedFd>, out: &mut Output) -> fmt::Result {
     write!(out, "{}: {} ({})", Plain(info.name), StateWords(info), facts::kind(info.kind))?;
     if info.pid != 0 {
         write!(out, ", pid {}", info.pid)?;
@@ -115,18 +119,7 @@ fn guest_words(info: &GuestInfo<'_>, out: &mut Output) -> fmt::Result {
         }
     }
     line(out, "restarts", &info.restarts)?;
-    let memory = Used { now: info.memory_bytes.map(Bytes), limit: info.memory_limit_bytes.map(Bytes) };
-    line(out, "memory", &format_args!("{memory}; processes killed for want of it: {}", info.oom_kills))?;
-    if let Some(swap) = info.swap_limit_bytes {
-        line(out, "swap", &format_args!("at most {}", Bytes(swap)))?;
-    }
-    let processes = Used { now: info.processes, limit: info.processes_limit };
-    line(out, "processes", &format_args!("{processes}; refused: {}", info.processes_refused))?;
-    let cpu = info.cpu_us.map(|us| Millis(us / 1000));
-    match info.cpus_limit_milli {
-        Some(milli) => line(out, "CPU", &format_args!("{} used; at most {} CPUs", Known(cpu), Milli(milli.into())))?,
-        None => line(out, "CPU", &format_args!("{} used", Known(cpu)))?,
-    }
+    resources(info, cgroups, out)?;
     for users in info.users.ranges() {
         let last = users.base.saturating_add(users.count.saturating_sub(1));
         line(out, "users", &format_args!("{} to {last}", users.base))?;
@@ -136,6 +129,67 @@ fn guest_words(info: &GuestInfo<'_>, out: &mut Output) -> fmt::Result {
     }
     line(out, "cgroup", &Plain(info.cgroup))?;
     line(out, "autostart", &if info.autostart { "yes" } else { "no" })
+}
+
+/// Each limit with its use, and how often it was in the way.
+fn resources(info: &GuestInfo<'_>, cgroups: Option<&OwnedFd>, out: &mut Output) -> fmt::Result {
+    let counters = cgroups.map(|cgroups| Counters::read(cgroups.as_fd(), info.cgroup));
+    let get = |counter| counters.as_ref().and_then(|counters| counters.get(counter));
+    let memory = Used { now: info.memory_bytes.map(Bytes), limit: info.memory_limit_bytes.map(Bytes) };
+    let memory = format_args!("{memory}; processes killed for want of it: {}", info.oom_kills);
+    match get(Counter::MemoryMaxEvents) {
+        Some(full) => line(out, "memory", &format_args!("{memory}, came to its limit: {full}"))?,
+        None => line(out, "memory", &memory)?,
+    }
+    if let Some(victim) = info.victim {
+        let (name, ago) = (Plain(victim.name), Millis(victim.ago_ms));
+        line(
+            out,
+            "last killed",
+            &format_args!("{name} (pid {}), {ago} ago; full: {}", victim.pid, victim.full.word()),
+        )?;
+    }
+    let (peak, swap) = (get(Counter::MemoryPeak), get(Counter::Swap));
+    if let Some(peak) = peak {
+        line(out, "memory peak", &Bytes(peak))?;
+    }
+    if let Some(high) = get(Counter::MemoryHigh) {
+        let count = Known(get(Counter::MemoryHighEvents));
+        line(out, "memory-high", &format_args!("{}; throttled: {count}", Bytes(high)))?;
+    }
+    if let Some(low) = get(Counter::MemoryLow).filter(|low| *low > 0) {
+        let count = Known(get(Counter::MemoryLowEvents));
+        line(out, "memory-low", &format_args!("{}; taken all the same: {count}", Bytes(low)))?;
+    }
+    if swap.is_some() || info.swap_limit_bytes.is_some() {
+        let count = Known(get(Counter::SwapMaxEvents));
+        let swap = Used { now: swap.map(Bytes), limit: info.swap_limit_bytes.map(Bytes) };
+        line(out, "swap", &format_args!("{swap}; came to its limit: {count}"))?;
+    }
+    let processes = Used { now: info.processes, limit: info.processes_limit };
+    line(out, "processes", &format_args!("{processes}; refused: {}", info.processes_refused))?;
+    let cpu = info.cpu_us.map(|us| Millis(us / 1000));
+    match info.cpus_limit_milli {
+        Some(milli) => {
+            let (count, us) = (info.cpu_throttled, get(Counter::CpuThrottledUs));
+            let held = Known(us.map(|us| Millis(us / 1000)));
+            let most = Milli(milli.into());
+            line(
+                out,
+                "CPU",
+                &format_args!("{} used; at most {most} CPUs; held back: {count}, for {held}", Known(cpu)),
+            )?;
+        }
+        None => line(out, "CPU", &format_args!("{} used", Known(cpu)))?,
+    }
+    if let Some((read, written)) = get(Counter::ReadBytes).zip(get(Counter::WrittenBytes)) {
+        line(out, "disks", &format_args!("{} read, {} written", Bytes(read), Bytes(written)))?;
+    }
+    let pressure = [Counter::CpuPressure, Counter::MemoryPressure, Counter::IoPressure].map(get);
+    if let [Some(cpu), Some(memory), Some(io)] = pressure.map(|centi| centi.map(|centi| Milli(centi * 10))) {
+        line(out, "waits for", &format_args!("CPU {cpu}%, memory {memory}%, disks {io}% of the last 10s"))?;
+    }
+    Ok(())
 }
 
 /// "  memory       12M of 64M"

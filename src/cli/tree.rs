@@ -45,9 +45,9 @@ impl Tree {
 
     /// Reads the processes of `cgroup` (below the root of cgroup v2) and of those below it. What ends meanwhile is left out.
     pub fn read(&mut self, cgroup: &str) {
-        let mut path = heapless::String::<1024>::new();
-        let found = find_root(&mut path).is_some() && write!(path, "/{cgroup}").is_ok();
-        if found && let Ok(directory) = open(CWD, path.as_str()) {
+        if let Some(cgroups) = cgroups()
+            && let Ok(directory) = open(cgroups.as_fd(), cgroup)
+        {
             self.directory(directory.as_fd(), limits::CGROUP_DEPTH + 2);
         }
     }
@@ -127,7 +127,19 @@ impl Tree {
     }
 }
 
-fn open(at: BorrowedFd<'_>, path: impl rustix::path::Arg) -> Result<OwnedFd, Errno> {
+/// The root of the cgroup v2 file system, where it is mounted.
+#[must_use]
+pub fn cgroups() -> Option<OwnedFd> {
+    let mut path = heapless::String::<1024>::new();
+    find_root(&mut path)?;
+    open(CWD, path.as_str()).ok()
+}
+
+/// Opens a cgroup.
+///
+/// # Errors
+/// As open(2).
+pub fn open(at: BorrowedFd<'_>, path: impl rustix::path::Arg) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     rustix::fs::openat(at, path, flags, Mode::empty())
 }

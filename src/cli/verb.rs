@@ -199,9 +199,10 @@ pub const VERBS: &[Verb] = &[
         ("", NOTHING),
         &[Opt::Json, Opt::Plain, Opt::Socket, Opt::Timeout],
         "all guests: state, use and limits",
-        "MEMORY and PROCS are what a guest uses, and what it may use. FAILS counts\n\
-         processes killed because its memory was full, and forks refused because it had\n\
-         too many processes.\n\n\
+        "MEMORY and PROCS are what a guest uses, and what it may use. FAILS counts since\n\
+         the supervisor started: m, processes killed because memory was full; p, forks\n\
+         refused because it had too many processes; c, tenths of a second in which it\n\
+         came to the end of its CPU time.\n\n\
          \x20 inn list\n\
          \x20 inn list --plain | cut -f1,2\n",
     ),
@@ -211,7 +212,9 @@ pub const VERBS: &[Verb] = &[
         &[Opt::Json, Opt::Plain, Opt::Socket, Opt::Timeout],
         "one guest in full, or the host",
         "Shows limits with use and failures, the last exit and why, its processes, and\n\
-         the last lines it wrote.\n\n\
+         the last lines it wrote. What FAILS of `inn list` counts is counted since the\n\
+         supervisor started, all else since the guest did. What the kernel does not\n\
+         count is left out, and null in JSON.\n\n\
          \x20 inn status web\n",
     ),
     verb(

@@ -18,8 +18,8 @@ pub const TEXT_BYTES: usize = 640;
 /// Bytes of one encoded request, at most.
 pub const REQUEST_BYTES: usize = 2 + 1 + limits::NAME_BYTES + 1;
 
-// A `GuestInfo` is the longest reply: five texts, a name, and numbers: 129 bytes of them are ranges of users.
-const _: () = assert!(2 + 5 * (2 + TEXT_BYTES) + 1 + limits::NAME_BYTES + 400 <= limits::MESSAGE_BYTES);
+// A `GuestInfo` is the longest reply: five texts, a short one, a name, and numbers: 129 bytes of them are ranges of users.
+const _: () = assert!(2 + 5 * (2 + TEXT_BYTES) + 1 + limits::NAME_BYTES + 500 <= limits::MESSAGE_BYTES);
 // Every request is a number, and a name or less.
 const _: () = assert!(REQUEST_BYTES < limits::MESSAGE_BYTES && limits::NAME_BYTES <= u8::MAX as usize);
 
@@ -231,6 +231,23 @@ pub struct GuestInfo<'a> {
     pub cgroup: &'a str,
     /// Free text of the config.
     pub description: &'a str,
+    /// How often it came to the end of its CPU time (cpu.stat, nr_throttled).
+    pub cpu_throttled: u32,
+    /// The process that was killed last because memory was full.
+    pub victim: Option<VictimInfo<'a>>,
+}
+
+/// A process that the kernel killed because memory was full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VictimInfo<'a> {
+    /// Its name: 16 bytes at most, all of which print.
+    pub name: &'a str,
+    /// Its number on the host.
+    pub pid: u32,
+    /// How many milliseconds ago.
+    pub ago_ms: u64,
+    /// What was full.
+    pub full: Full,
 }
 
 /// The host, as it was at one moment.
@@ -363,6 +380,16 @@ words! {
         Clearing "clearing" "It has no process; its cgroup and the like are being removed.";
         Delayed "delayed" "It ended, and is started again after a pause.";
         Failed "failed" "It did not start, or ended with a failure, and stays down.";
+    }
+}
+
+words! {
+    /// What was full where a process was killed for want of memory.
+    Full {
+        Guest "guest" "What the guest may have.";
+        Inside "inside" "A limit that the guest set to a part of itself.";
+        AllGuests "all-guests" "What all guests together may have.";
+        Host "host" "The host's memory.";
     }
 }
 
@@ -616,8 +643,9 @@ structs! {
     GuestInfo<'a> {
         name kind state waits_for is_stuck pid uptime_ms memory_bytes memory_limit_bytes swap_limit_bytes cpu_us cpus_limit_milli
         processes processes_limit oom_kills processes_refused restarts next_start_ms exit place users autostart
-        root cgroup description
+        root cgroup description cpu_throttled victim
     }
+    VictimInfo<'a> { name pid ago_ms full }
 }
 
 /// Enums: a number, then the fields of that variant in order.

@@ -46,7 +46,7 @@ pub struct Member<'a> {
     pub name: &'a CStr,
 }
 
-/// What a guest uses.
+/// What a guest uses, and how often it ran into its limits.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
     /// memory.current, bytes; nothing where the controller is missing.
@@ -55,10 +55,10 @@ pub struct Usage {
     pub cpu_us: u64,
     /// pids.current; nothing where the controller is missing.
     pub processes: Option<u32>,
-    /// memory.events oom_kill.
-    pub oom_kills: u32,
     /// pids.events max: how often a fork was refused.
     pub processes_refused: u32,
+    /// cpu.stat nr_throttled: in how many tenths of a second it came to the end of its CPU time.
+    pub cpu_throttled: u32,
 }
 
 /// What a kernel that does not list them lets a guest's root have.
@@ -300,18 +300,22 @@ impl Base {
     pub fn usage(&self, member: Member<'_>) -> Usage {
         let Ok(cgroup) = self.open_member(member) else { return Usage::default() };
         let cgroup = cgroup.as_fd();
-        let narrow = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+        let mut buffer = [0; 512];
+        let cpu = read(cgroup, c"cpu.stat", &mut buffer).unwrap_or_default();
+        let (cpu_us, throttled) = (number(cpu, b"usage_usec "), number(cpu, b"nr_throttled "));
         Usage {
             memory_bytes: read_number(cgroup, c"memory.current", b""),
-            cpu_us: read_number(cgroup, c"cpu.stat", b"usage_usec ").unwrap_or(0),
+            cpu_us: cpu_us.unwrap_or(0),
             processes: read_number(cgroup, c"pids.current", b"").map(narrow),
-            oom_kills: read_number(cgroup, c"memory.events", b"oom_kill ").map_or(0, narrow),
-            // Before 6.11 a refusal is counted where the fork was tried, since then where the limit is.
-            processes_refused: [c"pids.events", c"guest/pids.events", c"exec/pids.events"]
-                .into_iter()
-                .map(|file| read_number(cgroup, file, b"max ").map_or(0, narrow))
-                .fold(0, u32::saturating_add),
+            processes_refused: refused(cgroup),
+            cpu_throttled: throttled.map_or(0, narrow),
         }
+    }
+
+    /// Opens `memory.events` of `member`: EPOLLPRI when a number in it changes. Nothing where the controller is missing.
+    pub fn memory_events(&self, member: Member<'_>) -> Option<OwnedFd> {
+        let cgroup = self.open_member(member).ok()?;
+        rustix::fs::openat(cgroup, c"memory.events", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
     }
 
     /// Where the cgroups of guests, or of services, are.
@@ -463,10 +467,34 @@ fn write_number(cgroup: BorrowedFd<'_>, file: &CStr, value: u64) -> Result<(), E
     write(cgroup, file, line.as_bytes())
 }
 
+/// How many processes were killed for want of memory, by what [`Base::memory_events`] opened.
+pub fn oom_kills(events: BorrowedFd<'_>) -> u32 {
+    let mut buffer = [0; 256];
+    let len = rustix::io::pread(events, &mut buffer, 0).unwrap_or(0);
+    number(buffer.get(..len).unwrap_or_default(), b"oom_kill ").map_or(0, narrow)
+}
+
+/// How often the limit of processes kept a process from being made. Since 6.11 the limit's own cgroup counts that; before,
+/// the one where it was tried.
+fn refused(cgroup: BorrowedFd<'_>) -> u32 {
+    let max = |file| read_number(cgroup, file, b"max ").map(narrow);
+    max(c"pids.events.local").unwrap_or_else(|| {
+        let files = [c"pids.events", c"guest/pids.events", c"exec/pids.events"];
+        files.into_iter().filter_map(max).fold(0, u32::saturating_add)
+    })
+}
+
+fn narrow(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
 /// The number behind `label` at a line's start in `file`; nothing where the file or the line is missing.
 fn read_number(cgroup: BorrowedFd<'_>, file: &CStr, label: &[u8]) -> Option<u64> {
     let mut buffer = [0; 512];
-    let text = read(cgroup, file, &mut buffer).ok()?;
+    number(read(cgroup, file, &mut buffer).ok()?, label)
+}
+
+fn number(text: &[u8], label: &[u8]) -> Option<u64> {
     let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(label))?;
     core::str::from_utf8(line).ok()?.parse().ok()
 }

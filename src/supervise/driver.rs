@@ -3,6 +3,7 @@
 //! A guest is watched by up to six descriptors; each of its functions below may be called at any time, also when
 //! nothing has happened there, and never blocks. That makes a lost or stale event harmless.
 
+use core::ffi::CStr;
 use core::fmt;
 
 use rustix::event::Timespec;
@@ -11,6 +12,8 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 
 use super::journal::Journal;
+use super::kernel_log::{KernelLog, Next};
+use super::oom::{self, Full, Victim};
 use super::order::{self, Set};
 use super::poll::{Interest, Part, Poll, Source};
 use super::ring::{APPEND_BYTES, Ring};
@@ -18,13 +21,14 @@ use super::state::{Action, Actions, Event, Exit, Machine, Notice, Policy, State}
 use super::unheard::is_unheard;
 use crate::config::key::Key;
 use crate::fault::{Fault, Step};
-use crate::guest::cgroup::{Base, Member, Usage};
+use crate::guest::cgroup::{self, Base, Member, Usage};
 use crate::guest::{self, Report, Stdio};
 use crate::limits;
 use crate::plan::{Guest, GuestId, Kind, Plan};
 use crate::sys::wait::{self, End, Which};
 use crate::sys::{clock, signal};
 use crate::text::Text;
+use crate::units::Bytes;
 
 const KILL: u8 = libc::SIGKILL as u8;
 /// A helper that was killed may have made a process that it could not report; it is looked for after so long.
@@ -80,9 +84,17 @@ struct Slot {
     is_terminal: bool,
     /// When its first process was heard of.
     born_ms: u64,
-    /// Fail counters of the runs before this one.
+    /// Fail counters of the runs before this one; `oom_kills` of this one too, as far as was heard.
     oom_kills: u32,
     processes_refused: u32,
+    cpu_throttled: u32,
+    /// Processes killed for want of memory in this run.
+    killed: u32,
+    /// How many of them nobody was told of yet; less than nothing where the log was faster than the count.
+    untold: i32,
+    memory: Option<OwnedFd>,
+    /// The last of them, and when.
+    victim: Option<(Victim, u64)>,
 }
 
 /// A guest as it is now, but for what its cgroup says.
@@ -94,10 +106,12 @@ pub struct Now {
     pub pid: u32,
     /// When that was made.
     pub born_ms: u64,
-    /// Fail counters of earlier runs.
+    /// Processes killed for want of memory.
     pub oom_kills: u32,
-    /// See `oom_kills`.
+    /// Fail counters of earlier runs.
     pub processes_refused: u32,
+    /// See `processes_refused`.
+    pub cpu_throttled: u32,
 }
 
 /// Carries actions out.
@@ -105,6 +119,7 @@ pub struct Now {
 pub struct Driver<'a> {
     plan: &'static Plan,
     base: Base,
+    base_name: &'a CStr,
     table: &'static mut Table,
     poll: &'a Poll,
     /// Where people are told.
@@ -115,13 +130,16 @@ pub struct Driver<'a> {
     look_at_waiting: bool,
     helpers: usize,
     sweep_at_ms: Option<u64>,
+    log: KernelLog,
+    /// Guests some of whose processes were killed for want of memory, which is still to be told.
+    bereft: Set,
 }
 
 impl<'a> Driver<'a> {
-    /// A driver for the guests of `plan`, all down, whose cgroups are below `base`.
+    /// A driver for the guests of `plan`, all down, whose cgroups are below `base`, which is called `base_name`.
     pub fn new(
         plan: &'static Plan,
-        base: Base,
+        (base, base_name): (Base, &'a CStr),
         table: &'static mut Table,
         poll: &'a Poll,
         journal: Journal<'a>,
@@ -130,6 +148,7 @@ impl<'a> Driver<'a> {
         Driver {
             plan,
             base,
+            base_name,
             table,
             poll,
             journal,
@@ -137,6 +156,8 @@ impl<'a> Driver<'a> {
             look_at_waiting: false,
             helpers: 0,
             sweep_at_ms: None,
+            log: KernelLog::open(),
+            bereft: Set::EMPTY,
         }
     }
 
@@ -218,6 +239,7 @@ impl<'a> Driver<'a> {
             born_ms: slot.born_ms,
             oom_kills: slot.oom_kills,
             processes_refused: slot.processes_refused,
+            cpu_throttled: slot.cpu_throttled,
         })
     }
 
@@ -355,6 +377,7 @@ impl<'a> Driver<'a> {
             Part::Cgroup => self.emptied(id, now_ms),
             Part::Output => self.output(id),
             Part::Ready => self.ready(id, now_ms),
+            Part::Memory => self.memory(id),
         }
     }
 
@@ -437,6 +460,7 @@ impl<'a> Driver<'a> {
         slot.is_terminal = false;
         slot.unwatched = false;
         slot.born_ms = 0;
+        (slot.killed, slot.untold) = (0, 0);
         let watch = |part, fd: &OwnedFd| self.poll.watch(fd.as_fd(), Source::Guest(part, id), Interest::Readable);
         let helper = slot.helper.insert(starting.helper);
         let reports = slot.reports.insert(starting.reports);
@@ -532,13 +556,14 @@ impl<'a> Driver<'a> {
                 break;
             }
         }
+        self.memory(id);
         let Some(member) = self.member(id) else { return Ok(()) };
         let Some(slot) = self.table.slots.get_mut(index(id)) else { return Ok(()) };
-        let parts = [&mut slot.reports, &mut slot.output, &mut slot.ready, &mut slot.cgroup];
+        let parts = [&mut slot.reports, &mut slot.output, &mut slot.ready, &mut slot.cgroup, &mut slot.memory];
         parts.into_iter().filter_map(Option::take).for_each(|fd| self.poll.close(fd));
         let usage = self.base.usage(member);
         self.base.remove(member)?;
-        slot.oom_kills = slot.oom_kills.saturating_add(usage.oom_kills);
+        slot.cpu_throttled = slot.cpu_throttled.saturating_add(usage.cpu_throttled);
         slot.processes_refused = slot.processes_refused.saturating_add(usage.processes_refused);
         Ok(())
     }
@@ -592,6 +617,7 @@ impl<'a> Driver<'a> {
         if matches!(slot.machine.state(), State::Starting | State::Killing) {
             self.feed(id, Event::Born, now_ms);
         }
+        self.watch_memory(id, now_ms);
         if let Err(fault) = watched {
             if let Some(slot) = self.slot_mut(id) {
                 slot.unwatched = true;
@@ -673,6 +699,7 @@ impl<'a> Driver<'a> {
             Err(Errno::CHILD) => None,
             Err(errno) => return self.journal.trouble("waitid", errno, now_ms),
         };
+        self.memory(id);
         let exit = end.map_or(Exit::Unknown, |end| self.exit(id, end));
         // The step that failed, or the end of the reports, comes before the end of the process.
         self.reports(id, now_ms);
@@ -696,7 +723,7 @@ impl<'a> Driver<'a> {
             // Not where it was to end anyway.
             End::Signal(KILL)
                 if !matches!(self.state(id), State::Stopping { .. } | State::Killing)
-                    && self.member(id).is_some_and(|member| self.base.usage(member).oom_kills > 0) =>
+                    && self.slot(id).is_some_and(|slot| slot.killed > 0) =>
             {
                 Exit::OutOfMemory
             }
@@ -775,6 +802,78 @@ impl<'a> Driver<'a> {
         }
     }
 
+    /// From its birth on, for its cgroup is there by then.
+    fn watch_memory(&mut self, id: GuestId, now_ms: u64) {
+        let events = self.member(id).and_then(|member| self.base.memory_events(member));
+        let Some((events, slot)) = events.zip(self.table.slots.get_mut(index(id))) else { return };
+        // What was read is what a change is told from.
+        cgroup::oom_kills(events.as_fd());
+        let watched = self.poll.watch(events.as_fd(), Source::Guest(Part::Memory, id), Interest::Changed);
+        slot.memory = Some(events);
+        if let Err(errno) = watched {
+            // It is read at the guest's end at the latest.
+            self.journal.trouble("epoll_ctl", errno, now_ms);
+        }
+    }
+
+    /// Looks how many of its processes were killed for want of memory.
+    fn memory(&mut self, id: GuestId) {
+        let Some(slot) = self.table.slots.get_mut(index(id)) else { return };
+        let Some(events) = &slot.memory else { return };
+        let killed = cgroup::oom_kills(events.as_fd());
+        let more = killed.saturating_sub(slot.killed);
+        if more > 0 {
+            slot.killed = killed;
+            slot.oom_kills = slot.oom_kills.saturating_add(more);
+            slot.untold = slot.untold.saturating_add_unsigned(more);
+            self.bereft.add(id);
+        }
+    }
+
+    /// Tells whom the kernel killed for want of memory, as far as its log says: so many records in a turn. Whether there
+    /// may be more.
+    pub fn tell_killed(&mut self, now_ms: u64) -> bool {
+        if self.bereft.is_empty() {
+            return false;
+        }
+        for _ in 0..limits::KERNEL_LOG_BATCH {
+            let mut buffer = [0; KernelLog::RECORD_BYTES];
+            match self.log.read(&mut buffer) {
+                Next::Record(record) => self.killed(record, now_ms),
+                Next::Cut => {}
+                Next::End => {
+                    while let Some(id) = self.bereft.take_first() {
+                        let untold = self.slot_mut(id).map_or(0, |slot| core::mem::take(&mut slot.untold));
+                        if let count @ 1.. = untold {
+                            self.announce(id, Notice::Killed(count.unsigned_abs(), None));
+                        }
+                    }
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// A record of the kernel's log.
+    fn killed(&mut self, record: &[u8], now_ms: u64) {
+        let Some((kind, name, victim)) = oom::parse(record, self.base_name.to_bytes()) else { return };
+        let Some(id) = self.plan.find(name) else { return };
+        let is_service = self.guest(id).is_some_and(|guest| guest.kind == Kind::Service);
+        let Some(slot) = self.table.slots.get_mut(index(id)) else { return };
+        if is_service == (kind == Kind::Service) {
+            slot.untold -= 1;
+            slot.victim = Some((victim, now_ms));
+            self.announce(id, Notice::Killed(1, Some(victim)));
+        }
+    }
+
+    /// The process of a guest that was killed last for want of memory, and when.
+    #[must_use]
+    pub fn victim(&self, id: GuestId) -> Option<&(Victim, u64)> {
+        self.slot(id)?.victim.as_ref()
+    }
+
     /// The guest whose first process `pid` is. One that was just made may not have been heard of yet.
     fn guest_of(&mut self, pid: Pid, now_ms: u64) -> Option<GuestId> {
         let pid = pid.as_raw_nonzero().get() as u32;
@@ -826,6 +925,13 @@ impl<'a> Driver<'a> {
             Notice::Delayed(ms) => say(format_args!("starts again in {}.{:03} s", ms / 1000, ms % 1000)),
             Notice::Stuck => say(format_args!("its processes do not go away; still waiting for them")),
             Notice::Trouble(fault) => say(format_args!("{fault}; trying again")),
+            Notice::Killed(_, Some(victim)) => {
+                say(format_args!(
+                    "out of memory: killed {victim}: {}",
+                    Cause { plan: self.plan, guest, full: victim.full }
+                ));
+            }
+            Notice::Killed(count, None) => say(format_args!("out of memory: killed {count} of its processes")),
             Notice::Impossible => say(format_args!("an event came that cannot come: a bug of inn; going on")),
         }
     }
@@ -847,6 +953,33 @@ impl<'a> Driver<'a> {
     fn member(&self, id: GuestId) -> Option<Member<'static>> {
         let guest = self.guest(id)?;
         Some(Member { kind: guest.kind, name: self.plan.strings.c_str(guest.name) })
+    }
+}
+
+/// What was full, and where the config says how much that is: "memory = 32M (/etc/inn.conf:7)".
+struct Cause<'p> {
+    plan: &'p Plan,
+    guest: &'p Guest,
+    full: Full,
+}
+
+impl fmt::Display for Cause<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (key, bytes) = match self.full {
+            Full::Guest => (Key::Memory, self.guest.limits.memory_bytes),
+            Full::AllGuests => {
+                f.write_str("all guests together: ")?;
+                (Key::Reserve, self.plan.host.reserve_bytes)
+            }
+            Full::Inside => return f.write_str("a limit that it set itself"),
+            Full::Host => return f.write_str("the memory of the host"),
+        };
+        match bytes {
+            Some(bytes) => write!(f, "{} = {}", key.name(), Bytes(bytes))?,
+            None => f.write_str(key.name())?,
+        }
+        let place = self.plan.place_of(self.guest, key);
+        place.map_or(Ok(()), |(file, line)| write!(f, " ({file}:{line})"))
     }
 }
 

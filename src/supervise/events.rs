@@ -200,8 +200,9 @@ impl<'a> Supervisor<'a> {
         self.go_down(now_ms);
         self.come_up(now_ms);
         let starts = self.driver.start_waiting(now_ms);
+        let killed = self.driver.tell_killed(now_ms);
         let requests = self.answer(now_ms);
-        self.reap_more || starts || requests
+        self.reap_more || starts || killed || requests
     }
 
     /// Takes away what only a host that comes up needs, once every guest that starts with it has started or failed.

@@ -12,11 +12,15 @@
 //! | [`snapshot`] | guests and host as clients see them |
 //! | [`ring`] | the log of a guest |
 //! | [`unheard`] | signals that a guest's first process does not hear |
+//! | [`kernel_log`] | the kernel's log |
+//! | [`oom`] | what the kernel's log says about processes killed for want of memory. Pure |
 //! | [`journal`] | what the person at the console is told |
 
 pub mod driver;
 pub mod events;
 pub mod journal;
+pub mod kernel_log;
+pub mod oom;
 pub mod order;
 pub mod poll;
 pub mod requests;

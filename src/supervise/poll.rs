@@ -44,6 +44,8 @@ pub enum Part {
     Output,
     /// The descriptor on which it says that it is ready.
     Ready,
+    /// `memory.events`
+    Memory,
 }
 
 /// What is waited for.
@@ -162,6 +164,7 @@ impl Source {
             11 => guest(Part::Cgroup),
             12 => guest(Part::Output),
             13 => guest(Part::Ready),
+            14 => guest(Part::Memory),
             _ => return None,
         })
     }
@@ -184,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_source_survives_the_kernel() {
-        let parts = [Part::Helper, Part::Reports, Part::Process, Part::Cgroup, Part::Output, Part::Ready];
+        let parts = [Part::Helper, Part::Reports, Part::Process, Part::Cgroup, Part::Output, Part::Ready, Part::Memory];
         let guests = parts.map(|part| Source::Guest(part, GuestId(1023)));
         let others =
             [Source::Signals, Source::Listener, Source::Shell, Source::Client(ClientId::from_number(u32::MAX))];

@@ -94,7 +94,7 @@ fn try_in_base(plan: &'static Plan, config: &CStr, socket: &CStr, base: Base, na
     let facts = facts(config, name);
     let journal = Journal::new(To::Descriptor(stdio::error()));
     tell_unbounded(&journal, &base, plan);
-    let driver = Driver::new(plan, base, table, &poll, journal);
+    let driver = Driver::new(plan, (base, name), table, &poll, journal);
     let mut supervisor = Supervisor::new(&poll, Role::Process, driver, facts, socket)
         .map_err(|errno| Refused::Call("signalfd4", errno))?;
     supervisor.listen().map_err(Refused::Socket)?;
@@ -127,7 +127,7 @@ pub fn init(console: &Console, plan: &'static Plan, config: &CStr, needs_shell: 
     let emergency = needs_shell.then(|| Emergency::start(console, Some(plan)));
     let role = Role::Init { console, emergency };
     tell_unbounded(&journal, &base, plan);
-    let driver = Driver::new(plan, base, table, &poll, journal);
+    let driver = Driver::new(plan, (base, name), table, &poll, journal);
     let mut supervisor = Supervisor::with_signals(&poll, signals, role, driver, facts(config, name), server::PATH);
     supervisor.run()
 }

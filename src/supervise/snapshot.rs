@@ -5,8 +5,9 @@ use core::fmt::Write;
 use rustix::process::Pid;
 
 use super::driver::Driver;
+use super::oom::Full;
 use super::state::{Exit, State};
-use crate::control::wire::{self, GuestInfo, HostInfo, JoinInfo, Name, Place};
+use crate::control::wire::{self, GuestInfo, HostInfo, JoinInfo, Name, Place, VictimInfo};
 use crate::guest::cgroup::SERVICES;
 use crate::limits;
 use crate::plan::{GuestId, Kind};
@@ -29,7 +30,7 @@ pub struct Facts<'a> {
 
 /// One guest.
 pub fn guest<'b>(
-    driver: &Driver<'_>,
+    driver: &'b Driver<'_>,
     facts: &Facts<'_>,
     id: GuestId,
     now_ms: u64,
@@ -63,7 +64,7 @@ pub fn guest<'b>(
         processes: usage.and_then(|usage| usage.processes),
         // Where there is no controller, nothing is limited; a guest that asks does not start there.
         processes_limit: driver.base().has("pids").then_some(guest.limits.processes),
-        oom_kills: now.oom_kills.saturating_add(usage.map_or(0, |usage| usage.oom_kills)),
+        oom_kills: now.oom_kills,
         processes_refused: now.processes_refused.saturating_add(usage.map_or(0, |usage| usage.processes_refused)),
         restarts: machine.restarts(),
         next_start_ms: (machine.state() == State::Delayed)
@@ -75,6 +76,13 @@ pub fn guest<'b>(
         root: plan.strings.str(guest.root),
         cgroup: name_cgroup(facts, guest.kind, name, cgroup),
         description: plan.strings.str(guest.description),
+        cpu_throttled: now.cpu_throttled.saturating_add(usage.map_or(0, |usage| usage.cpu_throttled)),
+        victim: driver.victim(id).map(|(victim, at_ms)| VictimInfo {
+            name: victim.name(),
+            pid: victim.pid,
+            ago_ms: now_ms.saturating_sub(*at_ms),
+            full: full(victim.full),
+        }),
     })
 }
 
@@ -139,6 +147,15 @@ fn state(state: State) -> wire::State {
         State::Clearing => wire::State::Clearing,
         State::Delayed => wire::State::Delayed,
         State::Failed => wire::State::Failed,
+    }
+}
+
+fn full(full: Full) -> wire::Full {
+    match full {
+        Full::Guest => wire::Full::Guest,
+        Full::Inside => wire::Full::Inside,
+        Full::AllGuests => wire::Full::AllGuests,
+        Full::Host => wire::Full::Host,
     }
 }
 

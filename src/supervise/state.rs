@@ -15,6 +15,7 @@
 
 use heapless::Vec;
 
+use super::oom::Victim;
 use crate::fault::{Fault, Step};
 use crate::limits;
 use crate::plan::{Ready, Restart, StopStep};
@@ -150,6 +151,8 @@ pub enum Notice {
     Stuck,
     /// What it left cannot be removed, or the kernel cannot be asked to kill it; it is tried again.
     Trouble(Fault),
+    /// The kernel killed so many of its processes for want of memory; one of them, where the kernel says which.
+    Killed(u32, Option<Victim>),
     /// An event that cannot come in this state: an error of this program. Nothing was done.
     Impossible,
 }

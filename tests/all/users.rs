@@ -349,11 +349,7 @@ fn users_of_several_ranges_are_the_same_to_the_kernel_files_and_commands() {
     assert_eq!((field("Uid:")[0], field("Gid:")[0]), (1500, 999));
     let mut groups = field("Groups:");
     groups.sort_unstable();
-    assert_eq!(
-        groups,
-        [5, 999, 1000, 70_999],
-        "those of the first process, which the host sees by other numbers"
-    );
+    assert_eq!(groups, [5, 999, 1000, 70_999], "those of the first process, which the host sees by other numbers");
     assert_eq!(says(&["/bin/stat", "-c", "%u %g", "/theirs"]), "1500 999\n");
     let output = supervisor.inn(&["status", "a", "--json"]);
     let facts: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");

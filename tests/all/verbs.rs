@@ -7,7 +7,9 @@ use std::process::{Command, Output, Stdio};
 use std::thread::JoinHandle;
 
 use innkeep::control::server::{Incoming, Sent, Server};
-use innkeep::control::wire::{Code, Exit, Failure, GuestInfo, HostInfo, Name, Place, Reply, Request, State};
+use innkeep::control::wire::{
+    Code, Exit, Failure, Full, GuestInfo, HostInfo, Name, Place, Reply, Request, State, VictimInfo,
+};
 use innkeep::fault::{Fault, Step};
 use innkeep::plan::{Extents, Kind, Users};
 use rustix::event::{PollFd, PollFlags};
@@ -134,6 +136,8 @@ const WEB: GuestInfo<'static> = GuestInfo {
     root: "/srv/web",
     cgroup: "inn/web",
     description: "the \"front\" door\x1b[2J",
+    cpu_throttled: 7,
+    victim: Some(VictimInfo { name: "hog", pid: 77, ago_ms: 65_000, full: Full::Guest }),
 };
 
 const STORE: GuestInfo<'static> = GuestInfo {
@@ -162,6 +166,8 @@ const STORE: GuestInfo<'static> = GuestInfo {
     root: "/srv/store",
     cgroup: "inn/store",
     description: "",
+    cpu_throttled: 0,
+    victim: None,
 };
 
 /// A host with two guests.
@@ -196,9 +202,9 @@ fn host(request: &Request) -> Vec<Reply<'static>> {
 fn list_is_a_table_of_eighty_columns_with_reasons_below() {
     let table = Fake::new("table", host).prints(&["list"]);
     let expected = "\
-NAME   STATE          PID  UPTIME   CPU     MEMORY   PROCS  RESTARTS  FAILS
-web    ready         1234   3m20s  1.2s  12.3M/64M    3/20         0      3
-store  delayed 1.6s     -       -     -          -  -/1024         3      0
+NAME   STATE          PID  UPTIME   CPU     MEMORY   PROCS  RESTARTS     FAILS
+web    ready         1234   3m20s  1.2s  12.3M/64M    3/20         0  m1 p2 c7
+store  delayed 1.6s     -       -     -          -  -/1024         3         0
 store: could not open its root directory: open_tree: ENOENT (no such file or directory) (key root, /etc/inn.conf:12)
 ";
     assert_eq!(table, expected);
@@ -209,7 +215,7 @@ fn plain_has_the_same_columns_for_every_guest() {
     let text = Fake::new("plain", host).prints(&["list", "--plain"]);
     let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
     assert_eq!(rows.len(), 2);
-    assert!(rows.iter().all(|row| row.len() == 31));
+    assert!(rows.iter().all(|row| row.len() == 36));
     assert_eq!(&rows[0][..8], ["web", "ready", "app", "1234", "200000", "1234567", "500", "12900000"]);
     assert_eq!(&rows[1][..8], ["store", "delayed", "os", "-", "-", "-", "-", "-"]);
     assert_eq!(rows[0][27], "the \"front\" door?[2J");
@@ -229,6 +235,9 @@ fn json_says_it_all_and_escapes_it() {
     assert_eq!(status["users_base"], 524_288);
     assert_eq!(status["users"], "524288:65536");
     assert!(status["process_tree"].is_array());
+    assert_eq!((&status["oom_victim"], &status["oom_victim_pid"]), (&"hog".into(), &77.into()));
+    // What cannot be read is not 0.
+    assert!(status["memory_max_events"].is_null() && status.get("io_pressure_us").is_some());
     assert_eq!(fake.json(&["status", "--json"])["uptime_ms"], 61_000);
     assert_eq!(fake.json(&["version", "--json"])["version"], env!("CARGO_PKG_VERSION"));
 }
@@ -241,7 +250,8 @@ fn status_tells_limits_use_and_the_last_exit() {
         "web: ready (app), pid 1234, up 3m20s",
         "  memory       12.3M of 64M; processes killed for want of it: 1",
         "  processes    3 of 20; refused: 2",
-        "  CPU          1.2s used; at most 0.5 CPUs",
+        "  CPU          1.2s used; at most 0.5 CPUs; held back: 7, for -",
+        "  last killed  hog (pid 77), 1m05s ago; full: guest",
         "  users        524288 to 589823",
     ] {
         assert!(text.lines().any(|printed| printed == line), "{line} is not in\n{text}");

@@ -93,6 +93,13 @@ fn guest(((name, root, cgroup, description, file), numbers, rest): &Parts) -> Gu
         root,
         cgroup,
         description,
+        cpu_throttled: numbers.9,
+        victim: rest.3.then_some(VictimInfo {
+            name: "hog",
+            pid: numbers.0,
+            ago_ms: numbers.1.unwrap_or(1),
+            full: Full::Host,
+        }),
     }
 }
 
