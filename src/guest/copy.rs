@@ -98,7 +98,8 @@ fn give(target: BorrowedFd<'_>, stat: &Stat, users: Users) -> Result<(), Errno> 
     rustix::fs::fchmod(target, Mode::from_raw_mode(stat.st_mode))
 }
 
-fn owners(stat: &Stat, users: Users) -> (Option<Uid>, Option<Gid>) {
+/// Who a file with `stat` belongs to on the host, in a guest with `users`.
+pub fn owners(stat: &Stat, users: Users) -> (Option<Uid>, Option<Gid>) {
     let inside = |id: u32| users.base + if id < users.count { id } else { OVERFLOW.min(users.count - 1) };
     (Some(Uid::from_raw(inside(stat.st_uid))), Some(Gid::from_raw(inside(stat.st_gid))))
 }
