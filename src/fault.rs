@@ -61,6 +61,10 @@ steps! {
     RootIsClosed "stat", Some(Key::Root), "use a root that other users of the host can reach";
     OpenBind "open_tree", Some(Key::Bind), "open what it is to see of the host";
     BindIsClosed "stat", Some(Key::Bind), "let it write where other users of the host can reach";
+    FindDevice "stat", Some(Key::Device), "find a device of the host";
+    FeatureDevice "stat", Some(Key::Features), "find the device of a feature";
+    LoadDeviceFilter "bpf", None, "load the program that guards its devices";
+    AttachDeviceFilter "bpf", None, "attach the program that guards its devices";
     TimeNamespace "unshare", None, "make its time namespace";
     ClockOffset "write", None, "start its clocks";
     StartSignal "eventfd2", None, "make the signal between helper and guest";
@@ -217,6 +221,17 @@ impl Fault {
             Step::MountBind | Step::MountTmpfs if errno == libc::EROFS => {
                 "its root is read-only: make the directory or file there that it is mounted on"
             }
+            Step::FindDevice if errno == libc::ENODEV => {
+                "it is no device file: of a directory, name each device by itself"
+            }
+            Step::FindDevice | Step::FeatureDevice if errno == libc::ENOENT => {
+                "the host has no such device: load its module ([host] modules), or correct the path"
+            }
+            Step::LoadDeviceFilter => {
+                "this kernel lets no program guard a cgroup's devices (CONFIG_CGROUP_BPF): only an app with users of its own \
+                 and no device is as safe without"
+            }
+            Step::GiveCapabilities => "the supervisor itself does not have every capability that is given",
             Step::RootIsClosed => {
                 "what it writes there is the host root's on disk: chmod 700 a directory above it, or use ephemeral"
             }

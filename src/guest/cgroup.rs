@@ -324,7 +324,11 @@ impl Base {
         services.unwrap_or(&self.guests).as_fd()
     }
 
-    fn open_member(&self, member: Member<'_>) -> Result<OwnedFd, Errno> {
+    /// Opens the cgroup of `member`, that with its limits.
+    ///
+    /// # Errors
+    /// As open(2).
+    pub fn open_member(&self, member: Member<'_>) -> Result<OwnedFd, Errno> {
         rustix::fs::openat(self.of(member.kind), member.name, DIRECTORY, Mode::empty())
     }
 }

@@ -98,7 +98,8 @@ fn give(target: BorrowedFd<'_>, stat: &Stat, users: &Extents) -> Result<(), Errn
     rustix::fs::fchmod(target, Mode::from_raw_mode(stat.st_mode))
 }
 
-fn owners(stat: &Stat, users: &Extents) -> (Option<Uid>, Option<Gid>) {
+/// Who a file with `stat` belongs to on the host, in a guest with `users`.
+pub fn owners(stat: &Stat, users: &Extents) -> (Option<Uid>, Option<Gid>) {
     let nobody = || users.outside(OVERFLOW.min(users.count().saturating_sub(1))).unwrap_or(users.root());
     let owner = |id: u32| users.outside(id).unwrap_or_else(nobody);
     (Some(Uid::from_raw(owner(stat.st_uid))), Some(Gid::from_raw(owner(stat.st_gid))))

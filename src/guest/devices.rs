@@ -1,15 +1,22 @@
 //! A guest's `/dev`: a small file system made by the host, for only the host may make device files.
 
 use core::ffi::CStr;
+use core::mem::MaybeUninit;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, makedev};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, RawDir, Uid, makedev};
 use rustix::mount::{FsMountFlags, FsOpenFlags};
 
+use super::device_filter::{Class, DeviceFilter, Rule};
+use super::{Build, copy};
+use crate::config::key::Key;
 use crate::fault::{At, Fault, Step};
-use crate::plan::Extents;
+use crate::limits;
+use crate::plan::{Extents, Guest, Plan, User};
 use crate::sys::Errno;
+use crate::sys::bpf::{self, Instruction};
 use crate::sys::mount::{self, Attributes};
+use crate::sys::rlimit::{self, Limit};
 
 /// Name and device number (Documentation/admin-guide/devices.txt).
 const NODES: [(&CStr, u32, u32); 6] =
@@ -21,14 +28,85 @@ const LINKS: [(&CStr, &CStr); 5] = [
     (c"/proc/self/fd/2", c"stderr"),
     (c"pts/ptmx", c"ptmx"),
 ];
+/// The devices that a config gives: what may be done with each, in the order of the plan.
+pub type Given = heapless::Vec<Rule, { limits::DEVICES }>;
+
 /// Where the guest mounts its own.
 const DIRECTORIES: [&CStr; 3] = [c"pts", c"shm", c"mqueue"];
 
-/// Makes it, detached. Everything in it belongs to the host's root until [`own`].
+/// What the devices are that the config gives to `guest`: they must be there.
+///
+/// # Errors
+/// [`Step::FindDevice`], or [`Step::FeatureDevice`] where a feature needs it.
+pub fn find(plan: &Plan, guest: &Guest) -> Result<Given, Fault> {
+    let said = guest.asked[Key::Device as usize].place().is_some();
+    let step = if said { Step::FindDevice } else { Step::FeatureDevice };
+    let mut given = Given::new();
+    for (index, device) in plan.devices.get(guest.devices).iter().enumerate() {
+        let rule = rule(plan.strings.c_str(device.path), device.access).at_item(step, index)?;
+        given.push(rule).map_err(|_| Errno::NOSPC).at_item(step, index)?;
+    }
+    Ok(given)
+}
+
+fn rule(path: &CStr, access: u8) -> Result<Rule, Errno> {
+    let stat = rustix::fs::stat(path)?;
+    let class = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::CharacterDevice => Class::Character,
+        FileType::BlockDevice => Class::Block,
+        _ => return Err(Errno::NODEV),
+    };
+    let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+    Ok(Rule { class, majors: (major, major), minor: Some(minor), access })
+}
+
+/// Has the kernel ask a program, for as long as the guest's cgroup exists, before anything in it opens or makes a device
+/// file.
+///
+/// # Errors
+/// [`Step::LoadDeviceFilter`], [`Step::AttachDeviceFilter`].
+pub fn guard(build: &Build<'_>, given: &Given) -> Result<(), Fault> {
+    match load(DeviceFilter::new(given).instructions()) {
+        Ok(program) => build
+            .base
+            .open_member(build.member)
+            .and_then(|cgroup| bpf::attach_device_program(cgroup.as_fd(), program.as_fd()))
+            .at(Step::AttachDeviceFilter),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::PERM) if !build.guest.needs_device_guard() => Ok(()),
+        // In a guest of another: what guards that guards all within it.
+        Err(Errno::PERM) if !is_of_the_host() => Ok(()),
+        Err(error) => Err(error).at(Step::LoadDeviceFilter),
+    }
+}
+
+fn load(program: &[Instruction]) -> Result<OwnedFd, Errno> {
+    match bpf::load_device_program(program) {
+        Err(Errno::PERM) => {}
+        result => return result,
+    }
+    // Before Linux 5.11 all programs of the host together count as its root's locked memory.
+    let locked = libc::RLIMIT_MEMLOCK as u8;
+    let before = rlimit::get(None, locked)?;
+    rlimit::set(None, locked, Limit { soft: u64::MAX, hard: u64::MAX })?;
+    let program = bpf::load_device_program(program);
+    rlimit::set(None, locked, before)?;
+    program
+}
+
+/// Whether this process has all users there are: in the namespace of a guest it has fewer.
+fn is_of_the_host() -> bool {
+    let mut map = [0; 64];
+    let file = rustix::fs::open(c"/proc/self/uid_map", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let len = file.and_then(|file| rustix::io::read(file, &mut map)).unwrap_or_default();
+    map.get(..len).unwrap_or_default().ends_with(b" 4294967295\n")
+}
+
+/// Makes it, detached, with what every guest has and the devices `given` to `guest`. Everything in it is owned as the guest
+/// is to see it, by the host's numbers until [`own`].
 ///
 /// # Errors
 /// The step that failed.
-pub fn make() -> Result<OwnedFd, Fault> {
+pub fn make(plan: &Plan, guest: &Guest, given: &Given) -> Result<OwnedFd, Fault> {
     let attributes = Attributes::NO_SUID.and(Attributes::NO_EXEC);
     let dev =
         memory(&[(c"mode", c"755"), (c"size", c"64k"), (c"nr_inodes", c"1k")], attributes).at(Step::MakeDevices)?;
@@ -48,24 +126,61 @@ pub fn make() -> Result<OwnedFd, Fault> {
     // What a terminal is mounted over.
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     rustix::fs::openat(&dev, c"console", flags, Mode::from_raw_mode(0o600)).at(Step::DeviceNode)?;
+    for (index, (device, rule)) in plan.devices.get(guest.devices).iter().zip(given).enumerate() {
+        node(dev.as_fd(), plan.strings.bytes(device.path), rule, guest.user).at_item(Step::DeviceNode, index)?;
+    }
     Ok(dev)
 }
 
-/// Makes everything in `dev` the guest root's: by an id mapping, or, where the kernel cannot map a tmpfs, one by one.
+/// Makes the file of a device at its path, for the guest's user: what may be done with it the guest's device filter says.
+fn node(dev: BorrowedFd<'_>, path: &[u8], rule: &Rule, user: User) -> Result<(), Errno> {
+    let name = path.strip_prefix(b"/dev/").ok_or(Errno::INVAL)?;
+    for end in (0..name.len()).filter(|end| name.get(*end) == Some(&b'/')) {
+        match rustix::fs::mkdirat(dev, name.get(..end).unwrap_or_default(), Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let kind = if rule.class == Class::Block { FileType::BlockDevice } else { FileType::CharacterDevice };
+    let number = makedev(rule.majors.0, rule.minor.unwrap_or_default());
+    rustix::fs::mknodat(dev, name, kind, Mode::from_raw_mode(0o660), number)?;
+    let (user, group) = (Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(user.gid)));
+    rustix::fs::chownat(dev, name, user, group, AtFlags::SYMLINK_NOFOLLOW)
+}
+
+/// Gives everything in `dev` to the guest's users: by an id mapping, or, where the kernel cannot map a tmpfs, one by one.
 ///
 /// # Errors
 /// The step that failed.
 pub fn own(dev: BorrowedFd<'_>, users: &Extents, namespace: BorrowedFd<'_>) -> Result<(), Fault> {
     match mount::set(dev, Attributes::NONE, Some(namespace)) {
-        Ok(()) => return Ok(()),
-        Err(Errno::INVAL | Errno::NOSYS) => {}
-        Err(error) => return Err(error).at(Step::MakeDevices),
+        Ok(()) => Ok(()),
+        Err(Errno::INVAL | Errno::NOSYS) => own_below(dev, users).at(Step::MakeDevices),
+        Err(error) => Err(error).at(Step::MakeDevices),
     }
-    let (user, group) = (Some(Uid::from_raw(users.root())), Some(Gid::from_raw(users.root())));
-    rustix::fs::chownat(dev, c"", user, group, AtFlags::EMPTY_PATH).at(Step::MakeDevices)?;
-    let names = NODES.iter().map(|(name, ..)| *name).chain(DIRECTORIES).chain([c"console"]);
-    for (index, name) in names.enumerate() {
-        rustix::fs::chownat(dev, name, user, group, AtFlags::SYMLINK_NOFOLLOW).at_item(Step::DeviceNode, index)?;
+}
+
+/// Gives a directory that this start has made, and all that is in it.
+fn own_below(directory: BorrowedFd<'_>, users: &Extents) -> Result<(), Errno> {
+    let give = |name: &CStr, flags: AtFlags| {
+        let stat = rustix::fs::statat(directory, name, flags)?;
+        let (user, group) = copy::owners(&stat, users);
+        rustix::fs::chownat(directory, name, user, group, flags)
+    };
+    give(c"", AtFlags::EMPTY_PATH)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let open = |name: &CStr| rustix::fs::openat(directory, name, flags, Mode::empty());
+    let list = open(c".")?;
+    let mut buffer = [MaybeUninit::uninit(); 1024];
+    let mut entries = RawDir::new(&list, &mut buffer);
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name();
+        match entry.file_type() {
+            _ if matches!(name.to_bytes(), b"." | b"..") => {}
+            FileType::Directory => own_below(open(name)?.as_fd(), users)?,
+            _ => give(name, AtFlags::SYMLINK_NOFOLLOW)?,
+        }
     }
     Ok(())
 }

@@ -36,11 +36,13 @@ fn line(build: &Build<'_>) -> Result<(), Fault> {
     if build.guest.kind == Kind::Service {
         return service(build, cgroup.as_fd());
     }
+    let given = devices::find(build.plan, build.guest)?;
+    devices::guard(build, &given)?;
     let mut prepared = Prepared {
         // The first thing that can hang: a path on storage.
         root: root::open(build.plan.strings.c_str(build.guest.root), build.guest.layer)?,
         binds: bind::open(build.plan, build.guest)?,
-        devices: devices::make()?,
+        devices: devices::make(build.plan, build.guest, &given)?,
         release: (build.guest.kind == Kind::Os).then(about::release).flatten(),
         sysfs: (build.guest.network == Network::Host).then(devices::host_sysfs).transpose()?,
     };

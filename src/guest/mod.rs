@@ -10,6 +10,7 @@ mod child;
 mod command;
 mod confine;
 mod copy;
+mod device_filter;
 mod devices;
 mod helper;
 mod inherit;

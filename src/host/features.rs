@@ -9,6 +9,7 @@ use super::files::{self, Lines};
 use super::mountinfo;
 use crate::config::key::Key;
 use crate::plan::{Guest, GuestId, Kind, Layer, Network, Plan};
+use crate::sys::bpf;
 use crate::sys::probe::{self, Probe};
 use crate::text::word;
 
@@ -52,6 +53,8 @@ enum How {
     Controller(&'static [u8]),
     /// A scheduler of disks that knows shares.
     DiskShares,
+    /// Programs that guard devices can be loaded, or we are in a guest that is guarded itself.
+    DeviceGuard,
     /// The file system is known.
     FileSystem(&'static [u8]),
 }
@@ -96,6 +99,7 @@ features! {
     Io "io controller", How::Controller(b"io"), "limits of disks";
     DiskShares "shares of disks", How::DiskShares, "share of a busy disk: iocost, or the scheduler BFQ";
     Pids "pids controller", How::Controller(b"pids"), "limit of processes";
+    DeviceGuard "cgroup device programs", How::DeviceGuard, "keep a guest from every device that it was not given";
     CgroupKill "cgroup.kill", How::Since(Release(5, 14)), "end all of a guest at once";
     CompressedModules "compressed modules", How::Since(Release(5, 17)), "load .ko.xz, .ko.zst, .ko.gz";
 }
@@ -163,6 +167,10 @@ impl Feature {
             // Every guest has this limit; one that nobody asked for is for hosts that can.
             Feature::Pids if guest.asked[Key::Processes as usize].place().is_some() => by(Key::Processes, true),
             Feature::Pids => for_all(true).map(but("it has no limit of processes, for it asks for none")),
+            Feature::DeviceGuard if guest.needs_device_guard() => {
+                for_all(guest.devices.is_empty()).or(by(Key::Device, true))
+            }
+            Feature::DeviceGuard => for_all(isolated).map(but("its mounts alone keep it from devices")),
             // That is the host's.
             Feature::CompressedModules => None,
         }
@@ -217,6 +225,7 @@ pub fn probe() -> Features {
         How::Cgroup => controllers.is_some(),
         How::Controller(name) => words(controllers.unwrap_or_default()).any(|word| word == name),
         How::DiskShares => controllers.is_some_and(|found| words(found).any(|word| word == b"io")) && has_disk_shares(),
+        How::DeviceGuard => bpf::has_device_programs() || !is_of_the_host(),
         How::FileSystem(name) => knows_file_system(name),
     };
     let bit = |feature: &Feature| u32::from(found(Feature::HOW[*feature as usize])) << *feature as u32;
@@ -255,6 +264,12 @@ fn user_namespaces() -> bool {
     let mut buffer = [0; 32];
     rustix::fs::access(c"/proc/self/ns/user", Access::EXISTS).is_ok()
         && files::read_path(c"/proc/sys/user/max_user_namespaces", &mut buffer).is_ok_and(|limit| limit != b"0\n")
+}
+
+/// Whether this process has all users that there are: in the namespace of a guest it has fewer.
+fn is_of_the_host() -> bool {
+    let mut map = [0; 64];
+    files::read_path(c"/proc/self/uid_map", &mut map).is_ok_and(|map| map.ends_with(b" 4294967295\n"))
 }
 
 /// Whether `/proc/filesystems` has it: built in, or its module is loaded.
@@ -342,6 +357,10 @@ mod tests {
             ]
         );
         assert_eq!(lacking(&old, 1), [(Feature::IdMap, Some("root"), false), (Feature::CgroupKill, None, true)]);
+        // A distribution may take `nodev` from a mount, an app may not.
+        let guard = [Feature::DeviceGuard];
+        assert_eq!(lacking(&guard, 0), [(Feature::DeviceGuard, None, true)]);
+        assert_eq!(lacking(&guard, 1), [(Feature::DeviceGuard, None, false)]);
         assert_eq!(lacking(&[], 0), []);
         assert_eq!(lacking(&old, 2), []);
     }

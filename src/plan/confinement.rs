@@ -264,6 +264,6 @@ fn call_word(text: &[u8]) -> Result<Calls, Wrong> {
 /// A path below `/dev`.
 pub fn device_path(path: &[u8]) -> Result<(), Wrong> {
     value::path(path)?;
-    let is_below = path.strip_prefix(b"/dev/").is_some_and(|name| !name.is_empty() && !name.ends_with(b"/"));
-    if is_below { Ok(()) } else { Err(Code::NotDevice.into()) }
+    let is_below = path.strip_prefix(b"/dev/").is_some_and(|name| !name.is_empty());
+    if is_below { super::files::tidy(path) } else { Err(Code::NotDevice.into()) }
 }

@@ -106,13 +106,15 @@ fn target(path: &[u8]) -> Result<(), Wrong> {
     let mut parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty());
     match (parts.next(), parts.next()) {
         (None, _) | (Some(b"proc" | b"sys"), _) | (Some(b"dev"), None) => Err(Code::NotTarget.into()),
-        _ if path.ends_with(b"/") || path.windows(2).any(|pair| pair == b"//") || has_dot(path) => {
-            Err(Code::NotTidy.into())
-        }
-        _ => Ok(()),
+        _ => tidy(path),
     }
 }
 
-fn has_dot(path: &[u8]) -> bool {
-    path.split(|byte| *byte == b'/').any(|part| part == b".")
+/// Sees that a path has one way to write it only.
+pub fn tidy(path: &[u8]) -> Result<(), Wrong> {
+    let has_dot = path.split(|byte| *byte == b'/').any(|part| part == b".");
+    if path.ends_with(b"/") || path.windows(2).any(|pair| pair == b"//") || has_dot {
+        return Err(Code::NotTidy.into());
+    }
+    Ok(())
 }

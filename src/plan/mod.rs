@@ -350,6 +350,15 @@ pub struct Guest {
     users_given: bool,
 }
 
+impl Guest {
+    /// Whether only a program of the kernel keeps it from devices. No mount of an app's lets it use any but the harmless
+    /// ones in its `/dev`, and it mounts nothing; a distribution may take that from a mount.
+    #[must_use]
+    pub fn needs_device_guard(&self) -> bool {
+        self.kind == Kind::Os || self.kind == Kind::App && (self.users.is_none() || !self.devices.is_empty())
+    }
+}
+
 /// What a guest may do to its root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layer {

@@ -218,6 +218,12 @@ impl<'a> Driver<'a> {
                 let disk = self.plan.io_max.get(guest.limits.io_max).get(fault.detail as usize);
                 disk.map_or(Text::EMPTY, |disk| disk.device)
             }
+            Key::Device | Key::Features => self
+                .plan
+                .devices
+                .get(guest.devices)
+                .get(fault.detail as usize)
+                .map_or(Text::EMPTY, |device| device.path),
             _ => Text::EMPTY,
         };
         if text.is_empty() { key.name() } else { self.plan.strings.str(text) }

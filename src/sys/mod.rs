@@ -6,6 +6,7 @@
 
 pub mod arch;
 pub mod block;
+pub mod bpf;
 pub mod clock;
 pub mod clone;
 pub mod descriptor;

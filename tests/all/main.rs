@@ -9,6 +9,7 @@ mod command_line;
 mod config_corpus;
 mod config_plan;
 mod config_properties;
+mod confinement;
 mod control;
 mod elf;
 mod faults;

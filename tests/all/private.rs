@@ -60,11 +60,45 @@ impl Supervisor {
 
     /// Runs `inn` with `arguments` against it.
     pub fn inn(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("inn starts")
+    }
+
+    /// `inn` with `arguments`, to be started.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let (verb, rest) = arguments.split_first().expect("a verb");
-        let socket = self.directory.join("control");
         let mut command = Command::new(must::inn());
-        command.arg(verb).arg("--socket").arg(socket).args(rest).stdin(Stdio::null());
-        command.output().expect("inn starts")
+        command.arg(verb).arg("--socket").arg(self.directory.join("control")).args(rest).stdin(Stdio::null());
+        command
+    }
+
+    /// What `inn status` says about `guest`.
+    pub fn facts(&self, guest: &str) -> serde_json::Value {
+        let output = self.inn(&["status", "--json", guest]);
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
+    }
+
+    /// The same, once it is ready.
+    pub fn await_ready(&self, guest: &str) -> serde_json::Value {
+        self.wait_for(&format!("{guest} to be ready"), |this| this.facts(guest)["state"] == "ready");
+        self.facts(guest)
+    }
+
+    /// The cgroup of `guest`.
+    pub fn cgroup(&self, guest: &str) -> PathBuf {
+        self.cgroup.join("inn").join(guest)
+    }
+
+    /// The processes in the cgroup `below` of `guest`.
+    pub fn members(&self, guest: &str, below: &str) -> Vec<u32> {
+        let mut found = Vec::new();
+        processes_below(&self.cgroup(guest).join(below), &mut found);
+        found
+    }
+
+    /// Whether the only process there is the probe.
+    pub fn is_probe(&self, guest: &str, below: &str) -> bool {
+        let is = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "probe\n");
+        matches!(&self.members(guest, below)[..], [pid] if is(pid))
     }
 
     /// Runs `inn` with `arguments` beside it: in its cgroup and its mount namespace.

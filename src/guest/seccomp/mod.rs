@@ -485,7 +485,7 @@ mod tests {
         assert_eq!(of(Kind::App, all).instructions().len(), APP.len() + call::COUNT + 2);
         assert_eq!(of(Kind::App, 0).instructions(), &APP);
         // BPF_MAXINSNS
-        assert!(ROOM <= 4096);
+        const { assert!(ROOM <= 4096) }
     }
 
     #[test]
