@@ -91,17 +91,19 @@ steps! {
     MakeDevices "fsmount", None, "make its /dev";
     DeviceNode "mknodat", None, "make a file of its /dev";
     HostSysfs "open_tree", Some(Key::Network), "show it the host's /sys";
+    MakeDev "move_mount", None, "make its /dev the place where its /proc and /sys are made";
     TakeOver "recvmsg", None, "take its /proc and /sys over to lock what hides parts of them";
     LockMasks "move_mount", None, "lock what hides parts of its /proc and /sys";
     Release "write", None, "let it go on";
 
     // The guest's own side, in this order.
-    AwaitRelease "read", None, "wait for the helper";
     HandOver "sendmsg", None, "hand its /proc and /sys over to the helper";
+    AwaitRelease "read", None, "wait for the helper";
     NewSession "setsid", None, "begin its session";
     PrivatePropagation "mount", None, "cut its mounts off from the host's";
     AttachRoot "move_mount", Some(Key::Root), "attach its root";
-    MakeDev "move_mount", None, "attach its /dev";
+    MountDev "move_mount", None, "mount /dev (its root needs that directory)";
+    EnterDev "fchdir", None, "enter its /dev";
     MakeSys "mount", None, "make its /sys";
     MakeProc "mount", None, "make its /proc";
     SetSysctl "write", Some(Key::Sysctl), "set a kernel setting";
@@ -110,11 +112,6 @@ steps! {
     MountCgroup "mount", None, "mount /sys/fs/cgroup";
     MountProc "move_mount", None, "mount /proc (its root needs that directory)";
     MountSys "move_mount", None, "mount /sys (its root needs that directory)";
-    EnterRoot "fchdir", Some(Key::Root), "enter its root";
-    PivotRoot "pivot_root", Some(Key::Root), "make its root the root";
-    LeaveOldRoot "umount2", None, "leave the host's root";
-    MountDev "move_mount", None, "mount /dev (its root needs that directory)";
-    EnterDev "fchdir", None, "enter its /dev";
     MakeMemory "mount", None, "make the memory of its /run or /tmp";
     AboutHost "openat", None, "tell it about the host in /run/host";
     MountRun "move_mount", None, "mount /run (its root needs that directory)";
@@ -124,6 +121,9 @@ steps! {
     MountShm "mount", None, "mount /dev/shm";
     MountMqueue "mount", None, "mount /dev/mqueue";
     MountPts "mount", None, "mount /dev/pts";
+    EnterRoot "fchdir", Some(Key::Root), "enter its root";
+    PivotRoot "pivot_root", Some(Key::Root), "make its root the root";
+    LeaveOldRoot "umount2", None, "leave the host's root";
     Loopback "ioctl", Some(Key::Network), "bring its loopback up";
     Hostname "sethostname", Some(Key::Hostname), "set its host name";
     OpenInput "openat", None, "open /dev/null as its input";

@@ -107,7 +107,7 @@ fn hold(tree: BorrowedFd<'_>, attributes: Attributes) -> Result<(), Errno> {
     if MountFlags::from_bits_retain(now.bits() as u32).contains(flags) {
         return Ok(());
     }
-    // By a path, which for a file can only be this one.
+    // By a path, which for a file can only be this one: the host's /proc is in sight still.
     let mut path = heapless::String::<32>::new();
     let _ = write!(path, "/proc/self/fd/{}\0", tree.as_raw_fd());
     let path = CStr::from_bytes_with_nul(path.as_bytes()).map_err(|_| Errno::INVAL)?;

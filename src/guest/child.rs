@@ -3,7 +3,7 @@
 use core::convert::Infallible;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::CWD;
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, UnmountFlags};
 use rustix::process::{Gid, Signal, Uid};
@@ -31,7 +31,7 @@ fn give_up(build: &Build<'_>, fault: Fault) -> ! {
 }
 
 fn line(build: &Build<'_>, prepared: &Prepared, go: BorrowedFd<'_>) -> Result<Infallible, Fault> {
-    if lock::is_for(build.guest) {
+    if prepared.stage.is_some() {
         lock::ask(build.guest, go)?;
     }
     // What needs no user of its own, while the helper works.
@@ -47,11 +47,8 @@ fn line(build: &Build<'_>, prepared: &Prepared, go: BorrowedFd<'_>) -> Result<In
         rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).at(Step::SetGroup)?;
         rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).at(Step::SetUser)?;
     }
-    let devices = enter(build, prepared, root)?;
-    let devices = devices.as_ref().unwrap_or(&prepared.devices).as_fd();
-    view::mount_own(build, prepared, devices)?;
-    bind::mount(build, &prepared.binds, root)?;
-    become_program(build, devices)
+    enter(build, prepared, root)?;
+    become_program(build, prepared.devices.as_fd())
 }
 
 fn service(build: &Build<'_>, go: BorrowedFd<'_>) -> Result<Infallible, Fault> {
@@ -60,9 +57,8 @@ fn service(build: &Build<'_>, go: BorrowedFd<'_>) -> Result<Infallible, Fault> {
     become_program(build, CWD)
 }
 
-/// Makes `root` the root, with the guest's `/proc` and `/sys` in it, and leaves the host's behind. Returns the guest's `/dev`,
-/// where that is no longer what the helper prepared.
-fn enter(build: &Build<'_>, prepared: &Prepared, root: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Fault> {
+/// Makes `root` the root, with what every guest finds in it, and leaves the host's behind.
+fn enter(build: &Build<'_>, prepared: &Prepared, root: BorrowedFd<'_>) -> Result<(), Fault> {
     // Nothing mounted here from now on is seen by the host, nor the other way round.
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change(c"/", private).at(Step::PrivatePropagation)?;
@@ -71,12 +67,12 @@ fn enter(build: &Build<'_>, prepared: &Prepared, root: BorrowedFd<'_>) -> Result
     rustix::mount::move_mount(root, c"", CWD, c"/", whole).at(Step::AttachRoot)?;
     // While this process's own root is still the host's: behind pivot_root the old root lies on the new one, and `..` there
     // leads into it.
-    let devices = view::mount_kernel(build, prepared, root)?;
+    view::mount(build, prepared, root)?;
+    bind::mount(build, &prepared.binds, root)?;
     rustix::process::fchdir(root).at(Step::EnterRoot)?;
     // The old root comes to lie over the new one, so it needs no directory there, and `.` is it (pivot_root(2), NOTES).
     rustix::process::pivot_root(c".", c".").at(Step::PivotRoot)?;
-    rustix::mount::unmount(c".", UnmountFlags::DETACH).at(Step::LeaveOldRoot)?;
-    Ok(devices)
+    rustix::mount::unmount(c".", UnmountFlags::DETACH).at(Step::LeaveOldRoot)
 }
 
 /// The end of the line, the same for guests and services. `devices` is a guest's `/dev`.

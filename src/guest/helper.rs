@@ -45,9 +45,11 @@ fn line(build: &Build<'_>) -> Result<(), Fault> {
         devices: devices::make(build.plan, build.guest, &given)?,
         release: (build.guest.kind == Kind::Os).then(about::release).flatten(),
         sysfs: (build.guest.network == Network::Host).then(devices::host_sysfs).transpose()?,
+        stage: None,
     };
     if lock::is_for(build.guest) {
-        prepared.devices = lock::prepare(&prepared.devices)?;
+        let devices = lock::prepare(prepared.devices.as_fd())?;
+        prepared.stage = Some(core::mem::replace(&mut prepared.devices, devices));
     }
     // Its offsets can be written only before a process is in it, so it cannot be made by the clone below.
     own_clocks()?;
@@ -150,10 +152,10 @@ fn finish(build: &Build<'_>, pid: Pid, users: &Extents, prepared: &Prepared, go:
         devices::own(prepared.devices.as_fd(), users, namespace)?;
     }
     bind::own(&prepared.binds, build.plan, guest, users.map(|(_, namespace)| namespace))?;
-    if lock::is_for(guest) {
-        lock::answer(guest, go, prepared.sysfs.as_ref().map(AsFd::as_fd))?;
+    if let Some(stage) = &prepared.stage {
+        lock::answer(guest, go, stage.as_fd(), prepared.sysfs.as_ref())?;
     }
-    let owner = root::Owner { guest, member: build.member, users, base: build.base, apart: lock::is_for(guest) };
+    let owner = root::Owner { guest, member: build.member, users, base: build.base, apart: prepared.stage.is_some() };
     let replaced = root::finish(prepared.root.as_fd(), &owner)?;
     report::release(go, replaced.as_ref().map(AsFd::as_fd))
 }

@@ -9,9 +9,9 @@ use core::ffi::CStr;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::CWD;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountPropagationFlags, MoveMountFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountPropagationFlags, OpenTreeFlags};
 
-use super::{masks, report, root};
+use super::{masks, report, root, target};
 use crate::fault::{At, Fault, Step};
 use crate::plan::{Guest, Kind, Network};
 use crate::sys::Errno;
@@ -29,17 +29,19 @@ pub fn is_for(guest: &Guest) -> bool {
     guest.kind == Kind::Os && guest.users.is_some() && !guest.confinement.nesting
 }
 
-/// Before the guest exists: gives the helper a mount namespace of its own, whose `/proc` and `/sys` that of the guest
-/// receives mounts from. `devices` serves both to make mounts in; another mount of it is returned.
+/// Before the guest exists: gives the helper a mount namespace of its own, from whose `/proc` and `/sys` the guest's receives
+/// mounts. `devices` becomes the place to make them in; another mount of it is returned, for the guest.
 ///
 /// # Errors
 /// The step that failed.
-pub fn prepare(devices: &OwnedFd) -> Result<OwnedFd, Fault> {
+pub fn prepare(devices: BorrowedFd<'_>) -> Result<OwnedFd, Fault> {
     root::apart()?;
     for path in [PROC, SYS] {
         rustix::mount::mount_change(path, MountPropagationFlags::SHARED).at(Step::PrivateMounts)?;
     }
-    masks::stage(devices.as_fd())
+    target::attach(devices, c"", CWD, c"/dev").at(Step::MakeDev)?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_EMPTY_PATH;
+    rustix::mount::open_tree(devices, c"", flags).at(Step::MakeDev)
 }
 
 /// In the guest: opens its `/proc` and `/sys`, and hands them over.
@@ -56,35 +58,32 @@ pub fn ask(guest: &Guest, go: BorrowedFd<'_>) -> Result<(), Fault> {
     report::hand_over(go, &[proc.as_fd(), sys.as_fd()])
 }
 
-/// In the helper: makes what the guest asked for, and gives it to it. `host` is the host's `/sys`, where that is to be seen.
-/// From now on [`PROC`] is not the host's.
+/// In the helper: makes what the guest asked for, below `stage`, and gives it to it. `host` is the host's `/sys`, where that
+/// is to be seen. From now on [`PROC`] is not the host's.
 ///
 /// # Errors
 /// The step that failed.
-pub fn answer(guest: &Guest, go: BorrowedFd<'_>, host: Option<BorrowedFd<'_>>) -> Result<(), Fault> {
+pub fn answer(guest: &Guest, go: BorrowedFd<'_>, stage: BorrowedFd<'_>, host: Option<&OwnedFd>) -> Result<(), Fault> {
     let (proc, sys) = report::take_over(go)?;
     let safe = Attributes::NO_SUID.and(Attributes::NO_DEV).and(Attributes::NO_EXEC);
-    let proc = mount(proc.as_fd(), safe).at(Step::MakeProc)?;
-    attach(proc.as_fd(), masks::PROC).at(Step::MakeProc)?;
+    mount(proc.as_fd(), safe)
+        .and_then(|proc| target::attach(proc.as_fd(), c"", stage, masks::PROC))
+        .at(Step::MakeProc)?;
     match (&sys, host) {
-        (Some(sys), _) => {
-            let sys = mount(sys.as_fd(), safe.and(Attributes::READ_ONLY)).at(Step::MakeSys)?;
-            attach(sys.as_fd(), masks::SYS).at(Step::MakeSys)?;
-        }
-        (None, Some(host)) => attach(host, masks::SYS).at(Step::MakeSys)?,
-        (None, None) => return Err(Errno::BADF).at(Step::MakeSys),
+        (_, Some(host)) => target::attach(host.as_fd(), c"", stage, masks::SYS),
+        (Some(sys), None) => mount(sys.as_fd(), safe.and(Attributes::READ_ONLY))
+            .and_then(|sys| target::attach(sys.as_fd(), c"", stage, masks::SYS)),
+        (None, None) => Err(Errno::BADF),
     }
+    .at(Step::MakeSys)?;
+    rustix::process::fchdir(stage).at(Step::Mask)?;
+    rustix::process::chdir(masks::PROC).at(Step::Mask)?;
     masks::cover(guest)?;
-    let whole = MoveMountFlags::empty();
-    rustix::mount::move_mount(CWD, masks::PROC, CWD, PROC, whole).at(Step::LockMasks)?;
-    rustix::mount::move_mount(CWD, masks::SYS, CWD, SYS, whole).at(Step::LockMasks)
+    target::attach(stage, masks::PROC, CWD, PROC).at(Step::LockMasks)?;
+    target::attach(stage, masks::SYS, CWD, SYS).at(Step::LockMasks)
 }
 
 fn mount(context: BorrowedFd<'_>, attributes: Attributes) -> Result<OwnedFd, Errno> {
     rustix::mount::fsconfig_create(context)?;
     rustix::mount::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes.for_fsmount())
-}
-
-fn attach(tree: BorrowedFd<'_>, path: &CStr) -> Result<(), Errno> {
-    rustix::mount::move_mount(tree, c"", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }

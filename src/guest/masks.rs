@@ -3,9 +3,8 @@
 use core::ffi::CStr;
 use core::fmt::Write;
 
-use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{Access, AtFlags, CWD};
-use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags};
+use rustix::mount::MountFlags;
 
 use crate::fault::{At, Fault, Step};
 use crate::plan::{Guest, Kind};
@@ -21,33 +20,22 @@ const MASKED_DIRECTORIES: &str = "acpi\0asound\0scsi\0";
 const MASKED_IN_SYS: &str = "firmware\0devices/virtual/powercap\0";
 const READ_ONLY: &str = "bus\0fs\0irq\0";
 
-/// Where `/proc` and `/sys` are made: directories of the guest's `/dev`, which lies over the host's for that.
-pub const PROC: &CStr = c"/dev/mqueue";
+/// Directories of a guest's `/dev`, in which `/proc` and `/sys` are made: all names there are of our making.
+pub const PROC: &CStr = c"mqueue";
 /// See [`PROC`].
-pub const SYS: &CStr = c"/dev/shm";
+pub const SYS: &CStr = c"shm";
 
-/// What files and directories are masked with. The second is a directory of every sysfs in which nothing can be made (the
-/// mount point of cgroup2).
-const NULL: &CStr = c"/dev/null";
-const EMPTY: &CStr = c"/dev/shm/fs/cgroup";
+/// What files and directories are masked with, seen from either. The second is a directory of every sysfs in which nothing
+/// can be made (the mount point of cgroup2).
+const NULL: &CStr = c"../null";
+const EMPTY: &CStr = c"../shm/fs/cgroup";
 
-/// Puts `devices` over the host's `/dev`, and returns another mount of it, attached nowhere.
-///
-/// # Errors
-/// [`Step::MakeDev`].
-pub fn stage(devices: BorrowedFd<'_>) -> Result<OwnedFd, Fault> {
-    let whole = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-    rustix::mount::move_mount(devices, c"", CWD, c"/dev", whole).at(Step::MakeDev)?;
-    let flags = OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_EMPTY_PATH;
-    rustix::mount::open_tree(devices, c"", flags).at(Step::MakeDev)
-}
-
-/// Covers what is at [`PROC`] and [`SYS`].
+/// Covers what is to be covered in `/proc`, which is the working directory, and in `/sys`, which is beside it, and becomes
+/// it.
 ///
 /// # Errors
 /// The step that failed.
 pub fn cover(guest: &Guest) -> Result<(), Fault> {
-    rustix::process::chdir(PROC).at(Step::Mask)?;
     for (index, file) in c_words(MASKED_FILES).enumerate() {
         bind(NULL, file).at_item(Step::Mask, index)?;
     }
@@ -62,7 +50,7 @@ pub fn cover(guest: &Guest) -> Result<(), Fault> {
         bind(c"sys", c"sys").at(Step::ReadOnlyPath)?;
     }
     restrict(MountFlags::empty())?;
-    rustix::process::chdir(SYS).at(Step::Mask)?;
+    rustix::process::chdir(c"../shm").at(Step::Mask)?;
     mask(MASKED_IN_SYS)?;
     mask_heat()
 }

@@ -87,6 +87,8 @@ struct Prepared {
     release: Option<OwnedFd>,
     /// The host's `/sys`, for a guest in the host's network.
     sysfs: Option<OwnedFd>,
+    /// Where the helper makes its `/proc` and `/sys`, if their masks are to be locked.
+    stage: Option<OwnedFd>,
 }
 
 /// Starts guest `id`. Never blocks: what can hang runs in the helper.

@@ -21,7 +21,7 @@ use crate::private::{Supervisor, busybox};
 /// ROOT stands for a directory with busybox in it.
 const CONFIG: &str = "
 [guest victim]
-kind = app
+kind = KIND
 root = ROOT
 ephemeral = yes
 command = /bin/sleep 1000
@@ -52,8 +52,12 @@ fn every_call_of_a_start_may_fail() {
     if !must::root("every_call_of_a_start_may_fail") {
         return;
     }
+    let app = ERRORS.map(|error| (error, "app"));
+    // Its masks are made by the helper, from what it hands over.
+    let os = [(Errno::EPERM, "os"), (Errno::EMFILE, "os")];
     // Each mostly waits.
-    let faults: Vec<_> = ERRORS.map(|error| std::thread::spawn(move || fail_each_call(error))).into();
+    let start = |(error, kind)| std::thread::spawn(move || fail_each_call(error, kind));
+    let faults: Vec<_> = app.into_iter().chain(os).map(start).collect();
     for thread in faults {
         thread.join().expect("no start went wrong");
     }
@@ -74,10 +78,10 @@ struct Injection {
     done: AtomicBool,
 }
 
-fn fail_each_call(error: Errno) {
+fn fail_each_call(error: Errno, kind: &'static str) {
     let injection = Arc::new(Injection::default());
-    let name = format!("fault-{error:?}");
-    let config = CONFIG.replace("ROOT", busybox(&name).to_str().expect("UTF-8"));
+    let name = format!("fault-{kind}-{error:?}");
+    let config = CONFIG.replace("KIND", kind).replace("ROOT", busybox(&name).to_str().expect("UTF-8"));
     let supervisor = Supervisor::start(&name, &config);
     supervisor.await_answer();
     running(&supervisor, "bystander");
@@ -111,7 +115,7 @@ fn fail_each_call(error: Errno) {
     assert!(touched > 100, "only {touched} calls failed: is the start traced at all?");
     assert!(touched < CALLS_MAX - 1, "a start never came through");
     injection.done.store(true, Ordering::SeqCst);
-    must::say(&format!("each of {touched} calls failed with {error:?}, and nothing was left"));
+    must::say(&format!("{kind}: each of {touched} calls failed with {error:?}, and nothing was left"));
     drop(supervisor);
     tracer.join().expect("the tracer ends");
 }
