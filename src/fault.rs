@@ -80,6 +80,7 @@ steps! {
     OpenUsers "openat", None, "open its user namespace";
     MapRoot "mount_setattr", Some(Key::Root), "map the owners of its root";
     MapBind "mount_setattr", Some(Key::Bind), "map the owners of what it sees of the host";
+    StageBind "move_mount", Some(Key::Bind), "lock what it sees of the host";
     PrivateMounts "unshare", None, "make the helper's mount namespace";
     LayerMemory "fsmount", Some(Key::Root), "make the memory of its private layer";
     LayerDirectories "mkdirat", Some(Key::Root), "make the directories of its private layer";

@@ -4,8 +4,8 @@ use core::ffi::CStr;
 use core::fmt::Write;
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, FileType};
-use rustix::mount::{MountFlags, OpenTreeFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, OpenTreeFlags};
 
 use super::target::{self, Place};
 use super::{Build, devices, root, view};
@@ -39,11 +39,40 @@ pub fn open(plan: &Plan, guest: &Guest) -> Result<Trees, Fault> {
     Ok(trees)
 }
 
-/// Makes the owners of `trees` the guest's users, and takes away what the config says. Where the kernel cannot map the
-/// owners, they stay the host's, none of whom the guest has.
+/// Whether the guest's root could take off what the config says of a bind: it may mount. Then the binds come from the helper's
+/// mount namespace, for the kernel locks what comes from there (see [`super::lock`]).
+#[must_use]
+pub fn is_locked(guest: &Guest) -> bool {
+    guest.kind == Kind::Os && guest.users.is_some() && !guest.binds.is_empty()
+}
+
+/// Where in the helper's mount namespace, and in the guest's copy of it, locked binds are handed over: a directory of the
+/// guest's `/dev`, which lies over the host's. In it each has the number of its place in the config.
+const HAND_OVER: &CStr = c"/dev/pts";
+
+/// Makes the places where locked binds are handed over.
 ///
 /// # Errors
-/// [`Step::MapBind`], with the index of the bind.
+/// [`Step::StageBind`].
+pub fn prepare(trees: &Trees) -> Result<(), Fault> {
+    let stage = devices::memory(&[(c"mode", c"755")], Attributes::NONE).at(Step::StageBind)?;
+    for (index, tree) in trees.iter().enumerate() {
+        let mode = Mode::from_raw_mode(0o700);
+        match place(tree.as_fd()).at_item(Step::StageBind, index)? {
+            Place::Directory => rustix::fs::mkdirat(&stage, number(index).as_c_str(), mode),
+            Place::File => rustix::fs::mknodat(&stage, number(index).as_c_str(), FileType::RegularFile, mode, 0),
+        }
+        .at_item(Step::StageBind, index)?;
+    }
+    target::attach(stage.as_fd(), c"", CWD, HAND_OVER).at(Step::StageBind)?;
+    rustix::mount::mount_change(HAND_OVER, MountPropagationFlags::SHARED).at(Step::StageBind)
+}
+
+/// Makes the owners of `trees` the guest's users, takes away what the config says, and hands over what is to be locked. Where
+/// the kernel cannot map the owners, they stay the host's, none of whom the guest has.
+///
+/// # Errors
+/// [`Step::MapBind`], [`Step::StageBind`], with the index of the bind.
 pub fn own(trees: &Trees, plan: &Plan, guest: &Guest, users: Option<BorrowedFd<'_>>) -> Result<(), Fault> {
     for (index, (tree, bind)) in trees.iter().zip(plan.binds.get(guest.binds)).enumerate() {
         let attributes = attributes(bind, guest);
@@ -54,8 +83,43 @@ pub fn own(trees: &Trees, plan: &Plan, guest: &Guest, users: Option<BorrowedFd<'
             result => result,
         }
         .at_item(Step::MapBind, index)?;
+        if is_locked(guest) {
+            hand_over(tree.as_fd(), index, attributes).at_item(Step::StageBind, index)?;
+        }
     }
     Ok(())
+}
+
+/// Moves `tree` to where the guest receives a copy of it. Its attributes must hold before.
+fn hand_over(tree: BorrowedFd<'_>, index: usize, attributes: Attributes) -> Result<(), Errno> {
+    let aside = if place(tree)? == Place::Directory { c"/dev/mqueue" } else { c"/dev/console" };
+    target::attach(tree, c"", CWD, aside)?;
+    hold(tree, attributes)?;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let stage = rustix::fs::openat(CWD, HAND_OVER, flags, Mode::empty())?;
+    target::attach(tree, c"", stage.as_fd(), number(index).as_c_str())
+}
+
+/// What the guest received as bind number `index`.
+fn received(index: usize) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let stage = rustix::fs::openat(CWD, HAND_OVER, flags, Mode::empty())?;
+    rustix::fs::openat(stage, number(index).as_c_str(), flags, Mode::empty())
+}
+
+/// The name of a bind's place.
+struct Number([u8; 4]);
+
+fn number(index: usize) -> Number {
+    // There are no more than limits::BINDS.
+    let digit = |value: usize| b'0' + (value % 10) as u8;
+    Number([digit(index / 100), digit(index / 10), digit(index), 0])
+}
+
+impl Number {
+    fn as_c_str(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.0).unwrap_or_default()
+    }
 }
 
 fn attributes(bind: &Bind, guest: &Guest) -> Attributes {
@@ -81,9 +145,11 @@ pub fn mount(build: &Build<'_>, trees: &Trees, root: BorrowedFd<'_>) -> Result<(
     for level in 1..=deepest.max().unwrap_or(0) {
         for (index, (bind, tree)) in binds().filter(|(_, (bind, _))| depth(bind.target) == level) {
             let path = plan.strings.c_str(bind.target);
-            place(tree.as_fd())
-                .and_then(|place| target::mount(tree.as_fd(), root, path, place, true))
-                .and_then(|()| hold(tree.as_fd(), attributes(bind, guest)))
+            let received = is_locked(guest).then(|| received(index)).transpose().at_item(Step::MountBind, index)?;
+            let tree = received.as_ref().unwrap_or(tree).as_fd();
+            place(tree)
+                .and_then(|place| target::mount(tree, root, path, place, true))
+                .and_then(|()| hold(tree, attributes(bind, guest)))
                 .at_item(Step::MountBind, index)?;
         }
         for (index, tmpfs) in memories().filter(|(_, tmpfs)| depth(tmpfs.target) == level) {

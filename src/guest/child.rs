@@ -31,7 +31,7 @@ fn give_up(build: &Build<'_>, fault: Fault) -> ! {
 }
 
 fn line(build: &Build<'_>, prepared: &Prepared, go: BorrowedFd<'_>) -> Result<Infallible, Fault> {
-    if prepared.stage.is_some() {
+    if lock::is_for(build.guest) {
         lock::ask(build.guest, go)?;
     }
     // What needs no user of its own, while the helper works.

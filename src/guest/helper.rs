@@ -47,9 +47,12 @@ fn line(build: &Build<'_>) -> Result<(), Fault> {
         sysfs: (build.guest.network == Network::Host).then(devices::host_sysfs).transpose()?,
         stage: None,
     };
-    if lock::is_for(build.guest) {
-        let devices = lock::prepare(prepared.devices.as_fd())?;
+    if lock::is_for(build.guest) || bind::is_locked(build.guest) {
+        let devices = lock::prepare(build.guest, prepared.devices.as_fd())?;
         prepared.stage = Some(core::mem::replace(&mut prepared.devices, devices));
+    }
+    if bind::is_locked(build.guest) {
+        bind::prepare(&prepared.binds)?;
     }
     // Its offsets can be written only before a process is in it, so it cannot be made by the clone below.
     own_clocks()?;
@@ -152,7 +155,7 @@ fn finish(build: &Build<'_>, pid: Pid, users: &Extents, prepared: &Prepared, go:
         devices::own(prepared.devices.as_fd(), users, namespace)?;
     }
     bind::own(&prepared.binds, build.plan, guest, users.map(|(_, namespace)| namespace))?;
-    if let Some(stage) = &prepared.stage {
+    if let Some(stage) = prepared.stage.as_ref().filter(|_| lock::is_for(guest)) {
         lock::answer(guest, go, stage.as_fd(), prepared.sysfs.as_ref())?;
     }
     let owner = root::Owner { guest, member: build.member, users, base: build.base, apart: prepared.stage.is_some() };

@@ -29,14 +29,15 @@ pub fn is_for(guest: &Guest) -> bool {
     guest.kind == Kind::Os && guest.users.is_some() && !guest.confinement.nesting
 }
 
-/// Before the guest exists: gives the helper a mount namespace of its own, from whose `/proc` and `/sys` the guest's receives
-/// mounts. `devices` becomes the place to make them in; another mount of it is returned, for the guest.
+/// Before `guest` exists: gives the helper a mount namespace of its own, from whose `/proc` and `/sys` the guest's receives
+/// mounts where its masks are to be locked. `devices` becomes the place to make them in; another mount of it is returned,
+/// for the guest.
 ///
 /// # Errors
 /// The step that failed.
-pub fn prepare(devices: BorrowedFd<'_>) -> Result<OwnedFd, Fault> {
+pub fn prepare(guest: &Guest, devices: BorrowedFd<'_>) -> Result<OwnedFd, Fault> {
     root::apart()?;
-    for path in [PROC, SYS] {
+    for path in [PROC, SYS].into_iter().filter(|_| is_for(guest)) {
         rustix::mount::mount_change(path, MountPropagationFlags::SHARED).at(Step::PrivateMounts)?;
     }
     target::attach(devices, c"", CWD, c"/dev").at(Step::MakeDev)?;

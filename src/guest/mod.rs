@@ -87,7 +87,7 @@ struct Prepared {
     release: Option<OwnedFd>,
     /// The host's `/sys`, for a guest in the host's network.
     sysfs: Option<OwnedFd>,
-    /// Where the helper makes its `/proc` and `/sys`, if their masks are to be locked.
+    /// Where the helper makes what is to be locked: `/proc` and `/sys`, and what `bind` names.
     stage: Option<OwnedFd>,
 }
 

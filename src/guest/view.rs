@@ -28,7 +28,7 @@ pub const MEMORIES: [&CStr; 3] = [c"/run", c"/tmp", c"/dev/shm"];
 pub fn mount(build: &Build<'_>, prepared: &Prepared, root: BorrowedFd<'_>) -> Result<(), Fault> {
     let dev = prepared.devices.as_fd();
     target::attach(dev, c"", root, c"dev").at(Step::MountDev)?;
-    let (proc, sys) = if prepared.stage.is_some() { take_kernel(build)? } else { make_kernel(build, prepared)? };
+    let (proc, sys) = if lock::is_for(build.guest) { take_kernel(build)? } else { make_kernel(build, prepared)? };
     let app = build.guest.kind == Kind::App;
     new(c"cgroup2", c"fs/cgroup", if app { SAFE | MountFlags::RDONLY } else { SAFE }, c"").at(Step::MountCgroup)?;
     enter(dev)?;

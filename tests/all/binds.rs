@@ -139,3 +139,19 @@ fn a_mount_point_that_a_read_only_root_lacks_is_told() {
     assert!(!root.join("srv").exists());
     fs::remove_dir_all(root).unwrap();
 }
+
+#[test]
+fn a_distributions_root_cannot_write_to_what_is_bound_read_only() {
+    if !must::root("a_distributions_root_cannot_write_to_what_is_bound_read_only") {
+        return;
+    }
+    let folders = Folders::new("os");
+    for source in [folders.closed.clone(), folders.closed.join("file")] {
+        let bind = format!("{} /srv/data ro", source.display());
+        let script = "mount -o remount,bind,rw /srv/data; mount -o remount,rw /srv/data; mount --bind /srv/data /mnt &&
+            mount -o remount,bind,rw /mnt; for at in /srv/data /mnt; do echo x > $at; echo x > $at/file; done; cat /srv/data/file /srv/data";
+        let output = run(&["--kind", "os", "--bind", &bind], script);
+        assert!(String::from_utf8_lossy(&output.stdout).contains("of the host"), "{output:?}");
+        assert_eq!(fs::read_to_string(folders.closed.join("file")).unwrap(), "of the host\n", "{bind}");
+    }
+}

@@ -23,6 +23,7 @@ const CONFIG: &str = "
 [guest victim]
 kind = KIND
 root = ROOT
+bind = /etc /tmp/etc ro
 ephemeral = yes
 command = /bin/sleep 1000
 autostart = no

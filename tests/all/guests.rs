@@ -294,6 +294,20 @@ fn app(machine: &mut Machine) {
 }
 
 fn os(machine: &mut Machine) {
+    machine.check("what is bound read-only stays so, whatever the guest's root mounts", |machine| {
+        let before = machine.ok("ls -l /etc; cat /etc/inn.conf");
+        for target in ["/tmp/etc", "/tmp/inn.conf"] {
+            let script = format!(
+                "mount -o remount,bind,rw {target}; mount -o remount,rw {target}; touch /tmp/f; mkdir -p /tmp/d; \
+                 mount --bind {target} /tmp/d || mount --bind {target} /tmp/f; mount -o remount,bind,rw /tmp/d; \
+                 mount -o remount,bind,rw /tmp/f; for at in {target} /tmp/d /tmp/f; do touch $at/x; echo x >> $at; done"
+            );
+            machine.run(&format!("inn exec box sh -c '{script}'"));
+        }
+        assert_eq!(machine.ok("ls -l /etc; cat /etc/inn.conf"), before);
+        assert_eq!(machine.ok("inn exec box cat /tmp/inn.conf"), machine.ok("inn exec box cat /tmp/etc/inn.conf"));
+        assert_eq!(machine.ok("inn exec box cat /tmp/inn.conf"), machine.ok("cat /etc/inn.conf"));
+    });
     machine.check("an os has no capability over the host's hardware, time or log, and a filter", |machine| {
         let os = machine.guest("box").pid();
         let status = machine.ok(&format!("cat /proc/{os}/status"));
