@@ -29,8 +29,23 @@ pub fn is_unheard(pid: u32, signal: u8) -> bool {
     if HARMLESS.contains(&i32::from(signal)) || write!(path, "/proc/{pid}/status\0").is_err() {
         return false;
     }
-    let Ok(path) = core::ffi::CStr::from_bytes_with_nul(path.as_bytes()) else { return false };
-    files::read_path(path, &mut buffer).is_ok_and(|status| would_end(status, signal))
+    if !read(&path, &mut buffer).is_some_and(|status| would_end(status, signal)) {
+        return false;
+    }
+    // Who waits for signals by sigtimedwait(2), as busybox init does, does not block them meanwhile, and does not say which
+    // they are: not the real-time ones.
+    path.clear();
+    let _ = write!(path, "/proc/{pid}/wchan\0");
+    let waits = read(&path, &mut buffer).is_some_and(|place| place.starts_with(b"do_sigtimedwait"));
+    !waits || i32::from(signal) >= REAL_TIME
+}
+
+/// The kernel's SIGRTMIN (signal(7)).
+const REAL_TIME: i32 = 32;
+
+fn read<'a>(path: &str, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+    let path = core::ffi::CStr::from_bytes_with_nul(path.as_bytes()).ok()?;
+    files::read_path(path, buffer).ok()
 }
 
 /// proc_pid_status(5): SigBlk for who reads it from a descriptor, SigIgn, SigCgt; hexadecimal, the first signal is bit 0.
@@ -55,6 +70,21 @@ mod tests {
             assert_eq!(would_end(status, signal), ends, "{signal}");
         }
         assert!(!would_end(b"Name:\tx\n", 15), "not known");
+    }
+
+    #[test]
+    fn who_waits_for_signals_hears_the_ordinary_ones() {
+        let script = "import signal; print(flush=True); signal.sigtimedwait([signal.SIGUSR2], 1000)";
+        let mut python = std::process::Command::new("python3");
+        let mut waiter = python.args(["-c", script]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while is_unheard(waiter.id(), libc::SIGUSR2 as u8) {
+            assert!(std::time::Instant::now() < deadline, "never heard");
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        assert!(is_unheard(waiter.id(), 37));
+        waiter.kill().unwrap();
+        waiter.wait().unwrap();
     }
 
     #[test]
