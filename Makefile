@@ -7,7 +7,7 @@ DEMO = target/images/demo-$(KERNEL).cpio.gz
 PACKAGES = images/packages.sh
 RUNS ?= 200
 
-.PHONY: all help run test try bench check image aarch64 kernels clean deps-build deps-image deps-run deps-test deps-bench deps-aarch64
+.PHONY: all help run test try bench check image aarch64 kernels debian clean deps-build deps-image deps-run deps-test deps-bench deps-aarch64
 
 ## all      build target/release/inn
 all: deps-build
@@ -23,7 +23,7 @@ try: all
 	$(INN) run -- /bin/sh
 
 ## test     everything: unit, property, whole-binary tests as root, whole machines under QEMU, the aarch64 build
-test: all deps-test kernels aarch64
+test: all deps-test kernels debian aarch64
 	INN_MUST_RUN=1 cargo test --tests
 
 ## bench    a guest's start, PID 1's memory and the program's size against other programs, as root (RUNS=200)
@@ -43,6 +43,10 @@ image: all deps-image
 ## kernels  the Debian kernels that the tests boot: target/kernels
 kernels: deps-image
 	for version in 5.10 6.1 6.12; do python3 images/debian.py kernel $$version || exit 1; done
+
+## debian   the Debian that the tests boot as a guest: target/debian
+debian: deps-test
+	python3 images/debian.py system
 
 ## aarch64  build for aarch64, with rustup's target where it is there, else with Debian's compiler
 aarch64: deps-aarch64
@@ -67,7 +71,7 @@ deps-run: deps-image
 	@$(PACKAGES) qemu-system-x86 seabios
 
 deps-test: deps-run
-	@$(PACKAGES) procps util-linux bsdutils e2fsprogs
+	@$(PACKAGES) procps util-linux bsdutils e2fsprogs debootstrap
 
 deps-bench: deps-build
 	@$(PACKAGES) python3 util-linux

@@ -3,6 +3,7 @@
 
     debian.py kernel 5.10|6.1|6.12    a cloud kernel and its modules: target/kernels/VERSION/{vmlinuz,modules}
     debian.py busybox                 the static busybox of the images: target/busybox/busybox
+    debian.py system                  a Debian with systemd, as debootstrap makes it: target/debian/root.ext4; needs root
     debian.py aarch64                 a Rust compiler with the standard library of aarch64: target/aarch64
 
 Prints the directory. apt does the work, and checks the archive's signatures, with a configuration and a state of its
@@ -29,6 +30,9 @@ KERNELS = {
     "6.12": ["trixie", "bookworm-backports", "bookworm-backports@http://archive.debian.org/debian"],
 }
 
+# Of the file system of a Debian: three times what it takes. The file has holes.
+SYSTEM_BYTES = 1 << 30
+
 RUSTC_WRAPPER = """#!/bin/sh
 # The compiler of this directory, with the libraries of this directory.
 here=$(dirname "$(readlink -f "$0")")
@@ -43,6 +47,8 @@ def main(arguments):
             print(kernel(version))
         case ["busybox"]:
             print(busybox())
+        case ["system"]:
+            print(system())
         case ["aarch64"]:
             print(aarch64())
         case _:
@@ -78,6 +84,41 @@ def busybox():
     return once(TARGET / "busybox", fetch)
 
 
+def system():
+    """The directory of `root.ext4`: the file system of a Debian that nothing was changed in but root's password, which
+    is `secret`."""
+
+    def fetch(directory):
+        root = directory / "root"
+        proxy = output(["apt-config", "shell", "proxy", "Acquire::http::Proxy"]).strip()
+        settings = {"http_proxy": proxy.partition("=")[2].strip("'")} if proxy else {}
+        # What it mounts goes with its mount namespace, however it ends.
+        alone = ["unshare", "--mount", "--propagation", "private"]
+        arguments = [f"--keyring={KEYRING}", "--include=dbus,libpam-systemd", "bookworm", root, host_mirror("bookworm")]
+        say("installing Debian bookworm into a directory")
+        made = subprocess.run(
+            [*alone, "debootstrap", *arguments],
+            env={**os.environ, **settings},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if made.returncode != 0:
+            sys.exit(f"debootstrap failed:\n{made.stdout}")
+        subprocess.run(["chroot", root, "chpasswd"], input=b"root:secret\n", check=True)
+        subprocess.run(["chroot", root, "apt-get", "clean"], check=True)
+        # These two it copies from the machine that it runs on.
+        for name in ["hostname", "resolv.conf"]:
+            (root / "etc" / name).unlink(missing_ok=True)
+        image = directory / "root.ext4"
+        with open(image, "wb") as file:
+            file.truncate(SYSTEM_BYTES)
+        subprocess.run(["/sbin/mke2fs", "-q", "-t", "ext4", "-d", root, image], check=True)
+        shutil.rmtree(root)
+
+    return once(TARGET / "debian", fetch)
+
+
 def aarch64():
     """The directory of a Rust toolchain with the standard library of aarch64."""
 
@@ -110,7 +151,7 @@ def once(directory, fetch):
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir()
             fetch(partial)
-            shutil.rmtree(partial / ".apt")
+            shutil.rmtree(partial / ".apt", ignore_errors=True)
             partial.rename(directory)
     return directory
 

@@ -150,7 +150,7 @@ keys! {
     Critical "critical" GS, later, "while it is down the host is ill";
     Ready "ready" GS, now, "exec (where not given); fd N: when it writes a newline to descriptor N";
     Health "health" GS, later, "command every TIME timeout TIME failures N";
-    Stop "stop" GS, now, "signals and time-outs: SIGTERM 10s SIGKILL where not given, of os SIGRTMIN+3 30s SIGKILL";
+    Stop "stop" GS, now, "signals and time-outs: SIGTERM 10s SIGKILL where not given, of os SIGRTMIN+3 30s SIGUSR2 10s SIGKILL";
     HookCreate "hook-create" G | LIST, later, "host program run when it is created";
     HookStart "hook-start" G | LIST, later, "host program run before it starts";
     HookStop "hook-stop" G | LIST, later, "host program run after it stopped";

@@ -336,9 +336,12 @@ impl Base {
 /// Moves this process into the cgroup `exec` of the guest whose first process is `first` and whose cgroup the supervisor
 /// calls `cgroup` ("inn/web"). It is found by that process: the supervisor's cgroup namespace may be another than ours.
 ///
+/// Of a guest with cgroups of its own it is among those, where its init can move processes from: a login makes a session
+/// of them. Beside those, where the guest leaves no room for one more.
+///
 /// # Errors
 /// [`Step::FindCgroup`], [`Step::JoinCgroup`].
-pub fn join_running(first: BorrowedFd<'_>, cgroup: &str) -> Result<(), Fault> {
+pub fn join_running(first: BorrowedFd<'_>, cgroup: &str, is_delegated: bool) -> Result<(), Fault> {
     let root = find().at(Step::FindCgroup)?;
     let mut buffer = [0; libc::PATH_MAX as usize];
     let text = read(first, c"cgroup", &mut buffer).at(Step::FindCgroup)?;
@@ -351,6 +354,10 @@ pub fn join_running(first: BorrowedFd<'_>, cgroup: &str) -> Result<(), Fault> {
     });
     let path = path.get(..end.ok_or(Errno::NOENT).at(Step::FindCgroup)?).unwrap_or_default();
     let outer = rustix::fs::openat(root, path, DIRECTORY, Mode::empty()).at(Step::JoinCgroup)?;
+    let within = || rustix::fs::openat(&outer, c"guest", DIRECTORY, Mode::empty()).and_then(|own| join(own.as_fd()));
+    if is_delegated && within().is_ok() {
+        return Ok(());
+    }
     join(outer.as_fd()).at(Step::JoinCgroup)
 }
 

@@ -73,9 +73,9 @@ pub fn join(facts: &Facts<'_>, command: &Command<'_>, tty: bool) -> Result<Start
 fn helper(facts: &Facts<'_>, command: &Command<'_>, stdio: Stdio, reports: BorrowedFd<'_>) -> Result<(), Fault> {
     // Nothing inside may look into this process, or open the program that it runs (/proc/PID/exe).
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::HideHelper)?;
-    // The limits first. Beside the delegated cgroup: a distribution may have shut its own root to processes.
+    // The limits first.
     let first = First::open(facts.pidfd)?;
-    cgroup::join_running(first.directory.as_fd(), facts.cgroup)?;
+    cgroup::join_running(first.directory.as_fd(), facts.cgroup, facts.kind == Kind::Os)?;
     let inherited = Inherited::take(&first, &facts.users)?;
     // The directory is by number: only if the process is still there was it surely its own.
     signal::send(facts.pidfd, 0).at(Step::OpenProcess)?;
@@ -130,7 +130,8 @@ fn confined(facts: &Facts<'_>, groups: &[u32], stdio: Stdio, reports: BorrowedFd
     }
     rustix::process::setsid().at(Step::NewSession)?;
     if stdio == Stdio::Terminal {
-        super::stdio::terminal(reports, CWD, c"/dev/ptmx", facts.user)?;
+        let tty = super::stdio::terminal(reports, CWD, c"/dev/ptmx", facts.user)?;
+        super::stdio::control(tty.as_fd())?;
     }
     super::stdio::close_others(reports, None)?;
     confine(&Identity { kind: facts.kind, confinement: facts.confinement, user: facts.user, groups })

@@ -2,7 +2,7 @@
 
 use core::ffi::CStr;
 
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::pty::OpenptFlags;
 
@@ -24,7 +24,13 @@ pub fn connect(build: &Build<'_>, devices: BorrowedFd<'_>) -> Result<(), Fault> 
         let tty = rustix::fs::openat(CWD, plan.strings.c_str(guest.tty), flags, Mode::empty()).at(Step::OpenTty)?;
         control(tty.as_fd())?;
     } else if build.stdio == Stdio::Terminal || build.stdio == Stdio::Log && guest.kind == Kind::Os {
-        terminal(reports, devices, c"pts/ptmx", guest.user)?;
+        let tty = terminal(reports, devices, c"pts/ptmx", guest.user)?;
+        if build.stdio == Stdio::Terminal {
+            control(tty.as_fd())?;
+        } else {
+            // An init has its console for no controlling terminal: whom it lets log in there takes it.
+            place(tty.as_fd(), &[0, 1, 2])?;
+        }
         if guest.kind == Kind::Os {
             // The first terminal of a new devpts.
             rustix::process::fchdir(devices).at(Step::MakeTerminal)?;
@@ -45,12 +51,11 @@ pub fn connect(build: &Build<'_>, devices: BorrowedFd<'_>) -> Result<(), Fault> 
     close_others(reports, ready)
 }
 
-/// Makes a terminal of the guest's own devpts, whose `ptmx` is at `path` in `directory`, this session's, and hands its other
-/// side over.
+/// Makes a terminal of the guest's own devpts, whose `ptmx` is at `path` in `directory`, and hands its other side over.
 ///
 /// # Errors
 /// The step that failed.
-pub fn terminal(reports: BorrowedFd<'_>, directory: BorrowedFd<'_>, path: &CStr, user: User) -> Result<(), Fault> {
+pub fn terminal(reports: BorrowedFd<'_>, directory: BorrowedFd<'_>, path: &CStr, user: User) -> Result<OwnedFd, Fault> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let master = rustix::fs::openat(directory, path, flags, Mode::empty()).at(Step::MakeTerminal)?;
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
@@ -60,7 +65,7 @@ pub fn terminal(reports: BorrowedFd<'_>, directory: BorrowedFd<'_>, path: &CStr,
     let owner = rustix::fs::Uid::from_raw(user.uid);
     rustix::fs::fchown(&slave, Some(owner), None).at(Step::MakeTerminal)?;
     report::send_terminal(reports, master.as_fd())?;
-    control(slave.as_fd())
+    Ok(slave)
 }
 
 /// Closes all but 0, 1, 2, the reports and, under its number, the descriptor that says ready. The reports' own number is
@@ -77,7 +82,11 @@ pub fn close_others(reports: BorrowedFd<'_>, ready: Option<(RawFd, BorrowedFd<'_
     descriptor::close_all_but(&mut keep).at(Step::CloseDescriptors)
 }
 
-fn control(tty: BorrowedFd<'_>) -> Result<(), Fault> {
+/// Makes `tty` this session's, and its standard input, output and error.
+///
+/// # Errors
+/// The step that failed.
+pub fn control(tty: BorrowedFd<'_>) -> Result<(), Fault> {
     rustix::process::ioctl_tiocsctty(tty).at(Step::ControlTerminal)?;
     place(tty, &[0, 1, 2])
 }

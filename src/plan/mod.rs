@@ -224,8 +224,13 @@ impl Default for Plan {
 
 /// `stop` where the config does not say.
 const STOP: [StopStep; 2] = [StopStep { signal: libc::SIGTERM as u8, timeout_ms: limits::STOP_TIMEOUT_MS }, KILL];
-/// The same of a distribution: SIGRTMIN+3 is its power-off (systemd.io/CONTAINER_INTERFACE).
-const STOP_OS: [StopStep; 2] = [StopStep { signal: 37, timeout_ms: limits::STOP_TIMEOUT_OS_MS }, KILL];
+/// The same of a distribution: SIGRTMIN+3 is its power-off (systemd.io/CONTAINER_INTERFACE), or it is busybox, which takes
+/// no notice of that: its power-off is SIGUSR2.
+const STOP_OS: [StopStep; 3] = [
+    StopStep { signal: 37, timeout_ms: limits::STOP_TIMEOUT_OS_MS },
+    StopStep { signal: libc::SIGUSR2 as u8, timeout_ms: limits::STOP_TIMEOUT_MS },
+    KILL,
+];
 const KILL: StopStep = StopStep { signal: libc::SIGKILL as u8, timeout_ms: 0 };
 
 /// What `[host]` says.

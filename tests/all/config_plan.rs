@@ -53,7 +53,8 @@ fn an_os_runs_its_init_and_writes_to_its_root() {
     let plan = read.plan();
     let a = guest(plan, "a");
     assert_eq!((a.kind, a.layer, words(plan, a.command)), (Kind::Os, Layer::Shared, vec!["/sbin/init"]));
-    let stop = [StopStep { signal: 37, timeout_ms: 30_000 }, StopStep { signal: 9, timeout_ms: 0 }];
+    let steps = [(37, 30_000), (12, 10_000), (9, 0)];
+    let stop = steps.map(|(signal, timeout_ms)| StopStep { signal, timeout_ms });
     assert_eq!(plan.stop(a), stop);
     assert_eq!(guest(plan, "b").layer, Layer::ReadOnly);
 }

@@ -14,6 +14,7 @@ use rustix::pty::OpenptFlags;
 use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
 
 use crate::must;
+use crate::private::{Supervisor, busybox};
 
 /// A generous time for anything to happen.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -307,4 +308,52 @@ fn init_gives_the_exit_code_also_where_sigchld_was_ignored() {
     let status =
         Command::new("timeout").args(["20", "bash", "-c", script]).arg(must::inn()).status().expect("bash starts");
     assert_eq!(status.code(), Some(4));
+}
+
+#[test]
+fn the_console_of_a_guest_is_shown_and_typed_at_until_the_key_that_detaches() {
+    if !must::root("the_console_of_a_guest_is_shown_and_typed_at_until_the_key_that_detaches") {
+        return;
+    }
+    let supervisor = Supervisor::start(
+        "console",
+        &format!(
+            "[guest box]\nkind = os\nroot = {}\nreadonly = yes\nstop = SIGKILL\nrestart = never\n\
+             command = /bin/sh -c \"echo before; while read line; do echo got $line; done\"\n",
+            busybox("console").display()
+        ),
+    );
+    supervisor.await_answer();
+    supervisor.wait_for("it says something", |this| this.inn(&["logs", "box"]).stdout.starts_with(b"before"));
+    let socket = supervisor.directory.join("control").display().to_string();
+    let attach = || Terminal::start(&["console", "--socket", &socket, "box"]);
+
+    let mut terminal = attach();
+    terminal.shows("before\r\n");
+    terminal.shows("ctrl-] detaches");
+    terminal.types("one\r");
+    terminal.shows("got one\r\n");
+    // What is typed behind the key is for nobody.
+    terminal.types("\x1dtwo\r");
+    assert_eq!(terminal.code(), Some(0));
+    terminal.shows("box: detached");
+    assert_eq!(modes(&terminal.slave), terminal.fresh, "the terminal is as it was");
+
+    let mut terminal = attach();
+    terminal.shows("got one\r\n");
+    terminal.shows("ctrl-] detaches");
+    send(&terminal.child, Signal::TERM);
+    assert_eq!(terminal.code(), Some(0));
+    assert_eq!(modes(&terminal.slave), terminal.fresh, "the terminal is as it was");
+
+    let mut terminal = attach();
+    terminal.types("three\r");
+    terminal.shows("got three\r\n");
+    assert!(!terminal.text.contains("two"), "{}", terminal.text);
+    assert_eq!(supervisor.inn(&["stop", "box"]).status.code(), Some(0));
+    terminal.shows("box: ended");
+    assert_eq!(terminal.code(), Some(0));
+    assert_eq!(modes(&terminal.slave), terminal.fresh, "the terminal is as it was");
+
+    assert_eq!(supervisor.inn(&["console", "box"]).status.code(), Some(4), "it does not run");
 }

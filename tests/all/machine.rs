@@ -80,6 +80,11 @@ impl Machine {
         Machine::power_on_with(recipe, &["-drive", &drive]).map(Machine::ready)
     }
 
+    /// The same, with more words for QEMU.
+    pub fn boot_with(recipe: Recipe, devices: &[&str]) -> Option<Machine> {
+        Machine::power_on_with(recipe, devices).map(Machine::ready)
+    }
+
     fn ready(mut self) -> Machine {
         self.agent.wait_for("<<ready>>\n", BOOT_TIMEOUT);
         self

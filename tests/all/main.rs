@@ -11,6 +11,7 @@ mod config_plan;
 mod config_properties;
 mod confinement;
 mod control;
+mod distribution;
 mod elf;
 mod faults;
 mod foreground;

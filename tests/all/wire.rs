@@ -22,7 +22,7 @@ fn text() -> impl Strategy<Value = String> {
 
 fn request() -> impl Strategy<Value = Request> {
     let power = select(vec![Power::PowerOff, Power::Reboot, Power::Halt]);
-    (0..11, name(), any::<bool>(), power).prop_map(|(which, guest, wait, how)| match which {
+    (0..12, name(), any::<bool>(), power).prop_map(|(which, guest, wait, how)| match which {
         0 => Request::List,
         1 => Request::Status { guest },
         2 => Request::Start { guest, wait },
@@ -33,6 +33,7 @@ fn request() -> impl Strategy<Value = Request> {
         7 => Request::Logs { guest },
         8 => Request::HostStatus,
         9 => Request::Power { how },
+        10 => Request::Console { guest },
         _ => Request::Version,
     })
 }
@@ -136,6 +137,7 @@ fn reply(which: u8, parts: &Parts) -> Reply<'_> {
         3 => Reply::Logs { guest: a },
         4 => Reply::Version(a),
         5 => Reply::Done,
+        6 => Reply::Console { guest: a },
         _ => {
             let fault = Some(Fault { step: Step::ALL[0], errno: 2, detail: info.pid });
             let code = Code::ALL[info.pid as usize % Code::ALL.len()];
@@ -156,7 +158,7 @@ proptest! {
     }
 
     #[test]
-    fn a_reply_is_decoded_as_it_was_encoded(which in 0u8..7, parts in parts()) {
+    fn a_reply_is_decoded_as_it_was_encoded(which in 0u8..8, parts in parts()) {
         let reply = reply(which, &parts);
         let bytes = encoded(&reply);
         prop_assert_eq!(Reply::decode(&bytes), Ok(reply));
@@ -171,7 +173,7 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_reply_is_another_reply_or_wrong(which in 0u8..7, parts in parts(), at: prop::sample::Index, to: u8) {
+    fn a_damaged_reply_is_another_reply_or_wrong(which in 0u8..8, parts in parts(), at: prop::sample::Index, to: u8) {
         let mut bytes = encoded(&reply(which, &parts));
         let at = at.index(bytes.len());
         bytes[at] = to;
@@ -179,7 +181,7 @@ proptest! {
     }
 
     #[test]
-    fn a_message_that_is_cut_short_is_wrong(which in 0u8..7, parts in parts(), at: prop::sample::Index) {
+    fn a_message_that_is_cut_short_is_wrong(which in 0u8..8, parts in parts(), at: prop::sample::Index) {
         let bytes = encoded(&reply(which, &parts));
         prop_assert!(Reply::decode(&bytes[..at.index(bytes.len())]).is_err());
     }
