@@ -65,6 +65,13 @@ steps! {
     FeatureDevice "stat", Some(Key::Features), "find the device of a feature";
     LoadDeviceFilter "bpf", None, "load the program that guards its devices";
     AttachDeviceFilter "bpf", None, "attach the program that guards its devices";
+    OpenImage "openat", Some(Key::Image), "open its image";
+    ImageKind "pread", Some(Key::Image), "find a squashfs, erofs or ext4 in its image";
+    ImageWritable "mount", Some(Key::Readonly), "write to its image";
+    ImageIsClosed "fstat", Some(Key::Image), "write to an image that other users of the host can open";
+    ImageInUse "flock", Some(Key::Image), "use its image beside another guest";
+    LoopDevice "ioctl", Some(Key::Image), "make its image a disk";
+    MountImage "fsmount", Some(Key::Image), "mount its image";
     TimeNamespace "unshare", None, "make its time namespace";
     ClockOffset "write", None, "start its clocks";
     StartSignal "eventfd2", None, "make the signal between helper and guest";
@@ -236,6 +243,23 @@ impl Fault {
             Step::RootIsClosed => {
                 "what it writes there is the host root's on disk: chmod 700 a directory above it, or use ephemeral"
             }
+            Step::ImageWritable => "only ext4 can be written to: use ephemeral or readonly",
+            Step::ImageIsClosed => {
+                "what it keeps secret is in it: chown root and chmod 600 it, or use ephemeral or readonly"
+            }
+            Step::ImageInUse => "an image that is written to can have one guest only",
+            Step::LoopDevice if matches!(errno, libc::ENOENT | libc::ENXIO | libc::ENODEV) => {
+                "this kernel has no loop devices yet: modules = loop"
+            }
+            Step::LoopDevice | Step::MountImage if matches!(errno, libc::EPERM | libc::EACCES) => {
+                "only a host's root may mount an image: unpack it into a directory"
+            }
+            Step::MountImage if errno == libc::ENODEV => match self.detail {
+                0 => "this kernel has no squashfs yet: modules = squashfs",
+                1 => "this kernel has no erofs yet: modules = erofs",
+                _ => "this kernel has no ext4 yet: modules = ext4",
+            },
+            Step::MountImage => "the file system in it is damaged, or of a kind that this kernel does not know",
             Step::MountProc | Step::MountSys | Step::MountDev | Step::MountRun | Step::MountTmp => match errno {
                 libc::ELOOP => "it is a symbolic link there: make it a directory",
                 libc::ENOTDIR => "it is something else there: make it a directory",

@@ -122,6 +122,8 @@ pub const LOOK_TRIES: usize = 64;
 /// How deep a root that must be copied may be: each level takes a few kilobytes of the helper's stack.
 pub const COPY_DEPTH: usize = 64;
 
+/// How long the kernel may take to let go of an image whose guest has ended.
+pub const IMAGE_WAIT_MS: u64 = 5_000;
 /// Bytes of the record of users: each guest of a full host with a long name, and as many that were there before.
 pub const RECORD_BYTES: usize = 256 << 10;
 

@@ -40,7 +40,7 @@ fn line(build: &Build<'_>) -> Result<(), Fault> {
     devices::guard(build, &given)?;
     let mut prepared = Prepared {
         // The first thing that can hang: a path on storage.
-        root: root::open(build.plan.strings.c_str(build.guest.root), build.guest.layer)?,
+        root: root::open(build.plan, build.guest)?,
         binds: bind::open(build.plan, build.guest)?,
         devices: devices::make(build.plan, build.guest, &given)?,
         release: (build.guest.kind == Kind::Os).then(about::release).flatten(),

@@ -13,6 +13,7 @@ mod copy;
 mod device_filter;
 mod devices;
 mod helper;
+mod image;
 mod inherit;
 mod join;
 pub mod limit;

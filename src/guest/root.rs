@@ -1,4 +1,4 @@
-//! A guest's root: a directory whose owners are mapped to the guest's users, read-only, or below a layer in memory.
+//! A guest's root: a directory or an image whose owners are mapped to the guest's users, read-only, or below a layer in memory.
 //!
 //! Where the kernel cannot map a file system (before 5.12 none; tmpfs before 6.3; ramfs never), a root that the guest may
 //! not change, or whose changes are forgotten, is copied to memory for it instead: as strong, and charged to the guest.
@@ -11,21 +11,24 @@ use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
 use super::cgroup::{Base, Member};
-use super::{copy, devices};
+use super::{copy, devices, image};
 use crate::fault::{At, Fault, Step};
-use crate::plan::{Extents, Guest, Kind, Layer};
+use crate::plan::{Extents, Guest, Kind, Layer, Plan};
 use crate::sys::mount::{self, Attributes};
 use crate::sys::{Errno, clone};
 
-/// Opens the directory at `path` as a mount of its own, attached nowhere; the host's own root where `path` is empty. One
+/// Opens the root of `guest` as a mount of its own, attached nowhere; the host's own where it has none. One
 /// that the guest may write to must be out of the reach of the host's other users: what the guest's root makes there is
 /// the host root's on disk, set-user-id programs too.
 ///
 /// # Errors
 /// The step that failed.
-pub fn open(path: &CStr, layer: Layer) -> Result<OwnedFd, Fault> {
-    let path = if path.is_empty() { c"/" } else { path };
-    if layer == Layer::Shared && !is_closed(path).at(Step::OpenRoot)? {
+pub fn open(plan: &Plan, guest: &Guest) -> Result<OwnedFd, Fault> {
+    if !guest.image.is_empty() {
+        return image::open(plan.strings.c_str(guest.image), guest.layer, attributes(guest));
+    }
+    let path = if guest.root.is_empty() { c"/" } else { plan.strings.c_str(guest.root) };
+    if guest.layer == Layer::Shared && !is_closed(path).at(Step::OpenRoot)? {
         return Err(Errno::PERM).at(Step::RootIsClosed);
     }
     let flags = OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::OPEN_TREE_CLONE;
@@ -86,10 +89,13 @@ pub fn finish(tree: BorrowedFd<'_>, owner: &Owner<'_>) -> Result<Option<OwnedFd>
     let guest = owner.guest;
     let namespace = owner.users.map(|(_, namespace)| namespace);
     // A mount's read-only flag can be taken off by whoever may mount; a file system that cannot be written cannot.
-    let sealed = guest.kind == Kind::Os && guest.layer == Layer::ReadOnly;
+    let is_image = !guest.image.is_empty();
+    let sealed = guest.kind == Kind::Os && guest.layer == Layer::ReadOnly && !is_image;
     let layered = guest.layer == Layer::Memory || sealed;
     let attributes = if layered { Attributes::NONE } else { attributes(guest) };
-    match (mount::set(tree, attributes, namespace), owner.users) {
+    // An image was mounted with its attributes.
+    let set = if is_image && namespace.is_none() { Ok(()) } else { mount::set(tree, attributes, namespace) };
+    match (set, owner.users) {
         (Ok(()), _) if layered => overlay(tree, owner).map(Some),
         (Ok(()), _) => Ok(None),
         (Err(Errno::INVAL | Errno::NOSYS), Some((users, _))) if guest.layer != Layer::Shared => {

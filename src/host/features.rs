@@ -92,6 +92,7 @@ features! {
     UserNamespace "user namespaces", How::UserNamespaces, "users of its own";
     IdMap "id-mapped mounts", How::Call(Probe::MOUNT_SETATTR), "map a root's owners to the guest's users";
     Overlay "overlay", How::FileSystem(b"overlay"), "a private layer over a root";
+    Loop "loop devices", How::File(c"/dev/loop-control"), "mount an image";
     Cgroup2 "cgroup v2", How::Cgroup, "limits, and killing all of a guest";
     Memory "memory controller", How::Controller(b"memory"), "limits of memory and swap";
     Cpu "cpu controller", How::Controller(b"cpu"), "CPU cap and share";
@@ -121,7 +122,9 @@ impl Feature {
     fn lacked_by(self, plan: &Plan, guest: &Guest, others: Features) -> Option<Missing> {
         let limits = &guest.limits;
         let isolated = guest.kind != Kind::Service;
-        let layered = guest.layer == Layer::Memory || (guest.kind == Kind::Os && guest.layer == Layer::ReadOnly);
+        let layered = guest.layer == Layer::Memory
+            || (guest.kind == Kind::Os && guest.layer == Layer::ReadOnly && guest.image.is_empty());
+        let root = if guest.image.is_empty() { Key::Root } else { Key::Image };
         let for_all = |needed: bool| needed.then_some(Missing { feature: self, key: None, instead: None });
         let by = |key: Key, needed: bool| for_all(needed).map(|missing| Missing { key: Some(key), ..missing });
         let but = |instead: &'static str| move |missing| Missing { instead: Some(instead), ..missing };
@@ -138,8 +141,9 @@ impl Feature {
             | Feature::CgroupNamespace => for_all(isolated),
             Feature::NetworkNamespace => by(Key::Network, isolated && guest.network != Network::Host),
             Feature::UserNamespace => by(Key::Userns, guest.users.is_some()),
-            Feature::IdMap if guest.layer == Layer::Shared => by(Key::Root, guest.users.is_some()),
-            Feature::IdMap => by(Key::Root, guest.users.is_some()).map(but("its root is copied to memory")),
+            Feature::Loop => by(Key::Image, !guest.image.is_empty() && !loads(plan, b"loop")),
+            Feature::IdMap if guest.layer == Layer::Shared => by(root, guest.users.is_some()),
+            Feature::IdMap => by(root, guest.users.is_some()).map(but("its root is copied to memory")),
             // A root that is copied needs no layer over it.
             Feature::Overlay => {
                 let layered = layered && (guest.users.is_none() || others.has(Feature::IdMap));

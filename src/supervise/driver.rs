@@ -212,6 +212,7 @@ impl<'a> Driver<'a> {
         let text = match key {
             Key::Command => self.plan.words.get(guest.command).first().copied().unwrap_or_default(),
             Key::Root => guest.root,
+            Key::Image => guest.image,
             Key::Tty => guest.tty,
             Key::Directory => guest.directory,
             Key::IoMax => {

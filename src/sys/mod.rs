@@ -13,6 +13,7 @@ pub mod descriptor;
 pub mod epitaph;
 pub mod exec;
 pub mod link;
+pub mod loop_device;
 pub mod machine;
 pub mod memory;
 pub mod mount;

@@ -347,6 +347,7 @@ fn users_of_several_ranges_are_the_same_to_the_kernel_files_and_commands() {
         line.split_whitespace().map(|word| word.parse().expect("a number")).collect::<Vec<u32>>()
     };
     assert_eq!((field("Uid:")[0], field("Gid:")[0]), (1500, 999));
+    // The kernel sorts them by the host's numbers.
     let mut groups = field("Groups:");
     groups.sort_unstable();
     assert_eq!(groups, [5, 999, 1000, 70_999], "those of the first process, which the host sees by other numbers");
