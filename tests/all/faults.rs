@@ -5,6 +5,7 @@
 //! one that does not exist, and its result by the error; N grows until a start comes through without having been touched.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
 
@@ -15,8 +16,8 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use crate::must;
 use crate::private::{Supervisor, busybox};
+use crate::{images, must};
 
 /// ROOT stands for a directory with busybox in it.
 const CONFIG: &str = "
@@ -57,11 +58,20 @@ fn every_call_of_a_start_may_fail() {
     // Its masks are made by the helper, from what it hands over.
     let os = [(Errno::EPERM, "os"), (Errno::EMFILE, "os")];
     // Each mostly waits.
-    let start = |(error, kind)| std::thread::spawn(move || fail_each_call(error, kind));
+    let start = |(error, kind)| std::thread::spawn(move || fail_each_call(error, kind, None));
     let faults: Vec<_> = app.into_iter().chain(os).map(start).collect();
     for thread in faults {
         thread.join().expect("no start went wrong");
     }
+}
+
+#[test]
+fn every_call_of_a_start_from_an_image_may_fail() {
+    if !images::can("every_call_of_a_start_from_an_image_may_fail") {
+        return;
+    }
+    let [squashfs, ..] = images::images("faults");
+    fail_each_call(Errno::ENOMEM, "app", Some(&squashfs));
 }
 
 /// What tracer and client tell each other.
@@ -79,10 +89,16 @@ struct Injection {
     done: AtomicBool,
 }
 
-fn fail_each_call(error: Errno, kind: &'static str) {
+/// The victim is of this kind, and its root is `image`, where there is one.
+fn fail_each_call(error: Errno, kind: &'static str, image: Option<&Path>) {
     let injection = Arc::new(Injection::default());
-    let name = format!("fault-{kind}-{error:?}");
-    let config = CONFIG.replace("KIND", kind).replace("ROOT", busybox(&name).to_str().expect("UTF-8"));
+    let name = format!("fault-{kind}-{error:?}{}", if image.is_some() { "-image" } else { "" });
+    let mut config = CONFIG.replace("KIND", kind).replace("ROOT", busybox(&name).to_str().expect("UTF-8"));
+    if let Some(image) = image {
+        let root = format!("root = {}\nbind = /etc /tmp/etc ro\nephemeral = yes", busybox(&name).display());
+        config = config.replace(&root, &format!("image = {}", image.display()));
+        assert!(config.contains("image = "), "the victim has another root");
+    }
     let supervisor = Supervisor::start(&name, &config);
     supervisor.await_answer();
     running(&supervisor, "bystander");
@@ -108,6 +124,7 @@ fn fail_each_call(error: Errno, kind: &'static str) {
         let missed = injection.failed.load(Ordering::SeqCst) == -1;
         let _ = supervisor.inn(&["kill", "victim"]);
         gone(&supervisor, &what, bystander);
+        supervisor.wait_for("the image to be let go", |_| image.is_none_or(|image| !images::is_attached(image)));
         if missed {
             break;
         }

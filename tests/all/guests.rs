@@ -436,6 +436,10 @@ fn commands(machine: &mut Machine) {
             assert!(!output.text.trim().is_empty(), "{command} says nothing");
         }
     });
+    machine.check("an image on a host without loop devices names the module that it needs", |machine| {
+        let output = machine.run("printf hsqs > /tmp/image; inn run --image=/tmp/image -- /bin/sh; rm /tmp/image");
+        assert!(output.text.contains("modules = loop"), "{}", output.text);
+    });
     machine.check("nobody but root may ask", |machine| {
         let output = machine.run("su -s /bin/sh nobody -c 'inn list'");
         assert_ne!(output.code, 0, "{}", output.text);

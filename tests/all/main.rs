@@ -18,6 +18,7 @@ mod foreground;
 mod guests;
 mod host;
 mod hostile;
+mod images;
 mod json;
 mod limits;
 mod machine;

@@ -37,7 +37,8 @@ pub fn qemu(test: &str) -> bool {
     may_run(test, found, "it needs qemu-system-x86_64 (Debian: qemu-system-x86)")
 }
 
-fn may_run(test: &str, can: bool, why_not: &str) -> bool {
+/// Whether `can`; says so where not, or fails where the test must run.
+pub fn may_run(test: &str, can: bool, why_not: &str) -> bool {
     let must = std::env::var_os("INN_MUST_RUN").is_some_and(|value| value == "1");
     assert!(can || !must, "{test} must run, and cannot: {why_not}");
     if !can {
