@@ -3,6 +3,7 @@
 use core::ffi::CStr;
 use core::fmt::Write;
 
+use super::excess::{ExcessWords, in_excess, parts};
 use super::json::Json;
 use super::output::{Errors, Output, Plain};
 use super::parse::Options;
@@ -28,11 +29,22 @@ pub fn check(file: Option<&'static CStr>, options: &Options, out: &mut Output) -
     let plan = &loader.plan;
     let services = plan.guests.iter().filter(|guest| guest.kind == Kind::Service).count();
     let guests = plan.guests.len() - services;
+    let mut code = if good { 0 } else { BAD_CONFIG };
+    if good {
+        // With nothing left for guests none of them starts.
+        in_excess(plan, &mut |excess| code = if excess.key == Key::Reserve { BAD_CONFIG } else { code });
+    }
     if options.json {
         json(path, good, (guests, services), loader, out);
     } else if good && !options.quiet {
         let path = Plain(path.to_str().unwrap_or("config"));
         let _ = writeln!(out, "{path}: {}, {}: good", Counted(guests, "guest"), Counted(services, "service"));
+        in_excess(plan, &mut |excess| {
+            let _ = writeln!(out, "{}", ExcessWords(plan, excess));
+        });
+        for (name, disk) in parts(plan) {
+            let _ = writeln!(out, "{}: io-max of {} holds for its whole disk", Plain(name), Plain(disk));
+        }
         lacking(plan, &mut |name, missing| {
             let feature = missing.feature;
             let key = missing.key.map_or("", Key::name);
@@ -53,7 +65,7 @@ pub fn check(file: Option<&'static CStr>, options: &Options, out: &mut Output) -
             let _ = writeln!(out, "{}", if count == 0 { " nothing, an app has no capabilities" } else { NOT_IN_IT });
         });
     }
-    out.finish(if good { 0 } else { BAD_CONFIG })
+    out.finish(code)
 }
 
 fn json(path: &CStr, good: bool, (guests, services): (usize, usize), loader: &Loader, out: &mut Output) {
@@ -95,6 +107,24 @@ fn json(path: &CStr, good: bool, (guests, services): (usize, usize), loader: &Lo
             json.begin_array();
             capability::names(dropped).for_each(|name| json.string(name));
             json.end_array();
+            json.end_object();
+        });
+        json.end_array();
+        json.key("excess");
+        json.begin_array();
+        in_excess(&loader.plan, &mut |excess| {
+            json.begin_object();
+            json.key("guest");
+            match excess.guest {
+                Some(name) => json.string(loader.plan.strings.str(name)),
+                None => json.null(),
+            }
+            json.key("key");
+            json.string(excess.key.name());
+            for (member, number) in [("given", excess.given), ("there", excess.there)] {
+                json.key(member);
+                json.number(number);
+            }
             json.end_object();
         });
         json.end_array();

@@ -17,6 +17,7 @@ pub mod ask;
 pub mod check;
 pub mod console;
 pub mod counters;
+pub mod excess;
 pub mod exec;
 pub mod facts;
 pub mod foreground;

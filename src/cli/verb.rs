@@ -159,8 +159,9 @@ pub const VERBS: &[Verb] = &[
         ("[FILE]", Operands::Words(0, 1)),
         &[Opt::Config, Opt::Json, Opt::Quiet],
         "say everything that is wrong with a config",
-        "Reports every error of the config, not only the first, and what this kernel\n\
-         lacks for it. Exit code 0: it is good; 2: it is not.\n\n\
+        "Reports every error of the config, not only the first, what this kernel lacks\n\
+         for it, and what guests are given, each and all together, that this host does\n\
+         not have. Exit code 0: it is good; 2: it is not.\n\n\
          \x20 inn check /etc/inn.conf\n",
     ),
     verb(

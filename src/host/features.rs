@@ -159,6 +159,7 @@ impl Feature {
                     (Key::MemoryLow, limits.memory_low_bytes.is_some()),
                     (Key::GuestSwap, limits.swap_bytes.is_some()),
                     (Key::OomGroup, limits.oom_group),
+                    (Key::Reserve, isolated && plan.host.reserve_bytes.is_some()),
                 ];
                 keys.iter().find_map(|(key, asked)| by(*key, *asked))
             }

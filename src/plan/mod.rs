@@ -10,6 +10,7 @@
 //! | `files` | what a guest sees besides its root: `bind`, `tmpfs` |
 //! | `io` | `io-max` |
 //! | `hardening` | what is taken from everybody on the host |
+//! | [`overcommit`] | what guests are given that a host does not have |
 //! | `order` | dependencies and their cycles |
 //! | `record` | who has which users, as a text |
 //! | `users` | ranges of host users |
@@ -25,6 +26,7 @@ mod guest;
 pub mod hardening;
 mod io;
 mod order;
+pub mod overcommit;
 pub mod record;
 pub mod users;
 mod value;

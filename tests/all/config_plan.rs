@@ -2,6 +2,7 @@
 
 use innkeep::config::key::Key;
 use innkeep::limits;
+use innkeep::plan::overcommit::{self, Host};
 use innkeep::plan::{At, Guest, GuestId, Kind, Layer, Network, Plan, Ready, Restart, Rlimit, StopStep, User, Users};
 use innkeep::text::{List, Text};
 
@@ -342,4 +343,48 @@ fn a_plan_can_be_built_again() {
     assert_eq!(format!("{:?}", read.plan().guests), before);
     read.plan.clear();
     assert!(read.plan.guests.is_empty() && read.plan.host.asked == [At::NOWHERE; Key::COUNT]);
+}
+
+/// What is in excess of a host with 512M, 64M of swap, and CPUs 0, 1 and 3: whose, of which key, how much, and how much
+/// there is.
+fn excess(plan: &Plan) -> Vec<(&str, &str, u64, u64)> {
+    let host = Host { memory_bytes: 512 << 20, swap_bytes: 64 << 20, cpus: b"0-1,3", processes: 4000 };
+    let mut found = Vec::new();
+    overcommit::excess(plan, &host, &mut |excess| {
+        let name = excess.guest.map_or("", |name| plan.strings.str(name));
+        found.push((name, excess.key.name(), excess.given, excess.there));
+    });
+    found
+}
+
+#[test]
+fn what_a_host_does_not_have_is_told_by_guest_and_by_sum() {
+    const M: u64 = 1 << 20;
+    let a = app("a", "memory = 300M\nmemory-low = 100M\nswap = 40M\ncpus = 2\nprocesses = 3000");
+    let b = app("b", "memory = 400M\nmemory-low = 100M\nswap = 40M\ncpus = 4\ncpuset = 1-2\ntmpfs = /a 450M");
+    let c = app("c", "memory = 1M\nprocesses = 1\ntmpfs = /a 1M\ntmpfs = /b 1M");
+    let service = "[service d]\ncommand = /x\nmemory = 500M\n";
+    let read = Read::text(format!("[host]\nreserve = 128M\n{a}{b}{c}{service}"));
+    let expected = [
+        ("b", "memory", 400 * M, 384 * M),
+        ("", "memory", 701 * M, 384 * M),
+        ("", "swap", 80 * M, 64 * M),
+        ("b", "cpus", 4000, 3000),
+        ("", "cpus", 6000, 3000),
+        ("", "processes", 4025, 4000),
+        ("b", "tmpfs", 450 * M, 384 * M),
+        ("c", "tmpfs", 2 * M, M),
+        ("", "tmpfs", 452 * M, 384 * M),
+        ("b", "cpuset", 2, 3),
+    ];
+    assert_eq!(excess(read.plan()), expected);
+}
+
+#[test]
+fn what_a_host_has_is_not_told_and_a_reserve_of_all_of_it_is() {
+    const M: u64 = 1 << 20;
+    let read = Read::text(app("a", "memory = 512M\nswap = 64M\ncpus = 3\ncpuset = 0-1,3\nprocesses = 4000"));
+    assert_eq!(excess(read.plan()), []);
+    let read = Read::text(format!("[host]\nreserve = 512M\n{}", app("a", "")));
+    assert_eq!(excess(read.plan()), [("", "reserve", 512 * M, 512 * M)]);
 }
