@@ -139,6 +139,7 @@ steps! {
     MakeTerminal "openat", None, "make its terminal";
     ReportTerminal "sendmsg", None, "report its terminal";
     ControlTerminal "ioctl", None, "make the terminal its session's";
+    PassOn "fstat", None, "pass the caller's input, output and error on: a directory leads out of it";
     PlaceDescriptors "dup3", None, "place its descriptors";
     CloseDescriptors "close_range", None, "close every other descriptor";
     Keyring "keyctl", None, "give it a session keyring";
@@ -160,6 +161,7 @@ steps! {
 
     // A command joining a running guest.
     JoinCgroup "write", None, "join its cgroup";
+    Schedule "sched_setscheduler", None, "give it the guest's share of the processors";
     JoinNamespaces "setns", None, "join its namespaces";
 
     // Its end.

@@ -15,6 +15,7 @@ use crate::load::{CONFIG, Loader};
 use crate::plan::Plan;
 use crate::record::{self, Holder};
 use crate::supervise::serve;
+use crate::sys::descriptor;
 use crate::sys::memory::{Static, discard};
 use crate::sys::process::Arguments;
 
@@ -31,6 +32,8 @@ pub fn run(arguments: &Arguments) -> u8 {
     if is_init && arguments.get(1) != Some(c"init") {
         run_host();
     }
+    // One that our caller closed would be the number of something of ours.
+    descriptor::fill_standard();
     match crate::cli::main(arguments) {
         Next::Exit(code) => code,
         Next::Supervise(config, socket) => supervise(config, socket),

@@ -64,14 +64,14 @@ fn run(name: &CStr, target: &Target, words: &[&CStr], arguments: &Arguments) -> 
         user: target.user,
         pidfd: target.pidfd.as_fd(),
     };
-    let tty = terminal::is_interactive();
+    let tty = terminal::of_user().is_some();
     // Of our environment it gets what says how our terminal is to be spoken to.
     let mut environment = heapless::Vec::<&CStr, 1>::new();
     if let Some(word) = arguments.environment().find(|word| tty && word.to_bytes().starts_with(b"TERM=")) {
         let _ = environment.push(word);
     }
     let command = Command { words, env: &environment };
-    let starting = match join(&facts, &command, tty) {
+    let starting = match join(&facts, &command) {
         Ok(starting) => starting,
         Err(fault) => return told(fault),
     };

@@ -309,7 +309,7 @@ impl Run<'_> {
                 self.fault.get_or_insert(fault);
                 end_by_number(pid);
             }
-            Report::Console(master) => match Relay::begin(master) {
+            Report::Console(master) => match Relay::of_program(master) {
                 Ok(relay) => self.console = Some(relay),
                 Err(errno) => complain(format_args!(
                     "its terminal: fcntl: {}",

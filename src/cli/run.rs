@@ -10,7 +10,6 @@ use super::check::BAD_CONFIG;
 use super::foreground::{self, Kill, NOT_STARTED, Signals};
 use super::output::{Errors, complain};
 use super::parse::{Invocation, Shown};
-use super::terminal;
 use crate::config::{Report, nearest};
 use crate::control::wire::{Code, Place};
 use crate::fault::Fault;
@@ -122,10 +121,9 @@ fn foreground(plan: &'static Plan, id: GuestId, from_options: bool) -> u8 {
         Ok(base) => base,
         Err(fault) => return told(fault),
     };
-    let stdio = if terminal::is_interactive() { Stdio::Terminal } else { Stdio::Inherit };
     let steps = plan.stop(guest);
     let throwaway = Throwaway { base: &base, member, patience_ms: patience_ms(steps) };
-    let (code, fault) = match start(plan, id, &base, stdio) {
+    let (code, fault) = match start(plan, id, &base, Stdio::Caller) {
         Ok(starting) => foreground::follow(starting, &signals, &throwaway),
         Err(fault) => (NOT_STARTED, Some(fault)),
     };

@@ -3,7 +3,7 @@
 use rustix::event::PollFlags;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::OFlags;
-use rustix::termios::{LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios};
+use rustix::termios::{LocalModes, OptionalActions, OutputModes, QueueSelector, SpecialCodeIndex, Termios};
 
 use super::output;
 use crate::sys::{Errno, stdio};
@@ -12,6 +12,12 @@ use crate::sys::{Errno, stdio};
 #[must_use]
 pub fn is_interactive() -> bool {
     rustix::termios::isatty(stdio::input()) && rustix::termios::isatty(stdio::output())
+}
+
+/// The user's terminal, where one of input, output and error is one.
+#[must_use]
+pub fn of_user() -> Option<BorrowedFd<'static>> {
+    [stdio::output(), stdio::error(), stdio::input()].into_iter().find(|fd| rustix::termios::isatty(fd))
 }
 
 /// The terminal's settings, put back when this is dropped.
@@ -48,7 +54,8 @@ pub struct Relay {
     /// What was typed and not yet taken.
     typed: heapless::Vec<u8, 1024>,
     input_open: bool,
-    output_open: bool,
+    /// Where the program's output goes, as long as that takes it.
+    output: Option<BorrowedFd<'static>>,
     /// Nobody has the program's terminal open: until this time it is not looked at.
     silent_until_ms: Option<u64>,
 }
@@ -68,25 +75,49 @@ impl Relay {
     /// # Errors
     /// As fcntl(2).
     pub fn begin(master: OwnedFd) -> Result<Relay, Errno> {
+        // Without a terminal on our side everything is passed on as it is.
+        let relay = Relay::new(master, Raw::begin().ok())?;
+        relay.follow_size();
+        Ok(relay)
+    }
+
+    fn new(master: OwnedFd, raw: Option<Raw>) -> Result<Relay, Errno> {
         let flags = rustix::fs::fcntl_getfl(&master)?;
         rustix::fs::fcntl_setfl(&master, flags | OFlags::NONBLOCK)?;
-        // Without a terminal on our side everything is passed on as it is.
-        let raw = Raw::begin().ok();
-        let relay = Relay {
+        Ok(Relay {
             raw,
             master,
             typed: heapless::Vec::new(),
             input_open: true,
-            output_open: true,
+            output: Some(stdio::output()),
             silent_until_ms: None,
-        };
+        })
+    }
+
+    /// Begins to relay between the user's terminal and `master`, the terminal of a program that has, of the user's input,
+    /// output and error, those that are no terminal.
+    ///
+    /// # Errors
+    /// As fcntl(2).
+    pub fn of_program(master: OwnedFd) -> Result<Relay, Errno> {
+        if is_interactive() {
+            return Relay::begin(master);
+        }
+        // The user's terminal stays as it is, for another program of a pipe may have it too: so it is the one that echoes.
+        if let Ok(mut modes) = rustix::termios::tcgetattr(&master) {
+            modes.local_modes.remove(LocalModes::ECHO);
+            modes.output_modes.remove(OutputModes::OPOST);
+            let _ = rustix::termios::tcsetattr(&master, OptionalActions::Now, &modes);
+        }
+        let input_open = rustix::termios::isatty(stdio::input());
+        let relay = Relay { input_open, output: of_user(), ..Relay::new(master, None)? };
         relay.follow_size();
         Ok(relay)
     }
 
     /// Gives the program's terminal the size of the user's.
     pub fn follow_size(&self) {
-        if let Ok(size) = rustix::termios::tcgetwinsize(stdio::input()) {
+        if let Ok(size) = rustix::termios::tcgetwinsize(of_user().unwrap_or(stdio::input())) {
             // A size that cannot be set is one that the program does without.
             let _ = rustix::termios::tcsetwinsize(&self.master, size);
         }
@@ -226,7 +257,7 @@ impl Relay {
             Ok(length) => {
                 let bytes = buffer.get(..length).unwrap_or_default();
                 // Where the user's terminal is gone the program is not held up.
-                self.output_open = self.output_open && output::write_all(stdio::output(), bytes).is_ok();
+                self.output = self.output.filter(|output| output::write_all(*output, bytes).is_ok());
                 Passed::Some
             }
         }

