@@ -150,6 +150,7 @@ steps! {
     SetGroups "setgroups", Some(Key::Groups), "set its supplementary groups";
     SetGroup "setresgid", Some(Key::User), "set its group";
     SetUser "setresuid", Some(Key::User), "set its user";
+    OwnProgram "execveat", None, "keep this program out of its reach";
     DropCapabilities "capset", None, "drop capabilities";
     GiveCapabilities "capset", Some(Key::Caps), "give it capabilities";
     EndWithParent "prctl", None, "let it end with its caller";

@@ -7,6 +7,7 @@ use crate::cli::Next;
 use crate::cli::output::{Errors, complain};
 use crate::config::Report;
 use crate::control::server;
+use crate::guest;
 use crate::host::boot::{self, Host};
 use crate::host::console::{Console, Level};
 use crate::host::power::{self, Wanted};
@@ -27,6 +28,7 @@ const NOT_RECORDED: &str = "a guest of `inn run` may be given users of another, 
 
 /// Runs `inn` and returns its exit code.
 pub fn run(arguments: &Arguments) -> u8 {
+    guest::resume(arguments);
     let is_init = rustix::process::getpid() == rustix::process::Pid::INIT;
     // `inn init -- COMMAND` is PID 1 of somebody else's container.
     if is_init && arguments.get(1) != Some(c"init") {

@@ -10,7 +10,7 @@ use super::output::complain;
 use super::parse::Invocation;
 use super::terminal;
 use crate::control::wire::{JoinInfo, Name, Reply, Request};
-use crate::guest::{Command, Facts, join};
+use crate::guest::{Command, Facts, begin_anew, is_reachable, join};
 use crate::limits;
 use crate::plan::{Confinement, Extents, Kind, User};
 use crate::sys::process::Arguments;
@@ -37,6 +37,12 @@ pub fn exec(invocation: &Invocation, arguments: &Arguments) -> u8 {
         Ok(target) => target,
         Err(code) => return code,
     };
+    if is_reachable(target.kind, !target.users.is_empty(), target.user)
+        && let Err(fault) = begin_anew(arguments)
+    {
+        foreground::tell(name, None, fault, None);
+        return NOT_STARTED;
+    }
     let mut words = heapless::Vec::<&CStr, { limits::COMMAND_WORDS }>::new();
     for index in invocation.command..arguments.len() {
         if arguments.get(index).is_none_or(|word| words.push(word).is_err()) {

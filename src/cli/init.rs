@@ -18,9 +18,7 @@ use crate::sys::signal::{self, Set};
 use crate::sys::wait::{self, End, Which};
 use crate::sys::{Errno, stdio};
 
-/// Words of the command, or of the environment.
-const WORDS: usize = 1024;
-type List = Words<'static, WORDS>;
+type List = Words<'static, { process::WORDS }>;
 
 /// Where a command without a slash is looked for, where the environment has no PATH.
 const PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

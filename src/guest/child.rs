@@ -8,7 +8,7 @@ use rustix::fs::CWD;
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, UnmountFlags};
 use rustix::process::{Gid, Signal, Uid};
 
-use super::{Build, Prepared, Stdio, bind, command, confine, lock, report, stdio, view};
+use super::{Build, Prepared, Stdio, bind, command, confine, lock, own, report, stdio, view};
 use crate::fault::{At, Fault, Step};
 use crate::plan::Network;
 use crate::sys::{link, process};
@@ -48,13 +48,13 @@ fn line(build: &Build<'_>, prepared: &Prepared, go: BorrowedFd<'_>) -> Result<In
         rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).at(Step::SetUser)?;
     }
     enter(build, prepared, root)?;
-    become_program(build, prepared.devices.as_fd())
+    become_program(build, prepared.devices.as_fd(), prepared.program.as_ref().map(AsFd::as_fd))
 }
 
 fn service(build: &Build<'_>, go: BorrowedFd<'_>) -> Result<Infallible, Fault> {
     report::await_release(go)?;
     rustix::process::setsid().at(Step::NewSession)?;
-    become_program(build, CWD)
+    become_program(build, CWD, None)
 }
 
 /// Makes `root` the root, with what every guest finds in it, and leaves the host's behind.
@@ -75,10 +75,15 @@ fn enter(build: &Build<'_>, prepared: &Prepared, root: BorrowedFd<'_>) -> Result
     rustix::mount::unmount(c".", UnmountFlags::DETACH).at(Step::LeaveOldRoot)
 }
 
-/// The end of the line, the same for guests and services. `devices` is a guest's `/dev`.
-fn become_program(build: &Build<'_>, devices: BorrowedFd<'_>) -> Result<Infallible, Fault> {
+/// The end of the line, the same for guests and services. `devices` is a guest's `/dev`; `program` this one, where the guest
+/// could change it.
+fn become_program(
+    build: &Build<'_>,
+    devices: BorrowedFd<'_>,
+    program: Option<BorrowedFd<'_>>,
+) -> Result<Infallible, Fault> {
     let (plan, guest) = (build.plan, build.guest);
-    stdio::connect(build, devices)?;
+    stdio::connect(build, devices, program)?;
     let identity = confine::Identity {
         kind: guest.kind,
         confinement: guest.confinement,
@@ -98,5 +103,8 @@ fn become_program(build: &Build<'_>, devices: BorrowedFd<'_>) -> Result<Infallib
     }
     let directory = if guest.directory.is_empty() { c"/" } else { plan.strings.c_str(guest.directory) };
     rustix::process::chdir(directory).at(Step::Directory)?;
-    command::execute(plan, guest)
+    match program {
+        Some(program) => Err(own::hand_over(program, build.reports.as_fd(), plan, guest)),
+        None => command::execute(plan, guest),
+    }
 }

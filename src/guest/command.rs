@@ -19,7 +19,7 @@ const PATH: &CStr = c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 const ENVIRONMENT: [&CStr; 4] = [PATH, c"HOME=/root", c"TERM=linux", c"container=lxc"];
 
 /// Room for the words of a command, or of an environment, and the null pointer behind them.
-const ROOM: usize = limits::COMMAND_WORDS + ENVIRONMENT.len() + 1;
+pub const ROOM: usize = limits::COMMAND_WORDS + ENVIRONMENT.len() + 1;
 
 /// A list of words for exec.
 pub type List<'a> = Words<'a, ROOM>;

@@ -8,7 +8,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{DumpableBehavior, Pid, Uid};
 
-use super::{Build, Prepared, about, bind, child, devices, lock, report, root};
+use super::{Build, Prepared, about, bind, child, devices, lock, own, report, root};
 use crate::fault::{At, Fault, Step};
 use crate::limits;
 use crate::plan::{Extents, Kind, Network};
@@ -38,7 +38,9 @@ fn line(build: &Build<'_>) -> Result<(), Fault> {
     }
     let given = devices::find(build.plan, build.guest)?;
     devices::guard(build, &given)?;
+    let is_reachable = own::is_reachable(build.guest.kind, !users.is_empty(), build.guest.user);
     let mut prepared = Prepared {
+        program: is_reachable.then(own::open).transpose()?,
         // The first thing that can hang: a path on storage.
         root: root::open(build.plan, build.guest)?,
         binds: bind::open(build.plan, build.guest)?,

@@ -47,8 +47,8 @@ impl First {
 }
 
 impl Inherited {
-    /// Reads them, and takes its share of the processors and its out-of-memory score over at once. To be called with the host's view, before any namespace
-    /// is joined.
+    /// Reads them, and takes its share of the processors and its out-of-memory score over at once. To be called with the
+    /// host's view, before any namespace is joined.
     ///
     /// # Errors
     /// The step that failed.

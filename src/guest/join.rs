@@ -123,6 +123,6 @@ fn confined(facts: &Facts<'_>, groups: &[u32], reports: BorrowedFd<'_>) -> Resul
     }
     rustix::process::setsid().at(Step::NewSession)?;
     super::stdio::pass_on(reports, (CWD, c"/dev/ptmx", c"/dev/null"), facts.user)?;
-    super::stdio::close_others(reports, None)?;
+    super::stdio::close_others(reports, None, None)?;
     confine(&Identity { kind: facts.kind, confinement: facts.confinement, user: facts.user, groups })
 }

@@ -19,6 +19,7 @@ mod join;
 pub mod limit;
 mod lock;
 mod masks;
+mod own;
 pub mod report;
 mod root;
 pub mod seccomp;
@@ -33,6 +34,7 @@ use rustix::pipe::PipeFlags;
 
 pub use command::search;
 pub use join::{Command, Facts, join};
+pub use own::{begin_anew, is_reachable, resume};
 pub use report::{Report, receive};
 
 use crate::fault::{At, Fault, Step};
@@ -77,6 +79,8 @@ struct Build<'a> {
 
 /// What the helper opened for the guest before it existed.
 struct Prepared {
+    /// This program, for a guest that could change it.
+    program: Option<OwnedFd>,
     /// Its root, not yet finished.
     root: OwnedFd,
     /// What it sees of the host's files.

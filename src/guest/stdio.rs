@@ -12,11 +12,11 @@ use crate::plan::{Kind, Ready, User};
 use crate::sys::{Errno, descriptor, stdio};
 
 /// Connects a guest's first process, and closes all else. `devices` is its `/dev`, by descriptor, for what has that name may
-/// be another directory by now; a service has none.
+/// be another directory by now; a service has none. `program` stays open until exec.
 ///
 /// # Errors
 /// The step that failed.
-pub fn connect(build: &Build<'_>, devices: BorrowedFd<'_>) -> Result<(), Fault> {
+pub fn connect(build: &Build<'_>, devices: BorrowedFd<'_>, program: Option<BorrowedFd<'_>>) -> Result<(), Fault> {
     let (plan, guest) = (build.plan, build.guest);
     let reports = build.reports.as_fd();
     if !guest.tty.is_empty() {
@@ -45,7 +45,7 @@ pub fn connect(build: &Build<'_>, devices: BorrowedFd<'_>) -> Result<(), Fault> 
         (Ready::Fd(number), Some(fd)) => Some((RawFd::from(number), fd.as_fd())),
         _ => None,
     };
-    close_others(reports, ready)
+    close_others(reports, ready, program)
 }
 
 /// Makes the first terminal of a new devpts the console.
@@ -108,8 +108,13 @@ fn terminal(reports: BorrowedFd<'_>, (directory, ptmx): (BorrowedFd<'_>, &CStr),
 ///
 /// # Errors
 /// The step that failed.
-pub fn close_others(reports: BorrowedFd<'_>, ready: Option<(RawFd, BorrowedFd<'_>)>) -> Result<(), Fault> {
-    let mut keep = [reports.as_raw_fd(); 2];
+pub fn close_others(
+    reports: BorrowedFd<'_>,
+    ready: Option<(RawFd, BorrowedFd<'_>)>,
+    program: Option<BorrowedFd<'_>>,
+) -> Result<(), Fault> {
+    let mut keep = [reports.as_raw_fd(); 3];
+    keep[2] = program.map_or(keep[2], |program| program.as_raw_fd());
     if let Some((number, fd)) = ready {
         place(fd, &[number])?;
         keep[1] = number;

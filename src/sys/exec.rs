@@ -3,6 +3,8 @@
 use core::ffi::{CStr, c_char};
 use core::ptr;
 
+use rustix::fd::{AsRawFd, BorrowedFd};
+
 use super::{Errno, call};
 
 /// A list of C strings that ends with a null pointer, as execve takes it: at most `N - 1` words.
@@ -47,6 +49,27 @@ pub fn execute<const A: usize, const E: usize>(path: &CStr, arguments: &Words<A>
     let list = [path.as_ptr() as usize, arguments.pointers.as_ptr() as usize, environment.pointers.as_ptr() as usize];
     // SAFETY: each pointer is to a C string that lives, upheld by the lifetimes in `Words`; both lists end with null.
     match unsafe { call(libc::SYS_execve, list) } {
+        Err(error) => error,
+        Ok(_) => Errno::NOSYS,
+    }
+}
+
+/// Becomes `program` (execveat(2)), which must not be a script. Returns only if that failed.
+#[must_use]
+pub fn execute_open<const A: usize, const E: usize>(
+    program: BorrowedFd<'_>,
+    arguments: &Words<A>,
+    environment: &Words<E>,
+) -> Errno {
+    let list = [
+        program.as_raw_fd() as usize,
+        c"".as_ptr() as usize,
+        arguments.pointers.as_ptr() as usize,
+        environment.pointers.as_ptr() as usize,
+        libc::AT_EMPTY_PATH as usize,
+    ];
+    // SAFETY: as above.
+    match unsafe { call(libc::SYS_execveat, list) } {
         Err(error) => error,
         Ok(_) => Errno::NOSYS,
     }

@@ -4,6 +4,9 @@ use core::ffi::{CStr, c_char};
 
 use super::arch;
 
+/// Words of a command line, or of an environment, that are passed on whole, and one for their end.
+pub const WORDS: usize = 1024;
+
 /// What the kernel put on the initial stack: arguments and environment, for the life of the program.
 #[derive(Clone, Copy, Debug)]
 pub struct Arguments {
@@ -60,7 +63,7 @@ impl Arguments {
     }
 
     /// The environment's words.
-    pub fn environment(&self) -> impl Iterator<Item = &'static CStr> + use<> {
+    pub fn environment(&self) -> impl Iterator<Item = &'static CStr> + Clone + use<> {
         let mut next = self.envp;
         core::iter::from_fn(move || {
             // SAFETY: envp ends with a null pointer, and `next` has not passed it, upheld by `from_stack`.

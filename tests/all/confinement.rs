@@ -37,7 +37,8 @@ fn run(name: &str, options: &[&str], command: &[&str]) -> Output {
     inn.args(["run", "--root"]).arg(root(name)).args(options).arg("--").args(command).output().expect("inn starts")
 }
 
-fn told(output: &Output) -> String {
+/// What a program wrote, to both.
+pub fn told(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 

@@ -13,6 +13,7 @@ mod confinement;
 mod control;
 mod distribution;
 mod elf;
+mod entering;
 mod faults;
 mod foreground;
 mod guests;

@@ -85,7 +85,7 @@ impl Supervisor {
 
     /// The cgroup of `guest`.
     pub fn cgroup(&self, guest: &str) -> PathBuf {
-        self.cgroup.join("inn").join(guest)
+        self.cgroup.join(self.facts(guest)["cgroup"].as_str().expect("a cgroup"))
     }
 
     /// The processes in the cgroup `below` of `guest`.

