@@ -344,6 +344,33 @@ fn os(machine: &mut Machine) {
         machine.ok("inn exec box sh -c 'mkdir -p /mnt && mount -t tmpfs none /mnt && touch /mnt/x'");
         assert!(!machine.ok("cat /proc/1/mounts").contains("/mnt"));
     });
+    machine.check("an os can neither remove nor change what masks its /proc and /sys", |machine| {
+        let os = machine.guest("box").pid();
+        let mounts = |machine: &mut Machine| {
+            machine.ok(&format!("cut -d ' ' -f 5,6 /proc/{os}/mountinfo | grep -E '^/(proc|sys)' | sort"))
+        };
+        let before = mounts(machine);
+        // In the guest's own mount namespace, not in a copy: what came off would stay off.
+        for attempt in [
+            "umount -l /proc/interrupts",
+            "umount /proc/kallsyms",
+            "umount /sys/firmware",
+            "mount --move /proc/keys /tmp",
+            "mount -o remount,bind,rw /proc/irq",
+            "mount -o remount,rw /sys",
+            "mount -o remount,bind,rw /sys",
+            "mount -o bind /proc /tmp",
+            "mount -o bind /sys /tmp",
+            "mount -t proc proc /tmp",
+            "mount -t sysfs sysfs /tmp",
+        ] {
+            let output = machine.run(&format!("inn exec box {attempt}"));
+            assert!(![0, 126, 127].contains(&output.code), "{attempt}: {} {}", output.code, output.text);
+            assert_eq!(mounts(machine), before, "{attempt}");
+        }
+        // A copy of all of it has all of the masks, and they cannot come off there either.
+        machine.ok("inn exec box unshare -m sh -c 'mount -o rbind /proc /tmp && ! umount -l /tmp/interrupts && ! grep -q CPU0 /tmp/interrupts'");
+    });
     machine.check("an os has the host name that was given", |machine| {
         assert_eq!(machine.ok("inn exec box hostname"), "inside");
     });

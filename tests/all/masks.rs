@@ -124,6 +124,12 @@ fn the_root_of_an_os_guest_can_neither_remove_nor_change_what_is_masked() {
     assert_eq!(fs::read("/proc/irq/default_smp_affinity").ok(), affinity);
 }
 
+/// Whether every address is zero (kptr_restrict).
+fn has_no_address(symbols: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(symbols);
+    text.lines().all(|line| line.split(' ').next().is_some_and(|address| address.bytes().all(|byte| byte == b'0')))
+}
+
 #[test]
 fn a_guest_with_nesting_may_mount_a_proc_of_which_it_sees_all() {
     if !must::root("a_guest_with_nesting_may_mount_a_proc_of_which_it_sees_all") {
@@ -131,6 +137,14 @@ fn a_guest_with_nesting_may_mount_a_proc_of_which_it_sees_all() {
     }
     let supervisor = start("nesting", "nesting = yes\n");
     is_hidden(first_process(&supervisor).unwrap(), "at first");
+    // Without masks, the kernel shows a guest's root this much and no more: what the host's root alone may read stays shut.
+    for file in FILES.iter().filter(|file| Path::new("/proc").join(file).exists()) {
+        let script = format!("umount -l /proc/{file} && cat /proc/{file}");
+        let output = supervisor.inn(&["exec", "box", "/bin/unshare", "-m", "/bin/sh", "-c", &script]);
+        let statistics = ["interrupts", "kallsyms", "keys"].contains(file);
+        assert!(statistics || output.stdout.is_empty(), "{file} can be read");
+        assert!(*file != "kallsyms" || has_no_address(&output.stdout), "{file} tells addresses");
+    }
     // The same commands as above: there they had not failed for want of a tool.
     for script in [
         "umount -l /proc/interrupts; cat /proc/interrupts",
