@@ -3,7 +3,7 @@
 use rustix::event::PollFlags;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::OFlags;
-use rustix::termios::{LocalModes, OptionalActions, OutputModes, QueueSelector, SpecialCodeIndex, Termios};
+use rustix::termios::{LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios};
 
 use super::output;
 use crate::sys::{Errno, stdio};
@@ -103,12 +103,7 @@ impl Relay {
         if is_interactive() {
             return Relay::begin(master);
         }
-        // The user's terminal stays as it is, for another program of a pipe may have it too: so it is the one that echoes.
-        if let Ok(mut modes) = rustix::termios::tcgetattr(&master) {
-            modes.local_modes.remove(LocalModes::ECHO);
-            modes.output_modes.remove(OutputModes::OPOST);
-            let _ = rustix::termios::tcsetattr(&master, OptionalActions::Now, &modes);
-        }
+        // The user's terminal stays as it is, for another program of a pipe may have it too.
         let input_open = rustix::termios::isatty(stdio::input());
         let relay = Relay { input_open, output: of_user(), ..Relay::new(master, None)? };
         relay.follow_size();

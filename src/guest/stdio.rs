@@ -5,6 +5,7 @@ use core::ffi::CStr;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, makedev};
 use rustix::pty::OpenptFlags;
+use rustix::termios::{LocalModes, OptionalActions, OutputModes};
 
 use super::{Build, Stdio, report};
 use crate::fault::{At, Fault, Step};
@@ -84,9 +85,21 @@ pub fn pass_on(
     }
     if !terminals.is_empty() {
         let tty = terminal(reports, (directory, ptmx), user)?;
+        if !terminals.starts_with(&[0, 1]) {
+            plain(tty.as_fd()).at(Step::MakeTerminal)?;
+        }
         control(tty.as_fd(), &terminals)?;
     }
     Ok(!terminals.is_empty())
+}
+
+/// Has `tty` change nothing that is written to it, and echo nothing: the caller's terminal, which stays as it is where not all
+/// of the program is at a terminal, does both.
+fn plain(tty: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut modes = rustix::termios::tcgetattr(tty)?;
+    modes.local_modes.remove(LocalModes::ECHO);
+    modes.output_modes.remove(OutputModes::OPOST);
+    rustix::termios::tcsetattr(tty, OptionalActions::Now, &modes)
 }
 
 /// Makes a terminal of the guest's own devpts, whose `ptmx` is at a path in a directory, and hands its other side over.

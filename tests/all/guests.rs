@@ -414,7 +414,7 @@ fn limits(machine: &mut Machine) {
             machine.ok(&format!("grep -rlx {pid} {cgroup}/*/cgroup.procs")),
             format!("{cgroup}/guest/cgroup.procs")
         );
-        machine.ok("inn exec app sh -c 'cat /dev/zero >/dev/null 2>&1 &'");
+        machine.ok("inn exec app sh -c 'cat /dev/zero &' >/dev/null 2>&1");
         let count = machine.ok(&format!("cat {cgroup}/pids.current"));
         assert!(count.parse::<u32>().unwrap() >= 2, "its own, and the one that was executed: {count}");
         machine.ok("inn exec app killall -9 cat");
