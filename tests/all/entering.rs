@@ -145,8 +145,12 @@ fn on_terminal(supervisor: &Supervisor, script: &str) -> (String, String) {
     let _ = fs::remove_file(&out);
     let mut command = Command::new("script");
     command.args(["-qec", script, "/dev/null"]).env("OUT", &out).env("INN", must::inn());
-    command.env("SOCKET", supervisor.directory.join("control")).stdin(Stdio::null());
-    let output = command.output().expect("script starts (Debian: bsdutils)");
+    command.env("SOCKET", supervisor.directory.join("control")).stdin(Stdio::piped());
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("script starts (Debian: bsdutils)");
+    // It would type an end-of-file.
+    let input = child.stdin.take();
+    let output = child.wait_with_output().expect("it ends");
+    drop(input);
     (fs::read_to_string(out).unwrap_or_default(), told(&output))
 }
 

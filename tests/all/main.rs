@@ -22,6 +22,7 @@ mod hostile;
 mod images;
 mod json;
 mod limits;
+mod loosening;
 mod machine;
 mod masks;
 mod must;
