@@ -160,6 +160,15 @@ steps! {
     NoCommand "execve", Some(Key::Command), "find its command";
     NoInterpreter "execve", Some(Key::Command), "run its command: its interpreter or loader is missing";
 
+    // A change of a running guest.
+    ForkChange "clone3", None, "start the helper that changes it";
+    ChangeHelper "waitid", None, "change it: the helper died";
+    OpenCgroup "openat", None, "open its cgroup";
+    Freeze "write", None, "hold it still for the change";
+    MemoryInUse "write", Some(Key::Memory), "set memory.max to less than it uses";
+    ListProcesses "read", None, "list its processes";
+    ResizeTmpfs "fsconfig", Some(Key::Tmpfs), "change what a file system in memory holds";
+
     // A command joining a running guest.
     JoinCgroup "write", None, "join its cgroup";
     Schedule "sched_setscheduler", None, "give it the guest's share of the processors";
@@ -279,6 +288,9 @@ impl Fault {
                 "this kernel has no overlay: add `modules = overlay` to [host], for modules are locked once the host is up"
             }
             Step::SetRlimit if errno == libc::EPERM => "the supervisor may not raise its own hard limits",
+            Step::ResizeTmpfs if errno == libc::EINVAL => "more than that is in it",
+            Step::ResizeTmpfs if errno == libc::ENODEV => "the guest has mounted something else there",
+            Step::Freeze => "a process of it waits for the kernel: try again",
             Step::FindCgroup => "mount cgroup2 on /sys/fs/cgroup",
             _ => return None,
         })
@@ -324,6 +336,10 @@ impl Fault {
 /// "mount /proc: mount: EPERM (not permitted)".
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.step == Step::MemoryInUse {
+            let (mib, tenth) = (self.detail >> 10, ((self.detail & 1023) * 10) >> 10);
+            return write!(f, "{}, which is {mib}.{tenth}M now", self.step.words());
+        }
         write!(f, "{}: {}: {}", self.step.words(), self.step.call(), ErrnoWords(self.errno))
     }
 }

@@ -91,6 +91,10 @@ pub const TERMINALS: u32 = 256;
 pub const START_TIMEOUT_MS: u64 = 30_000;
 /// How long the kernel may take to empty a killed cgroup before `list` shows it as stuck.
 pub const KILL_TIMEOUT_MS: u64 = 10_000;
+/// Changes of a guest that take longer are undone: the kernel hangs.
+pub const CHANGE_TIMEOUT_MS: u64 = 30_000;
+/// How long a guest may take to stand still for a change.
+pub const FREEZE_TIMEOUT_MS: u64 = 5_000;
 /// Back-off between restarts, where `restart-delay` does not say: from, to.
 pub const RESTART_DELAY_MS: (u64, u64) = (100, 60_000);
 /// A guest that stayed up for so long has its back-off forgotten.

@@ -2,6 +2,7 @@
 
 use core::ffi::CStr;
 
+use crate::config::source::Source;
 use crate::config::{Config, Diagnostics};
 use crate::host::disk::Disk;
 use crate::host::files;
@@ -41,11 +42,23 @@ impl Loader {
 
     /// Reads the config at `path` and what it includes.
     pub fn read(&mut self, path: &CStr) {
-        self.config.read(path.to_bytes(), &mut Disk, &mut self.diagnostics);
+        self.read_from(path, &mut Disk);
+    }
+
+    /// The same, from elsewhere than the disk.
+    pub fn read_from(&mut self, path: &CStr, source: &mut dyn Source) {
+        self.config.read(path.to_bytes(), source, &mut self.diagnostics);
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.plan.clear();
+        self.config.clear();
+        self.diagnostics.clear();
     }
 
     /// The plan, for the rest of the program. The memory that reading it took is given back.
-    pub fn into_plan(&'static mut self) -> &'static Plan {
+    pub fn into_plan(&'static mut self) -> &'static mut Plan {
         let Loader { config, diagnostics, plan } = self;
         discard(config);
         discard(diagnostics);

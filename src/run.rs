@@ -67,8 +67,11 @@ static NO_PLAN: Static<Plan> = Static::new(Plan::new());
 /// PID 1, from the kernel's hand-over to the end of the machine.
 fn run_host() -> ! {
     let (console, plan, config) = come_up();
-    let (plan, needs_shell) = match plan.or_else(|| NO_PLAN.take().map(|plan| &*plan)) {
-        Some(plan) => (plan, plan.guests.is_empty()),
+    let (plan, needs_shell) = match plan.or_else(|| NO_PLAN.take()) {
+        Some(plan) => {
+            let is_empty = plan.guests.is_empty();
+            (plan, is_empty)
+        }
         None => power::finish(&console, Wanted::Halt, 0),
     };
     let outcome = serve::init(&console, plan, config, needs_shell);
@@ -77,11 +80,11 @@ fn run_host() -> ! {
 
 /// What comes before the supervisor. Apart, for its memory is not to stay as long as that.
 #[inline(never)]
-fn come_up() -> (Console, Option<&'static Plan>, &'static CStr) {
+fn come_up() -> (Console, Option<&'static mut Plan>, &'static CStr) {
     let host = boot::early();
     let plan = load(&host);
     let config = config(&host);
-    if let Some(plan) = plan {
+    if let Some(plan) = &plan {
         let (version, count) = (env!("CARGO_PKG_VERSION"), plan.guests.len());
         let config = config.to_str().unwrap_or("its config");
         host.console
@@ -106,7 +109,7 @@ fn config(host: &Host) -> &'static CStr {
 }
 
 /// The plan of the config and of the kernel's command line; nothing where something is wrong with them, which is said.
-fn load(host: &Host) -> Option<&'static Plan> {
+fn load(host: &Host) -> Option<&'static mut Plan> {
     if host.wants_emergency() {
         return None;
     }

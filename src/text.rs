@@ -102,6 +102,41 @@ impl<const N: usize> Strings<N> {
             .unwrap_or(c"")
     }
 
+    /// Where the next string will be.
+    pub fn mark(&self) -> usize {
+        self.used.max(1)
+    }
+
+    /// Forgets the strings kept since `mark`.
+    pub fn truncate(&mut self, mark: usize) {
+        if mark < self.used {
+            self.bytes[mark..self.used.min(N)].fill(0);
+            self.used = mark;
+        }
+    }
+
+    /// Forgets those of the strings kept since `mark` that nobody has any more, and moves the others together. `each`
+    /// calls what it is given for every text that may be one of them.
+    pub fn compact(&mut self, mark: usize, each: &mut dyn FnMut(&mut dyn FnMut(&mut Text))) {
+        let (mut from, mut to) = (mark, mark);
+        while let Some(rest) = self.bytes.get(from..self.used).filter(|rest| !rest.is_empty()) {
+            let end = from + rest.iter().position(|byte| *byte == 0).map_or(rest.len(), |nul| nul + 1);
+            let mut is_kept = false;
+            each(&mut |text| {
+                if text.at as usize == from {
+                    text.at = to as u32;
+                    is_kept = true;
+                }
+            });
+            if is_kept {
+                self.bytes.copy_within(from..end, to);
+                to += end - from;
+            }
+            from = end;
+        }
+        self.truncate(to);
+    }
+
     /// Forgets every string. Touches no memory that was never used.
     pub fn clear(&mut self) {
         if self.used > 0 {
@@ -199,6 +234,45 @@ impl<T: Copy, const N: usize> Pool<T, N> {
     pub fn get(&self, list: List<T>) -> &[T] {
         let start = usize::from(list.start);
         self.items.get(start..start + list.len()).unwrap_or_default()
+    }
+
+    /// Every item.
+    pub fn items_mut(&mut self) -> &mut [T] {
+        &mut self.items
+    }
+
+    /// Forgets the items kept since `mark`.
+    pub fn truncate(&mut self, mark: usize) {
+        self.items.truncate(mark);
+    }
+
+    /// Forgets the items that are in no list any more, and moves the others together. `each` calls what it is given for
+    /// every list that there is.
+    pub fn compact(&mut self, each: &mut dyn FnMut(&mut dyn FnMut(&mut List<T>))) {
+        let (mut from, mut to) = (0, 0);
+        loop {
+            let mut next: Option<List<T>> = None;
+            each(&mut |list| {
+                let is_next = usize::from(list.start) >= from && next.is_none_or(|next| list.start < next.start);
+                if is_next && !list.is_empty() {
+                    next = Some(*list);
+                }
+            });
+            let Some(run) = next else { break };
+            let start = usize::from(run.start);
+            // Lists of a profile are those of several guests.
+            each(&mut |list| {
+                if list.start == run.start && !list.is_empty() {
+                    list.start = to as u16;
+                }
+            });
+            if let Some(items) = self.items.get_mut(to..start + run.len()) {
+                items.copy_within(start - to.., 0);
+            }
+            from = start + run.len();
+            to += run.len();
+        }
+        self.items.truncate(to);
     }
 
     /// Forgets every item. Touches no memory that was never used.

@@ -18,6 +18,9 @@ use crate::sys::clock::now_ms;
 /// How long a question may take that the supervisor answers at once, milliseconds.
 pub const PROMPT_MS: u64 = 10_000;
 
+/// How long a change waits for another's, before it tries again.
+const BUSY_PAUSE_NS: i64 = 20_000_000;
+
 /// Exit code of a command that failed.
 pub const FAILED: u8 = 1;
 
@@ -31,12 +34,22 @@ pub fn ask(
     timeout_ms: Option<u64>,
     each: &mut dyn FnMut(&Reply<'_>, Option<OwnedFd>),
 ) -> Result<(), u8> {
-    match converse(socket, request, timeout_ms, each) {
-        Err(Code::NoGuest) => {
-            suggest(socket, request.guest());
-            Err(Code::NoGuest.exit())
+    let deadline_ms = timeout_ms.map(|timeout_ms| now_ms().saturating_add(timeout_ms));
+    loop {
+        let left_ms = deadline_ms.map(|deadline_ms| deadline_ms.saturating_sub(now_ms()));
+        let result = converse(socket, request, left_ms, each);
+        match result {
+            // One change at a time: the other's is over soon.
+            Err(Code::Busy) if matches!(request, Request::Set { .. }) && left_ms != Some(0) => {
+                let pause = rustix::time::Timespec { tv_sec: 0, tv_nsec: BUSY_PAUSE_NS };
+                let _ = rustix::thread::nanosleep(&pause);
+            }
+            Err(Code::NoGuest) => {
+                suggest(socket, request.guest());
+                return Err(Code::NoGuest.exit());
+            }
+            result => return result.map_err(Code::exit),
         }
-        result => result.map_err(Code::exit),
     }
 }
 
@@ -59,7 +72,9 @@ fn converse(
             (Reply::Error(failure), _) => {
                 let asked = request.guest();
                 let guest = if failure.guest.is_empty() { asked.as_str() } else { failure.guest };
-                explain(&Failure { guest, ..failure });
+                if failure.code != Code::Busy || !matches!(request, Request::Set { .. }) {
+                    explain(&Failure { guest, ..failure });
+                }
                 return Err(failure.code);
             }
             (reply, descriptor) => each(&reply, descriptor),

@@ -30,6 +30,7 @@ pub mod output;
 pub mod parse;
 pub mod run;
 pub mod screen;
+pub mod set;
 pub mod status;
 pub mod table;
 pub mod terminal;
@@ -99,6 +100,7 @@ fn dispatch(invocation: &Invocation, arguments: &Arguments, out: &mut Output) ->
         Act::List => list::list(options, out),
         Act::Status => status::status(first, options, out),
         Act::Start | Act::Stop | Act::Restart | Act::Kill => act::guests(verb.act, operands, options, out),
+        Act::Set => set::set(invocation, out),
         Act::Exec => exec::exec(invocation, arguments),
         Act::Console => console::console(first, options),
         Act::Logs => logs::logs(operands, options, out),

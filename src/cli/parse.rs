@@ -53,6 +53,8 @@ pub struct Options {
     pub timeout_ms: Option<u64>,
     /// `--lines`
     pub lines: Option<u64>,
+    /// `--save`
+    pub save: bool,
 }
 
 /// A key of a guest given as an option of `run`.
@@ -164,7 +166,7 @@ pub fn parse(words: &(impl Words + ?Sized)) -> Result<Invocation, Wrong> {
         if bytes == b"--" && !dashes {
             dashes = true;
             parser.next += 1;
-        } else if bytes.len() > 1 && bytes.starts_with(b"-") && !dashes {
+        } else if bytes.len() > 1 && bytes.starts_with(b"-") && !dashes && !is_number(bytes, verb) {
             parser.option(verb)?;
         } else if is_command && operands.len() >= least {
             break;
@@ -291,6 +293,7 @@ impl<W: Words + ?Sized> Parser<'_, W> {
                 Opt::Wait => &mut self.options.wait,
                 Opt::Quiet => &mut self.options.quiet,
                 Opt::Follow => &mut self.options.follow,
+                Opt::Save => &mut self.options.save,
                 _ => &mut self.options.help,
             };
             *flag = true;
@@ -327,6 +330,11 @@ impl<W: Words + ?Sized> Parser<'_, W> {
         self.next += 1;
         Ok(value)
     }
+}
+
+/// Whether a word is a number below zero, where one can stand.
+fn is_number(word: &[u8], verb: &Verb) -> bool {
+    verb.act == Act::Set && word.get(1).is_some_and(u8::is_ascii_digit)
 }
 
 fn guest_key(name: &[u8]) -> Option<Key> {

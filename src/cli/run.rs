@@ -97,7 +97,7 @@ fn unknown(plan: &Plan, word: &CStr) -> Option<GuestId> {
     None
 }
 
-fn foreground(plan: &'static Plan, id: GuestId, from_options: bool) -> u8 {
+fn foreground(plan: &Plan, id: GuestId, from_options: bool) -> u8 {
     let Some(guest) = plan.guest(id) else { return NOT_STARTED };
     let name = plan.strings.c_str(guest.name);
     let member = Member { kind: guest.kind, name };

@@ -28,6 +28,8 @@ pub enum Opt {
     Follow,
     /// `--lines N`
     Lines,
+    /// `--save`
+    Save,
 }
 
 /// An option as it is typed.
@@ -67,6 +69,7 @@ pub const OPTIONS: &[OptFacts] = &[
     option(Opt::Quiet, "quiet", Some(b'q'), "", "say nothing but errors"),
     option(Opt::Follow, "follow", Some(b'f'), "", "go on printing what comes"),
     option(Opt::Lines, "lines", Some(b'n'), "N", "only the last N lines"),
+    option(Opt::Save, "save", Some(b's'), "", "also write it to the config; its comments stay"),
 ];
 
 /// What a verb does; the rest of the program knows it by this.
@@ -92,6 +95,8 @@ pub enum Act {
     Restart,
     /// Kills guests.
     Kill,
+    /// Changes limits of a guest.
+    Set,
     /// Runs a command inside.
     Exec,
     /// Attaches to the console of a guest.
@@ -251,6 +256,19 @@ pub const VERBS: &[Verb] = &[
          \x20 inn kill web\n",
     ),
     verb(
+        ("set", Act::Set),
+        ("GUEST KEY VALUE...", Operands::Words(2, 1 + 2 * crate::limits::VALUE_WORDS)),
+        &[Opt::Save, Opt::Config, Opt::Timeout, Opt::Json, Opt::Quiet, Opt::Socket],
+        "change the limits of a guest that runs",
+        "Changes all that is given, or nothing: memory memory-high memory-low swap cpus\n\
+         cpu-weight cpuset processes io-weight io-max rlimit oom-score oom-group tmpfs,\n\
+         with values as in the config. `default` is what holds where the config does not\n\
+         say. Of io-max, rlimit and tmpfs the one of the same disk, name or path changes.\n\
+         Memory cannot be less than is used; nothing is killed for it.\n\n\
+         \x20 inn set web memory 64M cpus 0.5\n\
+         \x20 inn set web rlimit='nofile 1024:4096' --save\n",
+    ),
+    verb(
         ("exec", Act::Exec),
         ("GUEST COMMAND...", Operands::Command(1)),
         &[Opt::Socket],
@@ -326,7 +344,7 @@ pub const VERBS: &[Verb] = &[
 
 /// Verbs that are known, and refused: their mechanism has not been built yet.
 pub const LATER: &str = "\
-    freeze\0thaw\0enter\0set\0create\0clone\0destroy\0rename\0snapshot\0mount\0umount\0top\0\
+    freeze\0thaw\0enter\0create\0clone\0destroy\0rename\0snapshot\0mount\0umount\0top\0\
     stats\0metrics\0which\0events\0reload\0upgrade\0modprobe\0switch-root";
 
 impl Verb {

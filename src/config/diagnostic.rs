@@ -456,7 +456,16 @@ fn width(char: char) -> usize {
     }
 }
 
-/// A number in the largest unit that divides it.
+/// A number in the largest unit that divides it, as a config says it.
+#[derive(Clone, Copy, Debug)]
+pub struct Amount(pub u64, pub Unit);
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_number(self.0, self.1, f)
+    }
+}
+
 fn write_number(number: u64, unit: Unit, out: &mut dyn Write) -> fmt::Result {
     let units: &[(u64, &str)] = match unit {
         Unit::Count => &[],

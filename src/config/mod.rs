@@ -8,9 +8,11 @@
 //! | `key` | the table of keys |
 //! | `source` | where files come from |
 //! | `diagnostic` | what is wrong, and how that is printed |
+//! | `edit` | lines put in place of others |
 //! | `near` | "did you mean" |
 
 pub mod diagnostic;
+pub mod edit;
 mod grammar;
 pub mod key;
 pub mod lexer;
@@ -137,6 +139,14 @@ impl Config {
     #[must_use]
     pub fn is_run(&self, section: &Section) -> bool {
         matches!(section.body, Body::Options { .. })
+    }
+
+    /// The profile that `section` takes.
+    #[must_use]
+    pub fn profile_of(&self, section: &Section) -> Option<&Section> {
+        let entry = self.entries(section).find(|entry| entry.key == Some(key::Key::Profile))?;
+        let name = entry.value.of(self.text());
+        self.sections().iter().find(|other| other.kind == key::section::PROFILE && other.name.of(self.text()) == name)
     }
 
     /// How the values of `section` are written.

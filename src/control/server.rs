@@ -83,9 +83,9 @@ pub enum Wants {
 
 /// What was heard from a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Incoming {
+pub enum Incoming<'b> {
     /// A request, which must be answered: until the final reply no other is read.
-    Request(Request),
+    Request(Request<'b>),
     /// Nothing yet.
     Nothing,
     /// It is gone: closed by itself, or here because it sent something else than a request.
@@ -195,13 +195,12 @@ impl Server {
         self.client(id).map_or(Wants::Nothing, |client| client.wants)
     }
 
-    /// Reads one request, where one is wanted.
-    pub fn receive(&mut self, id: ClientId) -> Incoming {
+    /// Reads one request, where one is wanted, into `buffer`.
+    pub fn receive<'b>(&mut self, id: ClientId, buffer: &'b mut [u8; REQUEST_BYTES]) -> Incoming<'b> {
         let Some(client) = self.client_mut(id) else { return Incoming::Gone };
         if client.wants != Wants::Request {
             return Incoming::Nothing;
         }
-        let mut buffer = [0; REQUEST_BYTES];
         // With TRUNC the length is the packet's, also where that is longer than the buffer.
         let packet = rustix::net::recv(&client.socket, &mut buffer[..], RecvFlags::DONTWAIT | RecvFlags::TRUNC);
         let asked = match packet {

@@ -6,8 +6,10 @@
 
 use core::fmt;
 
+use crate::config::key::Key;
 use crate::fault::Fault;
 use crate::limits;
+use crate::plan::change::Change;
 use crate::plan::hardening::Items;
 use crate::plan::{Confinement, Extents, Kind, User, Users};
 
@@ -16,12 +18,13 @@ pub const VERSION: u8 = 1;
 /// Bytes of one text in a reply; a longer one is cut.
 pub const TEXT_BYTES: usize = 640;
 /// Bytes of one encoded request, at most.
-pub const REQUEST_BYTES: usize = 2 + 1 + limits::NAME_BYTES + 1;
+pub const REQUEST_BYTES: usize = limits::MESSAGE_BYTES;
+/// Bytes of all changes of one request: what the message has besides them is a number, a name and a length.
+pub const CHANGES_BYTES: usize = REQUEST_BYTES - 2 - 1 - limits::NAME_BYTES - 2;
 
 // A `GuestInfo` is the longest reply: five texts, a short one, a name, and numbers: 129 bytes of them are ranges of users.
 const _: () = assert!(2 + 5 * (2 + TEXT_BYTES) + 1 + limits::NAME_BYTES + 500 <= limits::MESSAGE_BYTES);
-// Every request is a number, and a name or less.
-const _: () = assert!(REQUEST_BYTES < limits::MESSAGE_BYTES && limits::NAME_BYTES <= u8::MAX as usize);
+const _: () = assert!(CHANGES_BYTES <= u16::MAX as usize && limits::NAME_BYTES <= u8::MAX as usize);
 
 /// Why bytes are no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,9 +74,43 @@ impl fmt::Debug for Name {
     }
 }
 
-/// What a client asks.
+/// Changes of one guest, encoded one behind the other: each is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Request {
+pub struct Changes<'a>(&'a [u8]);
+
+/// Room for [`Changes`].
+pub type ChangesBuffer = heapless::Vec<u8, CHANGES_BYTES>;
+
+impl<'a> Changes<'a> {
+    /// Adds one to those in `buffer`. Whether there was room, and it is one that the server takes.
+    #[must_use]
+    pub fn push(buffer: &mut ChangesBuffer, change: Change<'_>) -> bool {
+        let mut room = [0; TEXT_BYTES + 64];
+        let mut writer = Writer { buffer: &mut room, used: 0 };
+        change.put(&mut writer);
+        let used = writer.used;
+        let bytes = room.get(..used).unwrap_or_default();
+        // A text that is too long was cut.
+        let is_whole = Change::take(&mut Reader { rest: bytes }) == Some(change);
+        is_whole && change.is_valid() && buffer.extend_from_slice(bytes).is_ok()
+    }
+
+    /// Those in `buffer`.
+    #[must_use]
+    pub fn of(buffer: &'a ChangesBuffer) -> Changes<'a> {
+        Changes(buffer)
+    }
+
+    /// Each of them.
+    pub fn iter(self) -> impl Iterator<Item = Change<'a>> {
+        let mut reader = Reader { rest: self.0 };
+        core::iter::from_fn(move || Change::take(&mut reader))
+    }
+}
+
+/// What a client asks. `&str` borrows from the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request<'a> {
     /// Every guest: a [`Reply::Guest`] each.
     List,
     /// One guest: a [`Reply::Guest`].
@@ -129,6 +166,13 @@ pub enum Request {
     },
     /// A [`Reply::Version`].
     Version,
+    /// Change what it is limited to, all of it or nothing: a [`Reply::Was`] each.
+    Set {
+        /// Which.
+        guest: Name,
+        /// At least one.
+        changes: Changes<'a>,
+    },
 }
 
 /// The end of the host.
@@ -164,6 +208,8 @@ pub enum Reply<'a> {
     },
     /// The version of the program that runs as server.
     Version(&'a str),
+    /// What a change replaced, in the order of the request.
+    Was(Change<'a>),
     /// All is done. Final.
     Done,
     /// It was not done. Final.
@@ -422,7 +468,7 @@ impl Code {
     }
 }
 
-impl Request {
+impl<'a> Request<'a> {
     /// As one message in `buffer`.
     #[must_use]
     pub fn encode<'b>(&self, buffer: &'b mut [u8; REQUEST_BYTES]) -> &'b [u8] {
@@ -433,7 +479,7 @@ impl Request {
     ///
     /// # Errors
     /// What is wrong with the bytes.
-    pub fn decode(bytes: &[u8]) -> Result<Request, Wrong> {
+    pub fn decode(bytes: &'a [u8]) -> Result<Request<'a>, Wrong> {
         whole(bytes)
     }
 
@@ -448,7 +494,8 @@ impl Request {
             | Request::Kill { guest }
             | Request::Join { guest }
             | Request::Logs { guest }
-            | Request::Console { guest } => guest,
+            | Request::Console { guest }
+            | Request::Set { guest, .. } => guest,
             Request::List | Request::HostStatus | Request::Power { .. } | Request::Version => Name::ALL,
         }
     }
@@ -535,7 +582,7 @@ macro_rules! numbers {
         }
     )+};
 }
-numbers! { u8 u16 u32 u64 u128 }
+numbers! { u8 u16 u32 u64 u128 i64 }
 
 impl<'a> Field<'a> for bool {
     fn put(&self, to: &mut Writer<'_>) {
@@ -605,6 +652,58 @@ impl<'a> Field<'a> for Extents {
             users
         });
         Extents::new(ranges).filter(|_| whole)
+    }
+}
+
+impl<'a> Field<'a> for Key {
+    fn put(&self, to: &mut Writer<'_>) {
+        to.bytes(&[*self as u8]);
+    }
+
+    fn take(from: &mut Reader<'a>) -> Option<Self> {
+        Key::ALL.get(usize::from(u8::take(from)?)).copied()
+    }
+}
+
+impl<'a> Field<'a> for (u64, u64) {
+    fn put(&self, to: &mut Writer<'_>) {
+        self.0.put(to);
+        self.1.put(to);
+    }
+
+    fn take(from: &mut Reader<'a>) -> Option<Self> {
+        Some((u64::take(from)?, u64::take(from)?))
+    }
+}
+
+impl<'a> Field<'a> for [Option<u64>; 4] {
+    fn put(&self, to: &mut Writer<'_>) {
+        self.iter().for_each(|number| number.put(to));
+    }
+
+    fn take(from: &mut Reader<'a>) -> Option<Self> {
+        let mut numbers = [None; 4];
+        for number in &mut numbers {
+            *number = Field::take(from)?;
+        }
+        Some(numbers)
+    }
+}
+
+impl<'a> Field<'a> for Changes<'a> {
+    fn put(&self, to: &mut Writer<'_>) {
+        (self.0.len() as u16).put(to);
+        to.bytes(self.0);
+    }
+
+    fn take(from: &mut Reader<'a>) -> Option<Self> {
+        let len = usize::from(u16::take(from)?);
+        let bytes = from.bytes(len)?;
+        let mut reader = Reader { rest: bytes };
+        while !reader.rest.is_empty() {
+            Change::take(&mut reader).filter(|change| change.is_valid())?;
+        }
+        (!bytes.is_empty()).then_some(Changes(bytes))
     }
 }
 
@@ -679,7 +778,14 @@ enums! {
     Kind { 0 Os; 1 App; 2 Service; }
     Power { 0 PowerOff; 1 Reboot; 2 Halt; }
     Exit { 0 Code(code); 1 Signal(signal); 2 OutOfMemory; 3 Failed(fault); }
-    Request {
+    Change<'a> {
+        0 Number { key value };
+        1 Cpuset { cpus };
+        2 IoMax { device limits };
+        3 Rlimit { resource limits };
+        4 Tmpfs { target bytes };
+    }
+    Request<'a> {
         1 List;
         2 Status { guest };
         3 Start { guest wait };
@@ -692,6 +798,7 @@ enums! {
         10 Power { how };
         11 Version;
         12 Console { guest };
+        13 Set { guest changes };
     }
     Reply<'a> {
         1 Guest(guest);
@@ -702,5 +809,6 @@ enums! {
         6 Done;
         7 Error(failure);
         8 Console { guest };
+        9 Was(change);
     }
 }

@@ -10,11 +10,12 @@ use core::mem::MaybeUninit;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir};
+use rustix::process::Pid;
 
 use super::limit::Limit;
 use crate::fault::{At, Fault, Step};
 use crate::limits;
-use crate::plan::{Extents, Guest, Kind, Limits, Plan};
+use crate::plan::{Extents, Guest, Kind, Plan};
 use crate::sys::{Errno, machine, signal};
 
 /// The controllers that limits need.
@@ -187,7 +188,7 @@ impl Base {
     fn limit(&self, cgroup: BorrowedFd<'_>, guest: &Guest, plan: &Plan) -> Result<(), Fault> {
         for limit in Limit::ALL {
             let is_wanted = match limit {
-                Limit::Processes => self.has("pids") || guest.asked[limit.key() as usize].place().is_some(),
+                Limit::Processes => self.has("pids") || guest.asked[limit.key() as usize] != crate::plan::At::NOWHERE,
                 limit => limit.is_said(&guest.limits),
             };
             if is_wanted {
@@ -195,15 +196,6 @@ impl Base {
             }
         }
         Ok(())
-    }
-
-    /// Sets one limit of `member`, which runs, to what `limits` say; see [`Limit::set`].
-    ///
-    /// # Errors
-    /// The step that failed.
-    pub fn set(&self, member: Member<'_>, limit: Limit, limits: &Limits, plan: &Plan) -> Result<(), Fault> {
-        let cgroup = self.open_member(member).at(Step::FindCgroup)?;
-        limit.set(cgroup.as_fd(), limits, plan)
     }
 
     /// Hands `inner` to the guest's root: it may make cgroups there, so many and so deep, and no limit of `outer` is its.
@@ -316,6 +308,11 @@ impl Base {
     pub fn memory_events(&self, member: Member<'_>) -> Option<OwnedFd> {
         let cgroup = self.open_member(member).ok()?;
         rustix::fs::openat(cgroup, c"memory.events", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
+    }
+
+    /// Lets `member` go on, which stands still for a change that is over. It may be gone.
+    pub fn thaw(&self, member: Member<'_>) {
+        let _ = self.open_member(member).and_then(|cgroup| write(cgroup.as_fd(), c"cgroup.freeze", b"0"));
     }
 
     /// Where the cgroups of guests, or of services, are.
@@ -472,7 +469,11 @@ pub(super) fn write(cgroup: BorrowedFd<'_>, file: &CStr, bytes: &[u8]) -> Result
     rustix::io::write(file, bytes).map(drop)
 }
 
-fn write_number(cgroup: BorrowedFd<'_>, file: &CStr, value: u64) -> Result<(), Errno> {
+/// Writes a number to `file` of `cgroup`.
+///
+/// # Errors
+/// As open(2) and write(2).
+pub fn write_number(cgroup: BorrowedFd<'_>, file: &CStr, value: u64) -> Result<(), Errno> {
     let mut line = heapless::String::<24>::new();
     let _ = write!(line, "{value}");
     write(cgroup, file, line.as_bytes())
@@ -500,7 +501,7 @@ fn narrow(value: u64) -> u32 {
 }
 
 /// The number behind `label` at a line's start in `file`; nothing where the file or the line is missing.
-fn read_number(cgroup: BorrowedFd<'_>, file: &CStr, label: &[u8]) -> Option<u64> {
+pub fn read_number(cgroup: BorrowedFd<'_>, file: &CStr, label: &[u8]) -> Option<u64> {
     let mut buffer = [0; 512];
     number(read(cgroup, file, &mut buffer).ok()?, label)
 }
@@ -533,27 +534,43 @@ fn kill_frozen(cgroup: BorrowedFd<'_>) -> Result<(), Errno> {
 }
 
 fn kill_below(cgroup: BorrowedFd<'_>, depth: u32) -> Result<(), Errno> {
+    // ESRCH: it has died by itself. It cannot have been replaced: the kernel lists members of this cgroup, and a frozen
+    // cgroup takes the signal when it is delivered.
+    each_below(cgroup, depth, &mut |pid| {
+        let _ = signal::send_to(pid, libc::SIGKILL as u8);
+    })
+}
+
+/// Does `act` for each process of `cgroup` and those below it.
+///
+/// # Errors
+/// Of listing them.
+pub fn each_process(cgroup: BorrowedFd<'_>, act: &mut dyn FnMut(Pid)) -> Result<(), Errno> {
+    each_below(cgroup, DEPTH, act)
+}
+
+fn each_below(cgroup: BorrowedFd<'_>, depth: u32, act: &mut dyn FnMut(Pid)) -> Result<(), Errno> {
     let file = rustix::fs::openat(cgroup, c"cgroup.procs", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let mut buffer = [0; 512];
     let mut pid = 0i32;
     loop {
-        let len = rustix::io::read(&file, &mut buffer)?;
+        let len = match rustix::io::read(&file, &mut buffer) {
+            // One of threads: its processes are listed further up.
+            Err(Errno::OPNOTSUPP) => 0,
+            len => len?,
+        };
         for byte in buffer.iter().take(len) {
             if let digit @ b'0'..=b'9' = byte {
                 pid = pid.saturating_mul(10).saturating_add(i32::from(digit - b'0'));
-                continue;
-            }
-            // ESRCH: it has died by itself. It cannot have been replaced: the kernel lists members of this cgroup, and
-            // a frozen cgroup takes the signal when it is delivered.
-            if let Some(pid) = rustix::process::Pid::from_raw(core::mem::take(&mut pid)) {
-                let _ = signal::send_to(pid, libc::SIGKILL as u8);
+            } else if let Some(pid) = Pid::from_raw(core::mem::take(&mut pid)) {
+                act(pid);
             }
         }
         if len == 0 {
             break;
         }
     }
-    each_directory(cgroup, |child| if depth == 0 { Err(Errno::LOOP) } else { kill_below(child, depth - 1) })
+    each_directory(cgroup, |child| if depth == 0 { Err(Errno::LOOP) } else { each_below(child, depth - 1, act) })
 }
 
 fn remove_below(cgroup: BorrowedFd<'_>, depth: u32) -> Result<(), Errno> {
@@ -574,6 +591,8 @@ fn each_directory(
     cgroup: BorrowedFd<'_>,
     mut work: impl FnMut(BorrowedFd<'_>) -> Result<(), Errno>,
 ) -> Result<(), Errno> {
+    // Where it stands may be where an earlier attempt has failed.
+    rustix::fs::seek(cgroup, rustix::fs::SeekFrom::Start(0))?;
     let mut buffer = [MaybeUninit::uninit(); 1024];
     let mut directory = RawDir::new(cgroup, &mut buffer);
     while let Some(entry) = directory.next() {

@@ -28,7 +28,7 @@ pub type List<'a> = Words<'a, ROOM>;
 ///
 /// # Errors
 /// [`Step::Words`], or why exec failed: [`Step::NoCommand`], [`Step::NoInterpreter`], [`Step::Execute`].
-pub fn execute(plan: &'static Plan, guest: &Guest) -> Result<Infallible, Fault> {
+pub fn execute(plan: &Plan, guest: &Guest) -> Result<Infallible, Fault> {
     let mut arguments = List::new();
     for word in plan.words.get(guest.command) {
         arguments.push(plan.strings.c_str(*word)).at(Step::Words)?;

@@ -99,13 +99,23 @@ impl Limit {
                 None => write(cgroup, file, b"max 100000"),
             },
             // A write of nothing would not reach the kernel.
-            Form::Cpuset if limits.cpuset.is_empty() => write(cgroup, file, b"\n"),
+            Form::Cpuset if limits.cpuset.is_empty() => match write(cgroup, file, b"\n") {
+                Err(Errno::NOSPC) => write_all_cpus(cgroup, file),
+                result => result,
+            },
             Form::Cpuset => write(cgroup, file, plan.strings.bytes(limits.cpuset)),
             Form::IoWeight => set_io_weight(cgroup, limits.io_weight.unwrap_or(100)),
             Form::IoMax => return set_io_max(cgroup, plan.io_max.get(limits.io_max), plan),
         }
         .at(step)
     }
+}
+
+/// Where processes run, the kernel does not go back to none of its own: all that there are then.
+fn write_all_cpus(cgroup: BorrowedFd<'_>, file: &CStr) -> Result<(), Errno> {
+    let mut buffer = [0; 4096];
+    let all = read(cgroup, c"../cpuset.cpus.effective", &mut buffer)?;
+    write(cgroup, file, all)
 }
 
 /// Both schedulers of a disk that know shares take theirs: iocost and BFQ. Neither there: ENOENT.

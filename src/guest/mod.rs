@@ -6,6 +6,7 @@
 mod about;
 mod bind;
 pub mod cgroup;
+pub mod change;
 mod child;
 mod command;
 mod confine;
@@ -67,9 +68,9 @@ pub enum Stdio {
 
 /// Everything that helper and guest work from.
 struct Build<'a> {
-    plan: &'static Plan,
-    guest: &'static Guest,
-    member: cgroup::Member<'static>,
+    plan: &'a Plan,
+    guest: &'a Guest,
+    member: cgroup::Member<'a>,
     base: &'a cgroup::Base,
     stdio: Stdio,
     reports: OwnedFd,
@@ -99,7 +100,7 @@ struct Prepared {
 ///
 /// # Errors
 /// The step of this process that failed; nothing is left of the start then.
-pub fn start(plan: &'static Plan, id: GuestId, base: &cgroup::Base, stdio: Stdio) -> Result<Starting, Fault> {
+pub fn start(plan: &Plan, id: GuestId, base: &cgroup::Base, stdio: Stdio) -> Result<Starting, Fault> {
     let guest = plan.guests.get(usize::from(id.0)).ok_or(Errno::NOENT).at(Step::Fork)?;
     let (ours, theirs) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)

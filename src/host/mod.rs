@@ -29,4 +29,5 @@ pub mod modules;
 pub mod mountinfo;
 pub mod mounts;
 pub mod power;
+pub mod replace;
 pub mod sysctl;

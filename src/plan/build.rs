@@ -49,6 +49,7 @@ pub fn build(config: &Config, plan: &mut Plan, diagnostics: &mut Diagnostics, st
     builder.guests();
     builder.order();
     builder.users(stock);
+    builder.plan.config_strings = builder.plan.strings.mark();
     builder.diagnostics.sort();
     builder.diagnostics.is_empty()
 }
@@ -172,7 +173,7 @@ impl Builder<'_> {
     pub fn asked_at(&self, section: &Section, key: Key) -> Span {
         let own = |section: &Section| self.config.entries(section).find(|entry| entry.key == Some(key));
         let entry = own(section).or_else(|| {
-            let profile = own_profile(self.config, section)?;
+            let profile = self.config.profile_of(section)?;
             own(profile)
         });
         entry.map_or(section.name, |entry| entry.name)
@@ -355,13 +356,6 @@ impl Builder<'_> {
 
 /// Sizes of a log.
 pub const LOG_SIZES: (u64, u64) = (4096, limits::LOG_BYTES_MAX);
-
-/// The profile that `section` takes.
-pub fn own_profile<'c>(config: &'c Config, section: &Section) -> Option<&'c Section> {
-    let entry = config.entries(section).find(|entry| entry.key == Some(Key::Profile))?;
-    let name = entry.value.of(config.text());
-    config.sections().iter().find(|other| other.kind == section::PROFILE && other.name.of(config.text()) == name)
-}
 
 /// `net.ipv4.ip_forward` or `net/ipv4/ip_forward` as a path below /proc/sys. Where the first separator is a dot, dots
 /// and slashes change places, so that `net.ipv4.conf.eth0/1.forwarding` can be said (sysctl.d(5)).

@@ -10,8 +10,8 @@ use crate::config::key::Key;
 use crate::limits;
 use crate::text::{List, Text};
 
-/// One page: less holds nothing.
-const TMPFS_MIN: u64 = 4096;
+/// Less than one page holds nothing.
+pub const TMPFS_BYTES: (u64, u64) = (4096, MEMORY_MAX);
 
 const OPTIONS: &str = "ro\0nosuid\0nodev\0noexec\0rw";
 
@@ -77,7 +77,7 @@ impl Builder<'_> {
             self.wrong(missing, self.value.at(0));
             return None;
         }
-        let bytes = value::amount(self.value.word(1), Unit::Bytes, (TMPFS_MIN, MEMORY_MAX));
+        let bytes = value::amount(self.value.word(1), Unit::Bytes, TMPFS_BYTES);
         let bytes = self.checked(1, bytes)?;
         self.has_words(2).then(|| Tmpfs { target: self.keep(0), bytes })
     }
@@ -101,7 +101,7 @@ impl Builder<'_> {
 
 /// A path inside that can be mounted on: not the root itself, and nothing of the kernel's file systems, which would show
 /// what they mask.
-fn target(path: &[u8]) -> Result<(), Wrong> {
+pub fn target(path: &[u8]) -> Result<(), Wrong> {
     value::path(path)?;
     let mut parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty());
     match (parts.next(), parts.next()) {

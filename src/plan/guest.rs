@@ -1,6 +1,7 @@
 //! The keys of a guest, their defaults, and what must agree.
 
 use super::build::{Builder, LOG_SIZES};
+use super::change::number;
 use super::confinement::Changes;
 use super::value::{self, Wrong};
 use super::{
@@ -88,14 +89,8 @@ pub const AUTO: Users = Users { base: 0, count: limits::USER_RANGE };
 /// The greatest user number; the one above it means "none" (setresuid(2)).
 pub const USER_MAX: u64 = u32::MAX as u64 - 1;
 
-/// Less cannot hold one process.
-const MEMORY_MIN: u64 = 64 << 10;
 /// The kernel counts in a long; whole T, so that the bound reads well.
 pub const MEMORY_MAX: u64 = (i64::MAX as u64) >> 40 << 40;
-/// From one millisecond of a tenth of a second (the kernel's least quota) to more CPUs than there are.
-const CPUS_MILLI: (u64, u64) = (10, 8_192_000);
-/// What the kernel allows (PID_MAX_LIMIT).
-const PROCESSES_MAX: u64 = 1 << 22;
 /// Times that a config may ask for.
 const TIMES: (u64, u64) = (1, 86_400_000);
 /// Descriptors that `ready = fd N` may name: those above standard error.
@@ -183,23 +178,6 @@ impl Builder<'_> {
                 }
             }
             Key::User => guest.user = self.user().unwrap_or_default(),
-            Key::Memory => guest.limits.memory_bytes = self.amount(Unit::Bytes, (MEMORY_MIN, MEMORY_MAX)),
-            Key::MemoryHigh => guest.limits.memory_high_bytes = self.amount(Unit::Bytes, (MEMORY_MIN, MEMORY_MAX)),
-            Key::MemoryLow => guest.limits.memory_low_bytes = self.amount(Unit::Bytes, (0, MEMORY_MAX)),
-            Key::GuestSwap => guest.limits.swap_bytes = self.amount(Unit::Bytes, (0, MEMORY_MAX)),
-            Key::Cpus => {
-                let cpus = self.amount(Unit::Milli, CPUS_MILLI);
-                guest.limits.cpus_milli = cpus.map(|cpus| cpus as u32);
-            }
-            Key::CpuWeight => {
-                guest.limits.cpu_weight = self.amount(Unit::Count, (1, 10_000)).map(|weight| weight as u16)
-            }
-            Key::IoWeight => guest.limits.io_weight = self.amount(Unit::Count, (1, 10_000)).map(|weight| weight as u16),
-            Key::Processes => {
-                if let Some(processes) = self.amount(Unit::Count, (1, PROCESSES_MAX)) {
-                    guest.limits.processes = processes as u32;
-                }
-            }
             Key::OomScore => {
                 let score = value::signed(self.value.word(0), 1000);
                 guest.limits.oom_score = self.one_word(score).unwrap_or_default() as i16;
@@ -226,8 +204,13 @@ impl Builder<'_> {
             Key::Ready => guest.ready = self.ready().unwrap_or(Ready::Exec),
             Key::Stop => guest.stop = self.stop(),
             Key::Log => guest.log_bytes = self.log().unwrap_or_default(),
-            // `profile` was taken before; the others are lists, or not keys of a guest.
-            _ => {}
+            // `profile` was taken before; the others are numbers, lists, or not keys of a guest.
+            _ => {
+                if let Some((unit, (from, to))) = number(key) {
+                    let amount = self.amount(unit, (from as u64, to as u64));
+                    guest.limits.set_number(key, amount.map(|amount| amount as i64));
+                }
+            }
         }
     }
 
@@ -559,14 +542,10 @@ impl Builder<'_> {
     }
 
     fn limits_agree(&mut self, section: &Section, guest: &Guest) {
-        let Some(memory) = guest.limits.memory_bytes else { return };
-        let others =
-            [(Key::MemoryHigh, guest.limits.memory_high_bytes), (Key::MemoryLow, guest.limits.memory_low_bytes)];
-        for (key, bytes) in others {
-            if bytes.is_some_and(|bytes| bytes > memory) {
-                let at = self.asked_at(section, key);
-                self.diagnostics.detail(Code::AboveMemory, at, Detail::Bytes(memory));
-            }
+        for key in guest.limits.above_memory().into_iter().flatten() {
+            let at = self.asked_at(section, key);
+            let memory = guest.limits.memory_bytes.unwrap_or_default();
+            self.diagnostics.detail(Code::AboveMemory, at, Detail::Bytes(memory));
         }
     }
 

@@ -11,7 +11,7 @@ use crate::limits;
 use crate::text::{List, words};
 
 /// What the kernel takes: a number above 0.
-const LIMITS: (u64, u64) = (1, i64::MAX as u64);
+pub const LIMITS: (u64, u64) = (1, i64::MAX as u64);
 
 impl Builder<'_> {
     /// `device rbps= wbps= riops= wiops=`

@@ -3,6 +3,7 @@
 //! | file | noun |
 //! | --- | --- |
 //! | `build` | the walk over a config's sections; `[host]` |
+//! | [`change`] | changes of a guest's limits while the host is up |
 //! | `guest` | the keys of a guest, their defaults, and what must agree |
 //! | `confinement` | what a guest may do: `caps`, `seccomp`, `features`, `nesting`, `device` |
 //! | `capability`, `call` | the capabilities and system calls that can be given and taken, by name |
@@ -19,6 +20,7 @@
 mod build;
 pub mod call;
 pub mod capability;
+pub mod change;
 mod confinement;
 mod extents;
 mod files;
@@ -46,6 +48,8 @@ pub struct At(u32);
 impl At {
     /// A default that nobody wrote.
     pub const NOWHERE: At = At(0);
+    /// Said while the host was up: no config is so long that it has this line.
+    pub const LIVE: At = At(u32::MAX);
 
     /// Line `line` (from 1) of file number `file`.
     #[must_use]
@@ -53,10 +57,10 @@ impl At {
         At(u32::from(file) << 24 | line.min(0x00ff_ffff))
     }
 
-    /// The file's number in [`Plan::files`], and the line; nothing for a default.
+    /// The file's number in [`Plan::files`], and the line; nothing where no config said it.
     #[must_use]
     pub fn place(self) -> Option<(u8, u32)> {
-        (self != At::NOWHERE).then_some(((self.0 >> 24) as u8, self.0 & 0x00ff_ffff))
+        (!matches!(self, At::NOWHERE | At::LIVE)).then_some(((self.0 >> 24) as u8, self.0 & 0x00ff_ffff))
     }
 }
 
@@ -72,6 +76,8 @@ pub struct GuestId(pub u16);
 pub struct Plan {
     /// The host itself.
     pub host: Host,
+    /// Where the strings of the config end.
+    config_strings: usize,
     /// The names of the config files; [`At::place`] counts in it.
     pub files: heapless::Vec<Text, { limits::CONFIG_FILES }>,
     /// Every string.
@@ -128,6 +134,7 @@ impl Plan {
             io_max: Pool::new(),
             profiles: heapless::Vec::new(),
             references: Pool::new(),
+            config_strings: 0,
         }
     }
 
@@ -167,6 +174,7 @@ impl Plan {
             self.profiles.clear();
         }
         self.references.clear();
+        self.config_strings = 0;
     }
 
     /// The guest or service called `name`.

@@ -4,7 +4,7 @@ use crate::config::diagnostic::{Code, Detail, Near, Unit};
 use crate::config::lexer::{Form, Span, Words, unquote};
 use crate::config::nearest;
 use crate::limits;
-use crate::text::words;
+use crate::text::{word, words};
 
 /// What is wrong with a word.
 #[derive(Clone, Copy, Debug)]
@@ -282,6 +282,12 @@ pub fn signal(word: &[u8]) -> Result<u8, Wrong> {
 /// A per-process limit's number from its name: `nofile`.
 pub fn rlimit(word: &[u8]) -> Result<u8, Wrong> {
     Ok(RLIMIT_NUMBERS.get(choice(word, RLIMITS)?).copied().unwrap_or_default())
+}
+
+/// The name of a per-process limit; nothing for a number that is none.
+pub fn rlimit_name(number: u8) -> Option<&'static str> {
+    let index = RLIMIT_NUMBERS.iter().position(|known| *known == number)?;
+    Some(word(RLIMITS, index))
 }
 
 /// `soft[:hard]` of a per-process limit: numbers, sizes or `unlimited` (`u64::MAX`).

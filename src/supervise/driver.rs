@@ -11,12 +11,14 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 
+use super::change::{Change, NotBegun, Outcome, Tools, Up};
 use super::journal::Journal;
 use super::kernel_log::{KernelLog, Next};
 use super::oom::{self, Full, Victim};
 use super::order::{self, Set};
 use super::poll::{Interest, Part, Poll, Source};
 use super::ring::{APPEND_BYTES, Ring};
+use super::snapshot::is_up;
 use super::state::{Action, Actions, Event, Exit, Machine, Notice, Policy, State};
 use super::unheard::is_unheard;
 use crate::config::key::Key;
@@ -24,7 +26,7 @@ use crate::fault::{Fault, Step};
 use crate::guest::cgroup::{self, Base, Member, Usage};
 use crate::guest::{self, Report, Stdio};
 use crate::limits;
-use crate::plan::{Guest, GuestId, Kind, Plan};
+use crate::plan::{self, Guest, GuestId, Kind, Plan};
 use crate::sys::wait::{self, End, Which};
 use crate::sys::{clock, signal};
 use crate::text::Text;
@@ -117,7 +119,7 @@ pub struct Now {
 /// Carries actions out.
 #[derive(Debug)]
 pub struct Driver<'a> {
-    plan: &'static Plan,
+    plan: &'static mut Plan,
     base: Base,
     base_name: &'a CStr,
     table: &'static mut Table,
@@ -133,12 +135,13 @@ pub struct Driver<'a> {
     log: KernelLog,
     /// Guests some of whose processes were killed for want of memory, which is still to be told.
     bereft: Set,
+    change: Change,
 }
 
 impl<'a> Driver<'a> {
     /// A driver for the guests of `plan`, all down, whose cgroups are below `base`, which is called `base_name`.
     pub fn new(
-        plan: &'static Plan,
+        plan: &'static mut Plan,
         (base, base_name): (Base, &'a CStr),
         table: &'static mut Table,
         poll: &'a Poll,
@@ -158,6 +161,7 @@ impl<'a> Driver<'a> {
             sweep_at_ms: None,
             log: KernelLog::open(),
             bereft: Set::EMPTY,
+            change: Change::default(),
         }
     }
 
@@ -189,7 +193,7 @@ impl<'a> Driver<'a> {
 
     /// The plan that is being carried out.
     #[must_use]
-    pub fn plan(&self) -> &'static Plan {
+    pub fn plan(&self) -> &Plan {
         self.plan
     }
 
@@ -201,13 +205,13 @@ impl<'a> Driver<'a> {
 
     /// Where the config has the key that `fault` is about.
     #[must_use]
-    pub fn place(&self, guest: &Guest, fault: Fault) -> Option<(&'static str, u32)> {
+    pub fn place(&self, guest: &Guest, fault: Fault) -> Option<(&str, u32)> {
         self.plan.place_of(guest, fault.step.key()?)
     }
 
     /// The value of the key that `fault` is about, where it is one word for people: a path. Otherwise the key's name.
     #[must_use]
-    pub fn value(&self, guest: &Guest, fault: Fault) -> &'static str {
+    pub fn value(&self, guest: &Guest, fault: Fault) -> &str {
         let Some(key) = fault.step.key() else { return "" };
         let text = match key {
             Key::Command => self.plan.words.get(guest.command).first().copied().unwrap_or_default(),
@@ -232,7 +236,7 @@ impl<'a> Driver<'a> {
 
     /// What the plan says about a guest.
     #[must_use]
-    pub fn guest(&self, id: GuestId) -> Option<&'static Guest> {
+    pub fn guest(&self, id: GuestId) -> Option<&Guest> {
         self.plan.guests.get(index(id))
     }
 
@@ -303,7 +307,7 @@ impl<'a> Driver<'a> {
 
     /// Starts `id` and all that it wants.
     pub fn start(&mut self, id: GuestId, now_ms: u64) {
-        let plan = self.plan;
+        let plan = &*self.plan;
         let mut wanted = order::wanted_with(id, |id| wants(plan, id));
         while let Some(id) = wanted.take_first() {
             self.feed(id, Event::Start, now_ms);
@@ -313,7 +317,7 @@ impl<'a> Driver<'a> {
     /// Those that may be stopped now when all are to go down.
     #[must_use]
     pub fn may_stop(&self) -> Set {
-        let plan = self.plan;
+        let plan = &*self.plan;
         order::may_stop(self.table.slots.len(), |id| after(plan, id), |id| self.is_down(id))
     }
 
@@ -321,7 +325,11 @@ impl<'a> Driver<'a> {
     #[must_use]
     pub fn next_deadline_ms(&self) -> Option<u64> {
         let keys = self.table.keys.iter().take(self.table.slots.len());
-        keys.map(|keys| keys.deadline_ms).filter(|&deadline| deadline != 0).chain(self.sweep_at_ms).min()
+        keys.map(|keys| keys.deadline_ms)
+            .filter(|&deadline| deadline != 0)
+            .chain(self.sweep_at_ms)
+            .chain(self.change.deadline_ms())
+            .min()
     }
 
     /// Takes one event of a guest, and carries out what follows from it.
@@ -373,6 +381,10 @@ impl<'a> Driver<'a> {
         if self.sweep_at_ms.is_some_and(|due| due <= now_ms) {
             self.sweep(now_ms);
         }
+        if self.change.deadline_ms().is_some_and(|due| due <= now_ms) {
+            self.look_at_change(now_ms);
+            self.change.time_out(now_ms);
+        }
     }
 
     /// Something happened to a part of a guest.
@@ -411,6 +423,74 @@ impl<'a> Driver<'a> {
             }
         }
         true
+    }
+
+    // Changes of limits.
+
+    /// Whether no change can begin.
+    #[must_use]
+    pub fn is_changing(&self) -> bool {
+        self.change.is_busy()
+    }
+
+    /// Begins to change guest `id`, all that `changes` say or nothing. Returns what [`Driver::outcome`] is to be asked with.
+    ///
+    /// # Errors
+    /// Why it has not begun; nothing is changed then.
+    pub fn change<'c>(
+        &mut self,
+        id: GuestId,
+        changes: impl Iterator<Item = plan::change::Change<'c>>,
+        now_ms: u64,
+    ) -> Result<u32, NotBegun> {
+        let is_down = self.is_down(id);
+        if self.change.is_busy() {
+            return Err(NotBegun::Busy);
+        }
+        if !is_down && !is_up(self.state(id)) {
+            return Err(NotBegun::Between);
+        }
+        let staged = self.plan.stage(id, changes).map_err(NotBegun::Refused)?;
+        let (change, up, mut tools) = self.changing(id);
+        match staged {
+            Some(staged) if is_down => change.begin(id, &staged, None, &mut tools, now_ms),
+            Some(staged) if up.is_some() => change.begin(id, &staged, up, &mut tools, now_ms),
+            Some(staged) => {
+                tools.plan.abandon(&staged);
+                return Err(NotBegun::Between);
+            }
+            None => return Err(NotBegun::Between),
+        }
+        .map_err(NotBegun::Failed)
+    }
+
+    /// What became of change `serial`; nothing as long as nobody knows.
+    #[must_use]
+    pub fn outcome(&self, serial: u32) -> Option<Outcome> {
+        self.change.outcome(serial)
+    }
+
+    /// Everybody who wanted to know what became of the last change has asked.
+    pub fn forget_outcome(&mut self) {
+        self.change.forget();
+    }
+
+    /// Looks whether the change that is being carried out is over.
+    pub fn look_at_change(&mut self, now_ms: u64) {
+        let Some(id) = self.change.guest() else { return };
+        let (change, up, mut tools) = self.changing(id);
+        if change.look(up, &mut tools, now_ms) {
+            // It may have had a child of its own.
+            self.sweep_at_ms = Some(now_ms.saturating_add(SWEEP_MS));
+        }
+    }
+
+    fn changing(&mut self, id: GuestId) -> (&mut Change, Option<Up<'_>>, Tools<'_, 'a>) {
+        let Driver { plan, base, table, poll, journal, change, .. } = self;
+        let process = table.slots.get(index(id)).and_then(|slot| slot.process.as_ref());
+        let keys = table.keys.get(index(id));
+        let up = process.zip(keys).map(|(process, keys)| Up { pid: keys.pid, process: process.as_fd() });
+        (change, up, Tools { plan, base, poll, journal })
     }
 
     // The machine and its actions.
@@ -456,7 +536,7 @@ impl<'a> Driver<'a> {
     }
 
     fn spawn(&mut self, id: GuestId) -> Result<(), Fault> {
-        let Some(guest) = self.guest(id) else { return Ok(()) };
+        let Some(guest) = self.plan.guest(id) else { return Ok(()) };
         let name = self.plan.strings.c_str(guest.name);
         let Some(slot) = self.table.slots.get_mut(index(id)) else { return Ok(()) };
         if guest.log_bytes > 0 && slot.ring.is_none() {
@@ -507,16 +587,16 @@ impl<'a> Driver<'a> {
 
     /// Kills helper, first process and cgroup; whether nothing is left already.
     fn kill_all(&mut self, id: GuestId) -> Result<bool, Fault> {
-        let Some(member) = self.member(id) else { return Ok(true) };
         if let Some(helper) = self.slot(id).and_then(|slot| slot.helper.as_ref()) {
             // It has ended, and waits to be waited for, where this fails.
             let _ = signal::send(helper.as_fd(), KILL);
         }
         let _ = self.send_signal(id, KILL);
         self.watch_ends(id).map_err(fault_at(Step::WatchGuest))?;
-        if self.base.is_populated(member)? {
-            self.watch_cgroup(id, member)?;
-            self.base.kill(member)?;
+        let is_populated = self.member(id).map_or(Ok(false), |member| self.base.is_populated(member))?;
+        if is_populated {
+            self.watch_cgroup(id)?;
+            self.member(id).map_or(Ok(()), |member| self.base.kill(member))?;
         }
         self.is_empty(id)
     }
@@ -540,8 +620,9 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    fn watch_cgroup(&mut self, id: GuestId, member: Member<'_>) -> Result<(), Fault> {
-        let Some(slot) = self.table.slots.get_mut(index(id)) else { return Ok(()) };
+    fn watch_cgroup(&mut self, id: GuestId) -> Result<(), Fault> {
+        let slot = self.table.slots.get_mut(index(id));
+        let Some((slot, member)) = slot.zip(member(self.plan, id)) else { return Ok(()) };
         if slot.cgroup.is_none() {
             let events = self.base.events(member)?;
             let source = Source::Guest(Part::Cgroup, id);
@@ -564,8 +645,8 @@ impl<'a> Driver<'a> {
             }
         }
         self.memory(id);
-        let Some(member) = self.member(id) else { return Ok(()) };
-        let Some(slot) = self.table.slots.get_mut(index(id)) else { return Ok(()) };
+        let slot = self.table.slots.get_mut(index(id));
+        let Some((slot, member)) = slot.zip(member(self.plan, id)) else { return Ok(()) };
         let parts = [&mut slot.reports, &mut slot.output, &mut slot.ready, &mut slot.cgroup, &mut slot.memory];
         parts.into_iter().filter_map(Option::take).for_each(|fd| self.poll.close(fd));
         let usage = self.base.usage(member);
@@ -902,7 +983,7 @@ impl<'a> Driver<'a> {
     /// Reaps what killed helpers made and could not report: children that raise no signal and belong to no guest.
     fn sweep(&mut self, now_ms: u64) {
         self.sweep_at_ms = None;
-        if self.helpers > 0 {
+        if self.helpers > 0 || self.change.guest().is_some() {
             // Helpers look the same from here.
             self.sweep_at_ms = Some(now_ms.saturating_add(SWEEP_MS));
             return;
@@ -957,9 +1038,8 @@ impl<'a> Driver<'a> {
         self.table.keys.get(index(id)).map_or(0, |keys| keys.pid)
     }
 
-    fn member(&self, id: GuestId) -> Option<Member<'static>> {
-        let guest = self.guest(id)?;
-        Some(Member { kind: guest.kind, name: self.plan.strings.c_str(guest.name) })
+    fn member(&self, id: GuestId) -> Option<Member<'_>> {
+        member(self.plan, id)
     }
 }
 
@@ -991,12 +1071,12 @@ impl fmt::Display for Cause<'_> {
 }
 
 /// "guest web", "service sshd".
-struct Who {
+struct Who<'a> {
     kind: Kind,
-    name: &'static str,
+    name: &'a str,
 }
 
-impl fmt::Display for Who {
+impl fmt::Display for Who<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = if self.kind == Kind::Service { "service" } else { "guest" };
         write!(f, "{kind} {}", self.name)
@@ -1026,7 +1106,12 @@ fn fault_at(step: Step) -> impl Fn(Errno) -> Fault {
     move |errno| Fault { step, errno: errno.raw_os_error() as u16, detail: 0 }
 }
 
-fn policy(plan: &'static Plan, id: GuestId) -> Option<Policy<'static>> {
+fn member(plan: &Plan, id: GuestId) -> Option<Member<'_>> {
+    let guest = plan.guest(id)?;
+    Some(Member { kind: guest.kind, name: plan.strings.c_str(guest.name) })
+}
+
+fn policy(plan: &Plan, id: GuestId) -> Option<Policy<'_>> {
     let guest = plan.guests.get(index(id))?;
     Some(Policy {
         restart: guest.restart,
@@ -1036,11 +1121,11 @@ fn policy(plan: &'static Plan, id: GuestId) -> Option<Policy<'static>> {
     })
 }
 
-fn after(plan: &'static Plan, id: GuestId) -> &'static [GuestId] {
+fn after(plan: &Plan, id: GuestId) -> &[GuestId] {
     plan.guests.get(index(id)).map_or(&[], |guest| plan.dependencies.get(guest.after))
 }
 
-fn wants(plan: &'static Plan, id: GuestId) -> &'static [GuestId] {
+fn wants(plan: &Plan, id: GuestId) -> &[GuestId] {
     plan.guests.get(index(id)).map_or(&[], |guest| plan.dependencies.get(guest.wants))
 }
 

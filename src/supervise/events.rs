@@ -13,7 +13,7 @@ use super::requests::{Desk, Requests};
 use super::snapshot::Facts;
 use super::state::{Event, State};
 use crate::control::server::{ClientId, Incoming, Refusal, Server, Wants};
-use crate::control::wire::Power;
+use crate::control::wire::{Power, REQUEST_BYTES};
 use crate::host::console::{Console, Level};
 use crate::host::emergency::Emergency;
 use crate::host::hardening;
@@ -245,6 +245,7 @@ impl<'a> Supervisor<'a> {
             Source::Client(client) => self.client(client, happened.hung_up, now_ms),
             Source::Guest(part, id) => self.driver.happened(part, id, now_ms),
             Source::Shell => self.shell_ended(),
+            Source::Change => self.driver.look_at_change(now_ms),
         }
     }
 
@@ -319,7 +320,7 @@ impl<'a> Supervisor<'a> {
     fn client(&mut self, client: ClientId, hung_up: bool, now_ms: u64) {
         let Some(server) = &mut self.server else { return };
         match server.wants(client) {
-            Wants::Request => match server.receive(client) {
+            Wants::Request => match server.receive(client, &mut [0; REQUEST_BYTES]) {
                 Incoming::Request(request) => {
                     let mut desk = Desk {
                         driver: &mut self.driver,

@@ -6,6 +6,7 @@
 //! | [`order`] | who starts and stops when. Pure |
 //! | [`serve`] | a supervisor from its plan to its end |
 //! | [`driver`] | the table of guests; carries the actions of `state` out |
+//! | [`change`] | the change of a guest's limits that is being carried out |
 //! | [`events`] | the event loop |
 //! | [`poll`] | what the loop waits for |
 //! | [`requests`] | clients' requests while they are carried out |
@@ -16,6 +17,7 @@
 //! | [`oom`] | what the kernel's log says about processes killed for want of memory. Pure |
 //! | [`journal`] | what the person at the console is told |
 
+pub mod change;
 pub mod driver;
 pub mod events;
 pub mod journal;

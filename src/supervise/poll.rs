@@ -26,6 +26,8 @@ pub enum Source {
     Guest(Part, GuestId),
     /// The emergency shell: it has ended.
     Shell,
+    /// The child that changes a guest: it has ended.
+    Change,
 }
 
 /// What a guest is watched by.
@@ -145,6 +147,7 @@ impl Source {
             Source::Listener => (2, 0),
             Source::Client(client) => (3, client.number()),
             Source::Shell => (4, 0),
+            Source::Change => (5, 0),
             Source::Guest(part, id) => (8 + part as u64, u32::from(id.0)),
         };
         kind << 32 | u64::from(number)
@@ -158,6 +161,7 @@ impl Source {
             2 => Source::Listener,
             3 => Source::Client(ClientId::from_number(number)),
             4 => Source::Shell,
+            5 => Source::Change,
             8 => guest(Part::Helper),
             9 => guest(Part::Reports),
             10 => guest(Part::Process),
@@ -189,8 +193,13 @@ mod tests {
     fn a_source_survives_the_kernel() {
         let parts = [Part::Helper, Part::Reports, Part::Process, Part::Cgroup, Part::Output, Part::Ready, Part::Memory];
         let guests = parts.map(|part| Source::Guest(part, GuestId(1023)));
-        let others =
-            [Source::Signals, Source::Listener, Source::Shell, Source::Client(ClientId::from_number(u32::MAX))];
+        let others = [
+            Source::Signals,
+            Source::Listener,
+            Source::Shell,
+            Source::Change,
+            Source::Client(ClientId::from_number(u32::MAX)),
+        ];
         for source in guests.into_iter().chain(others) {
             assert_eq!(Source::decode(source.encode()), Some(source));
         }

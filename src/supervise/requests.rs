@@ -7,12 +7,15 @@ use core::fmt::Write;
 
 use rustix::fd::OwnedFd;
 
+use super::change::{NotBegun, Outcome};
 use super::driver::Driver;
 use super::snapshot::{self, Cgroup, Facts};
 use super::state::{Event, Exit, State};
 use crate::control::server::{ClientId, Sent, Server};
-use crate::control::wire::{Code, Failure, Name, Place, Power, Reply, Request};
+use crate::control::wire::{Changes, Code, Failure, Name, Place, Power, Reply, Request};
+use crate::fault::Fault;
 use crate::limits;
+use crate::plan::change::Refused;
 use crate::plan::{GuestId, Kind, Ready};
 
 /// What is left to be done for a client.
@@ -24,6 +27,12 @@ enum Job {
     Up { id: GuestId, is_ready: bool },
     /// Done when nothing of the guest exists.
     Gone { id: GuestId },
+    /// Done when the guest is changed; an error when it is not.
+    Changed { id: GuestId, serial: u32 },
+    /// An error: a step of a change failed.
+    Unchanged { id: GuestId, fault: Fault, why: &'static str },
+    /// An error: the plan does not take a change.
+    Refused { id: GuestId, refused: Refused },
     /// An error.
     Fail { code: Code, id: Option<GuestId>, why: &'static str },
 }
@@ -75,9 +84,9 @@ pub struct Desk<'r, 'a> {
 
 impl Requests {
     /// Takes a client's request. Changes of a guest begin at once; what the host is to do is returned.
-    pub fn take(&mut self, client: ClientId, request: &Request, desk: &mut Desk<'_, '_>) -> Option<Power> {
+    pub fn take(&mut self, client: ClientId, request: &Request<'_>, desk: &mut Desk<'_, '_>) -> Option<Power> {
         self.forget(client);
-        let (job, power) = begin(request, desk);
+        let (job, power) = begin(client, request, desk);
         // There is a place for every client.
         let _ = self.jobs.push((client, job));
         power
@@ -98,11 +107,12 @@ impl Requests {
             hurry |= matches!(progress, Progress::More);
             !matches!(progress, Progress::Over)
         });
+        desk.driver.forget_outcome();
         hurry
     }
 }
 
-fn begin(request: &Request, desk: &mut Desk<'_, '_>) -> (Job, Option<Power>) {
+fn begin(client: ClientId, request: &Request<'_>, desk: &mut Desk<'_, '_>) -> (Job, Option<Power>) {
     let count = desk.driver.ids().count() as u16;
     let all = |what, end| (Job::Each { what, next: 0, end }, None);
     match *request {
@@ -122,10 +132,14 @@ fn begin(request: &Request, desk: &mut Desk<'_, '_>) -> (Job, Option<Power>) {
         | Request::Kill { .. }
         | Request::Join { .. }
         | Request::Logs { .. }
-        | Request::Console { .. } => {}
+        | Request::Console { .. }
+        | Request::Set { .. } => {}
     }
     let job = match find(request.guest(), desk) {
-        Ok(id) => of_guest(request, id, desk),
+        Ok(id) => match *request {
+            Request::Set { changes, .. } => set(client, id, changes, desk),
+            _ => of_guest(request, id, desk),
+        },
         Err(job) => job,
     };
     (job, None)
@@ -139,7 +153,7 @@ fn find(name: Name, desk: &Desk<'_, '_>) -> Result<GuestId, Job> {
     found.ok_or(Job::Fail { code: Code::NoGuest, id: None, why: "no guest or service has that name" })
 }
 
-fn of_guest(request: &Request, id: GuestId, desk: &mut Desk<'_, '_>) -> Job {
+fn of_guest(request: &Request<'_>, id: GuestId, desk: &mut Desk<'_, '_>) -> Job {
     let one = |what| Job::Each { what, next: id.0, end: id.0 + 1 };
     let wrong_state = |why| Job::Fail { code: Code::WrongState, id: Some(id), why };
     let now_ms = desk.now_ms;
@@ -174,7 +188,34 @@ fn of_guest(request: &Request, id: GuestId, desk: &mut Desk<'_, '_>) -> Job {
             desk.driver.feed(id, Event::Kill, now_ms);
             Job::Gone { id }
         }
-        Request::List | Request::HostStatus | Request::Power { .. } | Request::Version => one(What::Host),
+        Request::List | Request::Set { .. } | Request::HostStatus | Request::Power { .. } | Request::Version => {
+            one(What::Host)
+        }
+    }
+}
+
+/// Begins changes, and sends what they replace.
+fn set(client: ClientId, id: GuestId, changes: Changes<'_>, desk: &mut Desk<'_, '_>) -> Job {
+    let fail = |code, why| Job::Fail { code, id: Some(id), why };
+    let Desk { driver, server, now_ms, .. } = desk;
+    if driver.is_changing() {
+        return fail(Code::Busy, "another change is being made");
+    }
+    if let Some(guest) = driver.guest(id) {
+        for change in changes.iter() {
+            let was = driver.plan().present(guest, change);
+            // There is room for all of them, unless the client has not taken what it asked for before.
+            if server.send(client, &Reply::Was(was), None, *now_ms) != Sent::Done {
+                return fail(Code::Busy, "earlier answers have not been taken");
+            }
+        }
+    }
+    match driver.change(id, changes.iter(), *now_ms) {
+        Ok(serial) => Job::Changed { id, serial },
+        Err(NotBegun::Busy) => fail(Code::Busy, "another change is being made"),
+        Err(NotBegun::Between) => fail(Code::WrongState, "it is starting or ending: try again"),
+        Err(NotBegun::Refused(refused)) => Job::Refused { id, refused },
+        Err(NotBegun::Failed(fault)) => Job::Unchanged { id, fault, why: "nothing was changed" },
     }
 }
 
@@ -203,6 +244,28 @@ fn advance(client: ClientId, job: &mut Job, desk: &mut Desk<'_, '_>) -> Progress
         },
         Job::Gone { id } if desk.driver.is_down(id) => last(client, desk, &Reply::Done),
         Job::Gone { .. } => Progress::Waits,
+        Job::Changed { id, serial } => {
+            *job = match desk.driver.outcome(serial) {
+                None => return Progress::Waits,
+                Some(Outcome::Changed) => Job::Each { what: What::Host, next: 0, end: 0 },
+                Some(Outcome::Unchanged(fault)) => Job::Unchanged { id, fault, why: "nothing was changed" },
+                Some(Outcome::Half(fault)) => Job::Unchanged { id, fault, why: "what was changed could not be undone" },
+                Some(Outcome::Ended) => {
+                    Job::Fail { code: Code::WrongState, id: Some(id), why: "it ended meanwhile; nothing was changed" }
+                }
+            };
+            advance(client, job, desk)
+        }
+        Job::Unchanged { id, fault, why } => {
+            let failure = Failure { fault: Some(fault), ..Failure::new(Code::Failed, "", why) };
+            fail_with(client, desk, id, failure)
+        }
+        Job::Refused { id, refused } => {
+            let mut words = heapless::String::<256>::new();
+            // It fits.
+            let _ = write!(words, "{refused}; nothing was changed");
+            fail_with(client, desk, id, Failure::new(Code::Failed, "", &words))
+        }
         Job::Fail { code, id, why } => fail(client, desk, code, id, why),
     }
 }
@@ -266,6 +329,12 @@ fn as_fd(fd: &OwnedFd) -> rustix::fd::BorrowedFd<'_> {
     rustix::fd::AsFd::as_fd(fd)
 }
 
+fn fail_with(client: ClientId, desk: &mut Desk<'_, '_>, id: GuestId, failure: Failure<'_>) -> Progress {
+    let Desk { driver, server, now_ms, .. } = desk;
+    let guest = driver.guest(id).map_or("", |guest| driver.plan().strings.str(guest.name));
+    sent(server.send(client, &Reply::Error(Failure { guest, ..failure }), None, *now_ms))
+}
+
 fn fail(client: ClientId, desk: &mut Desk<'_, '_>, code: Code, id: Option<GuestId>, why: &str) -> Progress {
     let plan = desk.driver.plan();
     let mut words = heapless::String::<256>::new();
@@ -290,11 +359,15 @@ fn fail(client: ClientId, desk: &mut Desk<'_, '_>, code: Code, id: Option<GuestI
             None => {}
         }
     }
-    last(client, desk, &Reply::Error(failure))
+    sent(desk.server.send(client, &Reply::Error(failure), None, desk.now_ms))
 }
 
 fn last(client: ClientId, desk: &mut Desk<'_, '_>, reply: &Reply<'_>) -> Progress {
-    match desk.server.send(client, reply, None, desk.now_ms) {
+    sent(desk.server.send(client, reply, None, desk.now_ms))
+}
+
+fn sent(sent: Sent) -> Progress {
+    match sent {
         Sent::Later => Progress::Waits,
         Sent::Done | Sent::Gone => Progress::Over,
     }

@@ -56,7 +56,7 @@ impl fmt::Display for Refused {
 
 /// Supervises the guests of `plan` as an ordinary process, until a signal ends it. Returns the exit code: 0 when every
 /// guest was stopped and nothing of it is left.
-pub fn foreground(plan: &'static Plan, config: &CStr, socket: &CStr) -> u8 {
+pub fn foreground(plan: &'static mut Plan, config: &CStr, socket: &CStr) -> u8 {
     let journal = Journal::new(To::Descriptor(stdio::error()));
     match try_foreground(plan, config, socket) {
         Ok(outcome) if outcome.all_down => 0,
@@ -71,7 +71,7 @@ pub fn foreground(plan: &'static Plan, config: &CStr, socket: &CStr) -> u8 {
     }
 }
 
-fn try_foreground(plan: &'static Plan, config: &CStr, socket: &CStr) -> Result<Outcome, Refused> {
+fn try_foreground(plan: &'static mut Plan, config: &CStr, socket: &CStr) -> Result<Outcome, Refused> {
     signal::block(signal::Set::ALL).map_err(|errno| Refused::Call("rt_sigprocmask", errno))?;
     // What our caller ignores, guests must not inherit; and SIGCHLD ignored lets children go without their exit status.
     signal::reset_all();
@@ -85,7 +85,13 @@ fn try_foreground(plan: &'static Plan, config: &CStr, socket: &CStr) -> Result<O
     outcome
 }
 
-fn try_in_base(plan: &'static Plan, config: &CStr, socket: &CStr, base: Base, name: &CStr) -> Result<Outcome, Refused> {
+fn try_in_base(
+    plan: &'static mut Plan,
+    config: &CStr,
+    socket: &CStr,
+    base: Base,
+    name: &CStr,
+) -> Result<Outcome, Refused> {
     if !base.claim().map_err(|errno| Refused::Call("flock", errno))? {
         return Err(Refused::CgroupTaken);
     }
@@ -108,7 +114,7 @@ fn try_in_base(plan: &'static Plan, config: &CStr, socket: &CStr, base: Base, na
 
 /// Supervises the guests of `plan` as the host's init, or offers the emergency shell, until the host is to go down. Every
 /// signal is blocked.
-pub fn init(console: &Console, plan: &'static Plan, config: &CStr, needs_shell: bool) -> Outcome {
+pub fn init(console: &Console, plan: &'static mut Plan, config: &CStr, needs_shell: bool) -> Outcome {
     let mut journal = Journal::new(To::Console(console));
     // None of these can fail for long, unless the kernel lacks what nothing goes without; then that is said, again and
     // again, and Ctrl-Alt-Del still works.

@@ -87,7 +87,12 @@ pub fn guest<'b>(
 }
 
 /// What a command needs to join a guest; nothing while its program does not run.
-pub fn join<'b>(driver: &Driver<'_>, facts: &Facts<'_>, id: GuestId, cgroup: &'b mut Cgroup) -> Option<JoinInfo<'b>> {
+pub fn join<'b>(
+    driver: &'b Driver<'_>,
+    facts: &Facts<'_>,
+    id: GuestId,
+    cgroup: &'b mut Cgroup,
+) -> Option<JoinInfo<'b>> {
     let guest = driver.guest(id)?;
     let name = driver.plan().strings.str(guest.name);
     let (confinement, users, user) = (guest.confinement, driver.plan().users(guest), guest.user);
