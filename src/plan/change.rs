@@ -79,7 +79,8 @@ pub const NUMBERS: [(Key, Unit, (i64, i64)); 10] = [
 ];
 
 /// The file systems in memory that every guest has, and what they hold where nobody says it, bytes.
-pub const OWN_TMPFS: [(&CStr, u64); 3] = [(c"/run", 64 << 20), (c"/tmp", 256 << 20), (c"/dev/shm", 64 << 20)];
+pub const OWN_TMPFS: [(&CStr, u64); 3] =
+    [(c"/run", limits::RUN_BYTES), (c"/tmp", limits::TMP_BYTES), (c"/dev/shm", limits::SHM_BYTES)];
 
 /// Keys, a bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -26,7 +26,7 @@ proptest! {
 }
 
 /// Something like a line of a config.
-fn line() -> impl Strategy<Value = String> {
+pub fn line() -> impl Strategy<Value = String> {
     let key = prop::sample::select(innkeep::config::key::Key::ALL).prop_map(|key| key.name());
     let section = prop_oneof![
         Just("[host]".to_owned()),

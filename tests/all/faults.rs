@@ -76,7 +76,7 @@ fn every_call_of_a_start_from_an_image_may_fail() {
 
 /// What tracer and client tell each other.
 #[derive(Default)]
-struct Injection {
+pub struct Injection {
     /// Which call is to fail, counted from 1; 0 for none.
     at: AtomicU32,
     /// How many there have been.
@@ -86,7 +86,23 @@ struct Injection {
     /// The guest's program runs: the start is over.
     executed: AtomicBool,
     /// The test is over.
-    done: AtomicBool,
+    pub done: AtomicBool,
+}
+
+impl Injection {
+    /// Lets call `number` from now on fail.
+    pub fn arm(&self, number: u32) {
+        self.executed.store(false, Ordering::SeqCst);
+        self.failed.store(-1, Ordering::SeqCst);
+        self.seen.store(0, Ordering::SeqCst);
+        self.at.store(number, Ordering::SeqCst);
+    }
+
+    /// Lets no call fail; the number of the one that has, -1 for none.
+    pub fn disarm(&self) -> i32 {
+        self.at.store(0, Ordering::SeqCst);
+        self.failed.load(Ordering::SeqCst)
+    }
 }
 
 /// The victim is of this kind, and its root is `image`, where there is one.
@@ -107,21 +123,17 @@ fn fail_each_call(error: Errno, kind: &'static str, image: Option<&Path>) {
     let (ready, begun) = mpsc::channel();
     let tracer = {
         let injection = Arc::clone(&injection);
-        std::thread::spawn(move || trace(root, error, &injection, &ready))
+        std::thread::spawn(move || trace(root, Some(error), &injection, &ready))
     };
     begun.recv().expect("it is traced");
     let mut touched = 0;
     for number in 1..CALLS_MAX {
-        injection.executed.store(false, Ordering::SeqCst);
-        injection.failed.store(-1, Ordering::SeqCst);
-        injection.seen.store(0, Ordering::SeqCst);
-        injection.at.store(number, Ordering::SeqCst);
+        injection.arm(number);
         let what = || format!("{error:?} at call {number} ({})", injection.failed.load(Ordering::SeqCst));
         // Its answer may be the very call that fails; what counts is what is there afterwards.
         let _ = supervisor.inn(&["start", "victim"]);
         settled(&supervisor, &what);
-        injection.at.store(0, Ordering::SeqCst);
-        let missed = injection.failed.load(Ordering::SeqCst) == -1;
+        let missed = injection.disarm() == -1;
         let _ = supervisor.inn(&["kill", "victim"]);
         gone(&supervisor, &what, bystander);
         supervisor.wait_for("the image to be let go", |_| image.is_none_or(|image| !images::is_attached(image)));
@@ -172,8 +184,9 @@ fn field(supervisor: &Supervisor, guest: &str, name: &str) -> Option<serde_json:
     list.iter().find(|entry| entry["name"] == guest).map(|entry| entry[name].clone())
 }
 
-/// Follows `root` and all its descendants until the test is over.
-fn trace(root: Pid, error: Errno, injection: &Injection, ready: &mpsc::Sender<()>) {
+/// Follows `root` and all its descendants until the test is over: a call fails with `error`, or without one the process that
+/// makes it is killed, if it is not `root` itself.
+pub fn trace(root: Pid, error: Option<Errno>, injection: &Injection, ready: &mpsc::Sender<()>) {
     let options = Options::PTRACE_O_TRACESYSGOOD
         | Options::PTRACE_O_TRACEFORK
         | Options::PTRACE_O_TRACEVFORK
@@ -191,10 +204,14 @@ fn trace(root: Pid, error: Errno, injection: &Injection, ready: &mpsc::Sender<()
             Ok(WaitStatus::PtraceSyscall(pid)) => {
                 match inside.remove(&pid) {
                     None => {
-                        let fails = entered(pid, injection);
+                        let may = error.is_some() || pid != root;
+                        let fails = may && entered(pid, injection);
+                        if fails && error.is_none() {
+                            let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
+                        }
                         inside.insert(pid, fails);
                     }
-                    Some(true) => set_result(pid, error),
+                    Some(true) => set_result(pid, error.unwrap_or(Errno::ENOSYS)),
                     Some(false) => {}
                 }
                 resume(pid, None);

@@ -5,6 +5,7 @@
 
 mod binds;
 mod boot;
+mod change;
 mod command_line;
 mod config_corpus;
 mod config_plan;
@@ -28,6 +29,8 @@ mod masks;
 mod must;
 mod private;
 mod server;
+mod set;
+mod set_machine;
 mod supervise;
 mod supervision;
 mod users;

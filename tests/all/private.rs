@@ -109,6 +109,15 @@ impl Supervisor {
         command.args(arguments).stdin(Stdio::null()).output().expect("nsenter starts")
     }
 
+    /// Runs a command in `guest`.
+    pub fn inside_of(&self, guest: &str, command: &[&str]) -> Output {
+        let (socket, mut exec) = (self.directory.join("control"), vec!["exec", "--socket"]);
+        exec.push(socket.to_str().expect("a path"));
+        exec.push(guest);
+        exec.extend(command);
+        self.inside(&exec)
+    }
+
     /// Waits for its end.
     pub fn wait(&mut self) -> std::process::ExitStatus {
         self.child.wait().expect("it ends")
@@ -137,6 +146,11 @@ impl Supervisor {
     pub fn cgroups(&self) -> Vec<String> {
         let entries = fs::read_dir(self.cgroup.join("inn")).into_iter().flatten().flatten();
         entries.filter(|entry| entry.path().is_dir()).map(|entry| entry.file_name().into_string().unwrap()).collect()
+    }
+
+    /// The cgroup of a guest.
+    pub fn cgroup_of(&self, guest: &str) -> PathBuf {
+        self.cgroup.join("inn").join(guest)
     }
 
     /// The processes below the supervisor's cgroup that are not the supervisor.

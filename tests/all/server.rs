@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use innkeep::control::client::{Client, Lost};
 use innkeep::control::server::{ClientId, Incoming, Sent, Server, Wants};
-use innkeep::control::wire::{Code, Failure, Reply, Request};
+use innkeep::control::wire::{Code, Failure, REQUEST_BYTES, Reply, Request};
 use innkeep::limits;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
@@ -41,7 +41,7 @@ impl Host {
 
     fn ask(&mut self, client: &Client, id: ClientId, request: Request) {
         client.request(&request).unwrap();
-        assert_eq!(self.server.receive(id), Incoming::Request(request));
+        assert_eq!(self.server.receive(id, &mut [0; REQUEST_BYTES]), Incoming::Request(request));
     }
 
     /// Whether a fresh client is served.
@@ -105,7 +105,7 @@ fn a_request_gets_its_replies_and_the_connection_can_be_used_again() {
         hears(&client, Reply::Done);
     }
     drop(client);
-    assert_eq!(host.server.receive(id), Incoming::Gone);
+    assert_eq!(host.server.receive(id, &mut [0; REQUEST_BYTES]), Incoming::Gone);
     assert!(host.server.descriptor(id).is_none());
     assert_eq!(host.server.send(id, &Reply::Done, None, NOW), Sent::Gone);
 }
@@ -171,7 +171,7 @@ fn garbage_gets_one_error_and_the_end() {
     for garbage in [&b"GET / HTTP/1.1\r\n"[..], &long, half, &[innkeep::control::wire::VERSION], &[0xff; 66]] {
         let (socket, id) = host.connect_raw();
         rustix::net::send(&socket, garbage, SendFlags::NOSIGNAL).unwrap();
-        assert_eq!(host.server.receive(id), Incoming::Gone);
+        assert_eq!(host.server.receive(id, &mut [0; REQUEST_BYTES]), Incoming::Gone);
         assert!(host.server.descriptor(id).is_none());
         let version = garbage[0] != innkeep::control::wire::VERSION && garbage.len() < long.len();
         is_refused(&socket, if version { Code::Version } else { Code::Usage });
@@ -186,7 +186,7 @@ fn a_message_a_byte_at_a_time_is_no_message() {
     for byte in Request::List.encode(&mut [0; innkeep::control::wire::REQUEST_BYTES]) {
         rustix::net::send(&socket, &[*byte], SendFlags::NOSIGNAL).unwrap();
     }
-    assert_eq!(host.server.receive(id), Incoming::Gone);
+    assert_eq!(host.server.receive(id, &mut [0; REQUEST_BYTES]), Incoming::Gone);
     is_refused(&socket, Code::Usage);
     assert!(host.serves());
 }
@@ -242,9 +242,9 @@ fn a_flood_gets_one_turn_at_a_time() {
         flood.request(&Request::List).unwrap();
     }
     for _ in 0..50 {
-        assert_eq!(host.server.receive(flooding), Incoming::Request(Request::List));
+        assert_eq!(host.server.receive(flooding, &mut [0; REQUEST_BYTES]), Incoming::Request(Request::List));
         // The next one is not read before the final reply.
-        assert_eq!(host.server.receive(flooding), Incoming::Nothing);
+        assert_eq!(host.server.receive(flooding, &mut [0; REQUEST_BYTES]), Incoming::Nothing);
         assert_eq!(host.server.send(flooding, &Reply::Done, None, NOW), Sent::Done);
     }
     assert!(host.serves());
@@ -283,7 +283,7 @@ fn descriptors_that_a_client_sends_are_not_kept() {
     let mut buffer = [0; innkeep::control::wire::REQUEST_BYTES];
     let message = Request::List.encode(&mut buffer);
     rustix::net::sendmsg(&socket, &[rustix::io::IoSlice::new(message)], &mut ancillary, SendFlags::NOSIGNAL).unwrap();
-    assert_eq!(host.server.receive(id), Incoming::Request(Request::List));
+    assert_eq!(host.server.receive(id, &mut [0; REQUEST_BYTES]), Incoming::Request(Request::List));
     drop(writer);
     // Nobody holds the other end any more.
     assert_eq!(rustix::io::read(&reader, &mut [0u8; 1]), Ok(0));

@@ -90,7 +90,7 @@ fn serve(mut server: Server, stop: &rustix::fd::OwnedFd, answer: Answer) {
             client = server.accept(0);
             continue;
         };
-        match server.receive(id) {
+        match server.receive(id, &mut [0; innkeep::control::wire::REQUEST_BYTES]) {
             Incoming::Nothing => {}
             Incoming::Gone => client = None,
             Incoming::Request(request) => {

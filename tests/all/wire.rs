@@ -1,8 +1,10 @@
 //! Control messages: what is encoded is decoded again, and no bytes make the decoder panic.
 
+use innkeep::config::key::Key;
 use innkeep::control::wire::*;
 use innkeep::fault::{Fault, Step};
 use innkeep::limits;
+use innkeep::plan::change::{Change, NUMBERS};
 use innkeep::plan::{Confinement, Extents, Kind, User, Users};
 use proptest::collection::vec;
 use proptest::option;
@@ -20,9 +22,42 @@ fn text() -> impl Strategy<Value = String> {
     "\\PC{0,100}"
 }
 
-fn request() -> impl Strategy<Value = Request> {
+/// A change that a config could say.
+fn change() -> impl Strategy<Value = Change<'static>> {
+    let leaked = |text: String| -> &'static str { String::leak(text) };
+    let bytes = (16..1u64 << 40).prop_map(|kib| kib << 10);
+    prop_oneof![
+        (select(&NUMBERS[..]), any::<prop::sample::Index>(), any::<bool>()).prop_map(
+            |((key, _, (from, to)), at, said)| {
+                let value = said.then(|| from + at.index((to - from).min(1 << 40) as usize + 1) as i64);
+                Change::Number { key, value }
+            }
+        ),
+        "(|0|[1-9]|1-4,7)".prop_map(move |cpus| Change::Cpuset { cpus: leaked(cpus) }),
+        ("/dev/[a-z]{1,20}", bytes.clone(), any::<bool>(), option::of(1..1u64 << 60)).prop_map(
+            move |(device, rbps, max, wiops)| {
+                let limits = Some([Some(rbps), max.then_some(u64::MAX), None, wiops]);
+                Change::IoMax { device: leaked(device), limits }
+            }
+        ),
+        (0..16u8, any::<u64>(), any::<u64>())
+            .prop_map(|(resource, a, b)| { Change::Rlimit { resource, limits: Some((a.min(b), a.max(b))) } }),
+        ("/[a-c]{1,30}", bytes)
+            .prop_map(move |(target, bytes)| { Change::Tmpfs { target: leaked(target), bytes: Some(bytes) } }),
+    ]
+}
+
+fn changes() -> impl Strategy<Value = Changes<'static>> {
+    vec(change(), 1..20).prop_map(|changes| {
+        let buffer: &'static mut ChangesBuffer = Box::leak(Box::default());
+        assert!(changes.into_iter().all(|change| Changes::push(buffer, change)));
+        Changes::of(buffer)
+    })
+}
+
+fn request() -> impl Strategy<Value = Request<'static>> {
     let power = select(vec![Power::PowerOff, Power::Reboot, Power::Halt]);
-    (0..12, name(), any::<bool>(), power).prop_map(|(which, guest, wait, how)| match which {
+    (0..13, name(), any::<bool>(), power, changes()).prop_map(|(which, guest, wait, how, changes)| match which {
         0 => Request::List,
         1 => Request::Status { guest },
         2 => Request::Start { guest, wait },
@@ -34,6 +69,7 @@ fn request() -> impl Strategy<Value = Request> {
         8 => Request::HostStatus,
         9 => Request::Power { how },
         10 => Request::Console { guest },
+        11 => Request::Set { guest, changes },
         _ => Request::Version,
     })
 }
@@ -158,6 +194,26 @@ proptest! {
     }
 
     #[test]
+    fn a_damaged_request_is_another_request_or_wrong(request in request(), at: prop::sample::Index, to: u8) {
+        let mut bytes = request.encode(&mut [0; REQUEST_BYTES]).to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] = to;
+        entry::wire(&bytes);
+    }
+
+    #[test]
+    fn changes_come_out_as_they_went_in(all in vec(change(), 1..20)) {
+        let mut buffer = ChangesBuffer::new();
+        for change in &all {
+            prop_assert!(Changes::push(&mut buffer, *change));
+            let reply = Reply::Was(*change);
+            let bytes = encoded(&reply);
+            prop_assert_eq!(Reply::decode(&bytes), Ok(reply));
+        }
+        prop_assert_eq!(Changes::of(&buffer).iter().collect::<Vec<_>>(), all);
+    }
+
+    #[test]
     fn a_reply_is_decoded_as_it_was_encoded(which in 0u8..8, parts in parts()) {
         let reply = reply(which, &parts);
         let bytes = encoded(&reply);
@@ -214,6 +270,42 @@ fn the_longest_texts_fit_and_are_cut_between_characters() {
             assert_eq!(info.users.ranges(), [Users { base: 1, count: 2 }; limits::USER_RANGES]);
         }
     }
+}
+
+#[test]
+fn a_change_that_no_config_could_say_is_none() {
+    let (low, much) = (Some(1), "x".repeat(TEXT_BYTES));
+    let number = |key, value| Change::Number { key, value };
+    for change in [
+        number(Key::Memory, low),
+        number(Key::MemoryLow, Some(-1)),
+        number(Key::OomScore, Some(1001)),
+        number(Key::Processes, Some(0)),
+        number(Key::Kind, low),
+        Change::Cpuset { cpus: "0-" },
+        Change::Cpuset { cpus: "0\n" },
+        Change::IoMax { device: "/dev/a", limits: None },
+        Change::IoMax { device: "/dev/a", limits: Some([None; 4]) },
+        Change::IoMax { device: "/dev/a", limits: Some([Some(0), None, None, None]) },
+        Change::IoMax { device: "/etc/a", limits: Some([Some(1), None, None, None]) },
+        Change::IoMax { device: "/dev/../a", limits: Some([Some(1), None, None, None]) },
+        Change::IoMax { device: &format!("/dev/{much}"), limits: Some([Some(1), None, None, None]) },
+        Change::Rlimit { resource: 16, limits: Some((1, 1)) },
+        Change::Rlimit { resource: 1, limits: Some((2, 1)) },
+        Change::Rlimit { resource: 1, limits: None },
+        Change::Tmpfs { target: "/proc", bytes: Some(1 << 20) },
+        Change::Tmpfs { target: "/tmp", bytes: Some(1) },
+        Change::Tmpfs { target: "/tmp", bytes: None },
+    ] {
+        let mut buffer = ChangesBuffer::new();
+        assert!(!Changes::push(&mut buffer, change), "{change:?}");
+        assert!(buffer.is_empty());
+    }
+    // No changes at all are none either.
+    let bytes = Request::Set { guest: Name::ALL, changes: Changes::of(&ChangesBuffer::new()) }
+        .encode(&mut [0; REQUEST_BYTES])
+        .to_vec();
+    assert_eq!(Request::decode(&bytes), Err(Wrong::Malformed));
 }
 
 #[test]
