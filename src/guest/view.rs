@@ -49,7 +49,7 @@ pub fn mount(build: &Build<'_>, prepared: &Prepared, root: BorrowedFd<'_>) -> Re
         Err(error) => return Err(error).at(Step::MountMqueue),
     }
     let terminals = MountFlags::NOSUID | MountFlags::NOEXEC;
-    new(c"devpts", c"pts", terminals, c"newinstance,ptmxmode=0666,mode=0620,gid=5").at(Step::MountPts)
+    new(c"devpts", c"pts", terminals, c"newinstance,ptmxmode=0666,mode=0620,gid=5,max=256").at(Step::MountPts)
 }
 
 /// Makes `/proc` and `/sys`, and returns where they are, seen from `/dev`; `/sys` is the working directory then. The host's

@@ -93,7 +93,7 @@ pub fn configure(console: &Console, plan: &Plan) {
     note(console, "loopback", link::loopback_up());
     // Before the settings of the config, which may say otherwise.
     hardening::apply(hardening::at_boot(plan.host.hardening), &mut console.lines(Level::Warning));
-    bounds::raise(|path, errno| note(console, path, Err(errno)));
+    bounds::set(|path, errno| note(console, path, Err(errno)));
     if plan.host.modules.is_empty() && plan.host.sysctls.is_empty() {
         return;
     }

@@ -1,31 +1,47 @@
-//! Bounds of the kernel on the whole host, raised above what all guests together may have.
+//! Bounds of the kernel that guests share, or that each has of its own.
 //!
-//! A number that all share is what one guest can use up for every other. Each of these things takes memory that the kernel
-//! charges to the guest that has it, so its `memory` is the bound that counts; or it is bounded for each guest besides.
+//! A number that all share is what one guest can use up for every other: it is raised above what all of them may have.
+//! Each of these things takes memory that the kernel charges to the guest that has it, so its `memory` is the bound that
+//! counts; or it is bounded for each guest besides.
 
 use core::ffi::CStr;
+use core::fmt::Write;
 
 use rustix::fs::CWD;
 
 use super::files;
-use crate::sys::Errno;
+use crate::sys::{Errno, machine};
 
 /// Below /proc/sys, and the value.
-const SETTINGS: [(&CStr, &[u8]); 5] = [
-    // Each guest has limits::TERMINALS; a thousand guests and the host fit. The kernel keeps a reserve for the host.
-    (c"/proc/sys/kernel/pty/max", b"1048576"),
+const SETTINGS: [(&CStr, &[u8]); 7] = [
     // The numbers; how many processes there may be, follows from the memory (kernel.threads-max).
     (c"/proc/sys/kernel/pid_max", b"4194304"),
     // Only who has no privilege on the host is held to it: guests, all together.
     (c"/proc/sys/fs/file-max", b"9223372036854775807"),
     (c"/proc/sys/fs/aio-max-nr", b"1073741824"),
+    // Counted for each guest. Older kernels charge little of the memory that these take to anybody, and what they allow goes
+    // by the host's memory: enough for a distribution, and for guests in a guest.
+    (c"/proc/sys/user/max_net_namespaces", b"256"),
+    (c"/proc/sys/user/max_mnt_namespaces", b"2048"),
+    // Of each mount namespace; a mount above many others is slow to find, for everybody.
+    (c"/proc/sys/fs/mount-max", b"10000"),
     // A list of all processes at every kill would let a guest keep the console busy.
     (c"/proc/sys/vm/oom_dump_tasks", b"0"),
 ];
 
-/// Sets them. What fails is given to `failed`; a kernel without one of them has nothing to share out.
-pub fn raise(mut failed: impl FnMut(&'static str, Errno)) {
-    for (path, value) in SETTINGS {
+/// A terminal takes memory that is charged to nobody, some 16 KiB, and a distribution's root may have as many instances of
+/// devpts as it likes: so all of them together take a sixteenth of the memory at most, on all but the smallest hosts.
+const TERMINAL_SHARE_BYTES: u64 = 16 * (16 << 10);
+/// See [`TERMINAL_SHARE_BYTES`]: what the kernel has by itself.
+const TERMINALS_LEAST: u64 = 4096;
+
+/// Sets them. What fails is given to `failed`; a kernel without one of them has nothing to bound.
+pub fn set(mut failed: impl FnMut(&'static str, Errno)) {
+    let mut terminals = heapless::String::<24>::new();
+    let _ = write!(terminals, "{}", (machine::memory_bytes() / TERMINAL_SHARE_BYTES).max(TERMINALS_LEAST));
+    // The kernel keeps a quarter of the first 4096 for the host itself.
+    let terminals = (c"/proc/sys/kernel/pty/max", terminals.as_bytes());
+    for (path, value) in SETTINGS.into_iter().chain([terminals]) {
         match files::write_setting(CWD, path, value) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => failed(path.to_str().unwrap_or_default(), errno),

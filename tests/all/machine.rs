@@ -76,8 +76,13 @@ impl Machine {
 
     /// The same, with the file `disk` as its disk.
     pub fn boot_with_disk(recipe: Recipe, disk: &Path) -> Option<Machine> {
+        Machine::boot_with(recipe, disk, &[])
+    }
+
+    /// The same, with more in its image: `more` are words for `images/image.py`.
+    pub fn boot_with(recipe: Recipe, disk: &Path, more: &[&str]) -> Option<Machine> {
         let drive = format!("file={},format=raw,if=virtio", disk.display());
-        Machine::power_on_with(recipe, &["-drive", &drive]).map(Machine::ready)
+        Machine::power_on_with(recipe, &["-drive", &drive], more).map(Machine::ready)
     }
 
     /// The same, with more words for QEMU.
@@ -92,16 +97,16 @@ impl Machine {
 
     /// Boots a machine that may have no agent; nothing where this host cannot.
     pub fn power_on(recipe: Recipe) -> Option<Machine> {
-        Machine::power_on_with(recipe, &[])
+        Machine::power_on_with(recipe, &[], &[])
     }
 
-    fn power_on_with(recipe: Recipe, devices: &[&str]) -> Option<Machine> {
+    fn power_on_with(recipe: Recipe, devices: &[&str], more: &[&str]) -> Option<Machine> {
         let name = format!("{}-{}", recipe.name, recipe.kernel);
         if !must::qemu(&name) {
             return None;
         }
         let turn = Turn::take();
-        let image = image(&recipe);
+        let image = image(&recipe, more);
         let sockets = must::target().join(format!("machines/{name}.{}", std::process::id()));
         std::fs::create_dir_all(&sockets).expect("a directory for its sockets");
         let logs = must::target().join("machine-logs");
@@ -293,6 +298,11 @@ impl Guest {
         self.0[fact].as_u64().unwrap_or_else(|| panic!("no number {fact} in {}", self.0))
     }
 
+    /// The same, where it is known.
+    pub fn number_or_none(&self, fact: &str) -> Option<u64> {
+        self.0[fact].as_u64()
+    }
+
     /// Its state.
     pub fn state(&self) -> &str {
         self.text("state")
@@ -325,7 +335,7 @@ fn find(text: &str, guest: &str) -> Option<Value> {
 }
 
 /// Makes the image, unless another test has.
-fn image(recipe: &Recipe) -> PathBuf {
+fn image(recipe: &Recipe, more: &[&str]) -> PathBuf {
     static MAKING: Mutex<()> = Mutex::new(());
     let _one = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let image = must::target().join(format!("images/{}-{}.cpio.gz", recipe.folder, recipe.kernel));
@@ -345,6 +355,7 @@ fn image(recipe: &Recipe) -> PathBuf {
         .arg(machines.join("common"))
         .arg("--tree")
         .arg(machines.join(recipe.folder))
+        .args(more)
         .status()
         .expect("python3 starts");
     assert!(made.success(), "images/image.py failed");

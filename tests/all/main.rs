@@ -28,6 +28,7 @@ mod machine;
 mod masks;
 mod must;
 mod private;
+mod resources;
 mod server;
 mod set;
 mod set_machine;
