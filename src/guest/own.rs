@@ -51,7 +51,7 @@ pub fn open() -> Result<OwnedFd, Fault> {
 }
 
 /// Becomes `program`, this one, to become the guest's: the rest is done by [`resume`]. Returns what went wrong.
-pub fn hand_over(program: BorrowedFd<'_>, reports: BorrowedFd<'_>, plan: &'static Plan, guest: &Guest) -> Fault {
+pub fn hand_over(program: BorrowedFd<'_>, reports: BorrowedFd<'_>, plan: &Plan, guest: &Guest) -> Fault {
     let mut number = heapless::String::<12>::new();
     let _ = write!(number, "{}\0", reports.as_raw_fd());
     let list = || {
