@@ -63,7 +63,7 @@ fn take_everything(kernel: &'static str) {
         machine.check(&format!("one guest takes all it can: {thing}"), |machine| take(machine, thing));
     }
     machine.check("one guest takes all it can: network devices", |machine| {
-        let command = "inn exec hog sh -c 'n=0; while [ $n -lt 3000 ] && ip link add d$n type dummy 2>/dev/null; do n=$((n+1)); done; echo taken: $n; sleep 1000'";
+        let command = "inn exec hog sh -c 'n=0; while [ $n -lt 200 ] && ip link add d$n type dummy 2>/dev/null; do n=$((n+1)); done; echo taken: $n; sleep 1000'";
         take_by(machine, command);
     });
     machine.check("one guest takes all it can: cached files", |machine| {
@@ -161,11 +161,10 @@ fn take_by(machine: &mut Machine, command: &str) {
     machine.ok("inn kill hog");
     machine.until("cat /run/taken", |output| output.text.contains("ended"));
     assert_ne!(machine.run(&format!("ls -d {cgroup}")).code, 0, "its cgroup is left");
-    it_works(machine, "it is gone");
 }
 
 fn swap(machine: &mut Machine) {
-    machine.ok("echo 128M >/sys/block/zram0/disksize && mkswap /dev/zram0 && swapon /dev/zram0");
+    machine.ok("dd if=/dev/zero of=/data/swap bs=1M count=40 && mkswap /data/swap && swapon /data/swap");
     machine.ok("inn start --wait bound");
     let cgroup = machine.guest("bound").cgroup();
     assert_eq!(machine.ok(&format!("cat {cgroup}/memory.swap.max")), (16 << 20).to_string());
@@ -177,7 +176,7 @@ fn swap(machine: &mut Machine) {
     assert!(used <= 24 << 10, "{used} KiB of swap");
     machine.ok("inn kill bound");
     machine.until("cat /run/taken", |output| output.text.contains("ended"));
-    machine.ok("swapoff /dev/zram0");
+    machine.ok("swapoff /data/swap");
 }
 
 fn disk(machine: &mut Machine) {
@@ -282,7 +281,7 @@ fn victim(machine: &mut Machine) {
     let rest = machine.console.wait_for("\n", TIMEOUT);
     assert!(rest.contains("): memory = 8M (/etc/inn.conf:"), "{rest}");
     let list = machine.ok("inn list");
-    assert!(list.lines().any(|line| line.starts_with("dies") && line.contains("m1")), "{list}");
+    assert!(list.lines().any(|line| line.contains("dies ") && line.contains("m1")), "{list}");
     let status = machine.ok("inn status dies");
     assert!(status.contains("tail (pid ") && status.contains("full: guest"), "{status}");
 }
