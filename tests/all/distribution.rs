@@ -33,8 +33,8 @@ fn debian(kernel: &'static str) {
     }
     let recipe = Recipe { name: "debian", kernel, folder: "distribution", command_line: "" };
     // What is written is forgotten with the machine.
-    let drive = format!("file={},format=raw,if=virtio,snapshot=on", image().display());
-    let Some(mut machine) = Machine::boot_with(recipe, &["-m", "1024", "-drive", &drive]) else { return };
+    let devices = ["-m", "1024", "-snapshot"];
+    let Some(mut machine) = Machine::boot_with(recipe, &image(), &devices, &[]) else { return };
     machine.check("it boots to a running system without a failed unit or a warning", |machine| {
         machine.ok("mkdir -p -m 700 /guests/closed && mkdir /guests/closed/debian");
         machine.ok("mount -t ext4 /dev/vda /guests/closed/debian");

@@ -76,18 +76,13 @@ impl Machine {
 
     /// The same, with the file `disk` as its disk.
     pub fn boot_with_disk(recipe: Recipe, disk: &Path) -> Option<Machine> {
-        Machine::boot_with(recipe, disk, &[])
+        Machine::boot_with(recipe, disk, &[], &[])
     }
 
-    /// The same, with more in its image: `more` are words for `images/image.py`.
-    pub fn boot_with(recipe: Recipe, disk: &Path, more: &[&str]) -> Option<Machine> {
+    /// The same, with more words for QEMU, `devices`, and more in its image: `more` are words for `images/image.py`.
+    pub fn boot_with(recipe: Recipe, disk: &Path, devices: &[&str], more: &[&str]) -> Option<Machine> {
         let drive = format!("file={},format=raw,if=virtio", disk.display());
-        Machine::power_on_with(recipe, &["-drive", &drive], more).map(Machine::ready)
-    }
-
-    /// The same, with more words for QEMU.
-    pub fn boot_with(recipe: Recipe, devices: &[&str]) -> Option<Machine> {
-        Machine::power_on_with(recipe, devices).map(Machine::ready)
+        Machine::power_on_with(recipe, &[&["-drive", &drive], devices].concat(), more).map(Machine::ready)
     }
 
     fn ready(mut self) -> Machine {

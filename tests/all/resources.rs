@@ -96,7 +96,7 @@ fn boot(name: &'static str, kernel: &'static str, command_line: &'static str) ->
     }
     let (programs, disk) = (programs(kernel), image_of_disk(kernel));
     let recipe = Recipe { name, kernel, folder: "resources", command_line };
-    Machine::boot_with(recipe, &disk, &["--tree", programs.to_str().expect("a path of text")])
+    Machine::boot_with(recipe, &disk, &[], &["--tree", programs.to_str().expect("a path of text")])
 }
 
 /// Compiles what guests run.
