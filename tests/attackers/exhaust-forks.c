@@ -4,11 +4,11 @@
 static void attempt(void) {
     int made = 0;
     signal(SIGCHLD, SIG_IGN);
-    for (int refused = 0; refused < 1000;) {
+    for (int refused = 0; refused < 50;) {
         pid_t child = fork();
         if (child == 0) {
             /* Each child forks on for a while. */
-            for (int n = 0; n < 200; n++) {
+            for (int n = 0; n < 20; n++) {
                 if (fork() < 0) {
                     usleep(1000);
                 }

@@ -10,7 +10,7 @@ static void attempt(void) {
             break;
         }
         /* Long lists are slow to walk. */
-        if (made > 5000) {
+        if (made > 2000) {
             break;
         }
     }

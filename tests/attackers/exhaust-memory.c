@@ -2,7 +2,7 @@
 #include "common/attack.h"
 
 static void attempt(void) {
-    for (int n = 0; n < 3; n++) {
+    for (int n = 0; n < 2; n++) {
         pid_t child = fork();
         if (child == 0) {
             put("/proc/self/oom_score_adj", "-1000");

@@ -28,7 +28,9 @@ static void attempt(void) {
         struct request request = {.header = {32, 16 /* RTM_NEWLINK */, 0x605, 1, 0}};
         snprintf(name, sizeof name, "attacker%u", i);
         add(&request, 3 /* IFLA_IFNAME */, name, strlen(name) + 1);
-        add(&request, 19 /* IFLA_NET_NS_PID */, &one, i % 2 ? 4 : 0);
+        if (i % 2) {
+            add(&request, 19 /* IFLA_NET_NS_PID */, &one, sizeof one);
+        }
         ((short *)info)[0] = len + 4;
         ((short *)info)[1] = 1 /* IFLA_INFO_KIND */;
         memcpy(info + 4, kinds[i], len);
