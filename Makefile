@@ -71,7 +71,7 @@ deps-run: deps-image
 	@$(PACKAGES) qemu-system-x86 seabios
 
 deps-test: deps-run
-	@$(PACKAGES) procps util-linux bsdutils e2fsprogs squashfs-tools erofs-utils debootstrap
+	@$(PACKAGES) gcc libc6-dev procps util-linux bsdutils e2fsprogs squashfs-tools erofs-utils debootstrap
 
 deps-bench: deps-build
 	@$(PACKAGES) python3 util-linux

@@ -48,8 +48,11 @@ static int hide(void) {
     }
     place(text, sizeof text, "keyring");
     /* -4: the user's keyring, -5: the user's session keyring (keyctl(2)) */
-    syscall(SYS_add_key, "user", "innkeep-canary", text, strlen(text), -4);
-    syscall(SYS_add_key, "user", "innkeep-canary", text, strlen(text), -5);
+    for (int ring = -5; ring <= -4; ring++) {
+        long key = syscall(SYS_add_key, "user", "innkeep-canary", text, strlen(text), ring);
+        /* Its permissions keep nobody away who gets as far as to ask (KEYCTL_SETPERM). */
+        syscall(SYS_keyctl, 5, key, 0x3f3f3f3f);
+    }
     struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "\0innkeep-canary"};
     int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     bind(listener, (struct sockaddr *)&address, offsetof(struct sockaddr_un, sun_path) + 15);
