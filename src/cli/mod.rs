@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`verb`], [`parse`] | the table of verbs and options; a command line |
 //! | [`ask`] | one request to the supervisor |
+//! | [`bounds`] | what a guest may do |
 //! | [`counters`] | what the kernel counts for a guest |
 //! | [`facts`], [`table`], [`json`], [`units`], [`lossy`] | what is printed, and how |
 //! | [`output`], [`screen`] | where it is printed |
@@ -14,6 +15,7 @@
 
 pub mod act;
 pub mod ask;
+pub mod bounds;
 pub mod check;
 pub mod console;
 pub mod counters;

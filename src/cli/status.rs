@@ -4,6 +4,7 @@ use core::ffi::CStr;
 use core::fmt::{self, Write};
 
 use super::ask::{PROMPT_MS, ask, guest};
+use super::bounds;
 use super::counters::{Counter, Counters};
 use super::facts::{self, ExitWords, Fact, PlaceWords, StateWords};
 use super::json::Json;
@@ -70,6 +71,16 @@ fn one(name: Name, options: &Options, out: &mut Output) -> Result<(), u8> {
     let mut tree = Tree::new();
     let cgroups = tree::cgroups();
     ask(options.socket, &Request::Status { guest: name }, timeout_ms, &mut |reply, _| {
+        if let Reply::Bounds(info) = reply {
+            let _ = if options.json {
+                bounds::json(&mut Json::go_on(out), info);
+                Ok(())
+            } else if options.plain {
+                bounds::words(info, &mut |label, words| writeln!(out, "{label}\t{words}"))
+            } else {
+                bounds::words(info, &mut |label, words| line(out, label, words))
+            };
+        }
         let Reply::Guest(info) = reply else { return };
         tree.read(info.cgroup);
         let _ = if options.json {

@@ -113,7 +113,7 @@ impl<'a> Changes<'a> {
 pub enum Request<'a> {
     /// Every guest: a [`Reply::Guest`] each.
     List,
-    /// One guest: a [`Reply::Guest`].
+    /// One guest: a [`Reply::Guest`], and a [`Reply::Bounds`].
     Status {
         /// Which.
         guest: Name,
@@ -201,6 +201,8 @@ pub enum Reply<'a> {
         /// Whose.
         guest: &'a str,
     },
+    /// What it may do.
+    Bounds(BoundsInfo<'a>),
     /// A guest's console; comes with the master side of its terminal. It is to be written to only: its reader is the server.
     Console {
         /// Whose.
@@ -335,6 +337,58 @@ pub struct JoinInfo<'a> {
     /// Its cgroup, as in [`GuestInfo::cgroup`].
     pub cgroup: &'a str,
 }
+
+/// What a guest may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BoundsInfo<'a> {
+    /// What it is.
+    pub kind: Kind,
+    /// Whether it has users of its own.
+    pub is_mapped: bool,
+    /// Its capabilities and calls.
+    pub confinement: Confinement,
+    /// The devices of the host that it was given.
+    pub devices: GivenDevices<'a>,
+}
+
+/// The devices that a guest was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GivenDevices<'a> {
+    len: u8,
+    all: [GivenDevice<'a>; limits::DEVICES],
+}
+
+impl<'a> GivenDevices<'a> {
+    /// The first of `devices`, as many as a guest can have.
+    #[must_use]
+    pub fn new(devices: impl Iterator<Item = GivenDevice<'a>>) -> Self {
+        let mut given = GivenDevices { len: 0, all: [GivenDevice { path: "", access: 0 }; _] };
+        for (slot, device) in given.all.iter_mut().zip(devices) {
+            *slot = device;
+            given.len += 1;
+        }
+        given
+    }
+
+    /// They.
+    #[must_use]
+    pub fn list(&self) -> &[GivenDevice<'a>] {
+        self.all.get(..usize::from(self.len)).unwrap_or_default()
+    }
+}
+
+/// A device that a guest was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GivenDevice<'a> {
+    /// Its path; cut at [`DEVICE_BYTES`].
+    pub path: &'a str,
+    /// What is allowed: bits of [`crate::plan::Device`].
+    pub access: u8,
+}
+
+/// Bytes of a device's path in a reply.
+pub const DEVICE_BYTES: usize = 96;
+const _: () = assert!(64 + limits::DEVICES * (DEVICE_BYTES + 3) <= limits::MESSAGE_BYTES);
 
 /// A line of a config file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -717,6 +771,19 @@ impl<'a> Field<'a> for Fault {
     }
 }
 
+impl<'a> Field<'a> for GivenDevices<'a> {
+    fn put(&self, to: &mut Writer<'_>) {
+        self.len.put(to);
+        self.list().iter().for_each(|device| device.put(to));
+    }
+
+    fn take(from: &mut Reader<'a>) -> Option<Self> {
+        let len = u8::take(from)?;
+        let devices = GivenDevices::new((0..len).map_while(|_| GivenDevice::take(from)));
+        (devices.len == len).then_some(devices)
+    }
+}
+
 /// Structs: their fields in order.
 macro_rules! structs {
     ($($name:ident $(<$life:lifetime>)? { $($field:ident)+ })+) => {$(
@@ -745,6 +812,8 @@ structs! {
         root cgroup description cpu_throttled victim
     }
     VictimInfo<'a> { name pid ago_ms full }
+    GivenDevice<'a> { path access }
+    BoundsInfo<'a> { kind is_mapped confinement devices }
 }
 
 /// Enums: a number, then the fields of that variant in order.
@@ -810,5 +879,6 @@ enums! {
         7 Error(failure);
         8 Console { guest };
         9 Was(change);
+        10 Bounds(bounds);
     }
 }

@@ -41,6 +41,9 @@ enum Job {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     Guest,
+    /// The guest, then what it may do.
+    Whole,
+    Bounds,
     Logs,
     Console,
     Join,
@@ -158,7 +161,7 @@ fn of_guest(request: &Request<'_>, id: GuestId, desk: &mut Desk<'_, '_>) -> Job 
     let wrong_state = |why| Job::Fail { code: Code::WrongState, id: Some(id), why };
     let now_ms = desk.now_ms;
     match *request {
-        Request::Status { .. } => one(What::Guest),
+        Request::Status { .. } => one(What::Whole),
         Request::Logs { .. } if desk.driver.ring(id).is_none() => wrong_state("it has said nothing yet, or log is off"),
         Request::Logs { .. } => one(What::Logs),
         Request::Console { .. } if desk.driver.guest(id).is_none_or(|guest| guest.kind != Kind::Os) => {
@@ -281,6 +284,10 @@ fn each(client: ClientId, job: &mut Job, desk: &mut Desk<'_, '_>, what: What, ne
     let until = end.min(next.saturating_add(limits::LIST_BATCH as u16));
     for number in next..until {
         match tell(client, desk, what, GuestId(number)) {
+            Sent::Done if what == What::Whole => {
+                *job = Job::Each { what: What::Bounds, next: number, end };
+                return Progress::More;
+            }
             Sent::Done => *job = Job::Each { what, next: number + 1, end },
             Sent::Later => return Progress::Waits,
             Sent::Gone => return Progress::Over,
@@ -294,7 +301,11 @@ fn tell(client: ClientId, desk: &mut Desk<'_, '_>, what: What, id: GuestId) -> S
     let Desk { driver, server, facts, going_down, now_ms, is_init: _ } = desk;
     let now_ms = *now_ms;
     match what {
-        What::Guest => match snapshot::guest(driver, facts, id, now_ms, &mut cgroup) {
+        What::Bounds => match snapshot::bounds(driver, id) {
+            Some(bounds) => server.send(client, &Reply::Bounds(bounds), None, now_ms),
+            None => Sent::Done,
+        },
+        What::Guest | What::Whole => match snapshot::guest(driver, facts, id, now_ms, &mut cgroup) {
             Some(info) => server.send(client, &Reply::Guest(info), None, now_ms),
             None => Sent::Done,
         },

@@ -7,7 +7,9 @@ use rustix::process::Pid;
 use super::driver::Driver;
 use super::oom::Full;
 use super::state::{Exit, State};
-use crate::control::wire::{self, GuestInfo, HostInfo, JoinInfo, Name, Place, VictimInfo};
+use crate::control::wire::{
+    self, BoundsInfo, GivenDevice, GivenDevices, GuestInfo, HostInfo, JoinInfo, Name, Place, VictimInfo,
+};
 use crate::guest::cgroup::SERVICES;
 use crate::limits;
 use crate::plan::{GuestId, Kind};
@@ -83,6 +85,25 @@ pub fn guest<'b>(
             ago_ms: now_ms.saturating_sub(*at_ms),
             full: full(victim.full),
         }),
+    })
+}
+
+/// What a guest may do.
+pub fn bounds<'a>(driver: &Driver<'a>, id: GuestId) -> Option<BoundsInfo<'a>> {
+    let guest = driver.guest(id)?;
+    let plan = driver.plan();
+    let devices = plan.devices.get(guest.devices).iter().map(|device| {
+        let path = plan.strings.str(device.path);
+        GivenDevice {
+            path: path.get(..path.floor_char_boundary(wire::DEVICE_BYTES)).unwrap_or_default(),
+            access: device.access,
+        }
+    });
+    Some(BoundsInfo {
+        kind: guest.kind,
+        is_mapped: guest.users.is_some(),
+        confinement: guest.confinement,
+        devices: GivenDevices::new(devices),
     })
 }
 

@@ -351,3 +351,54 @@ fn look_at_what_was_given(kernel: &'static str) {
     machine.end();
     let _ = fs::remove_file(disk);
 }
+
+#[test]
+fn status_says_what_a_guest_may_do() {
+    if !must::root("status_says_what_a_guest_may_do") {
+        return;
+    }
+    let root = root("bounds");
+    let head = format!("root = {}\nreadonly = yes\ncommand = /bin/probe", root.display());
+    let supervisor = Supervisor::start(
+        "bounds",
+        &format!(
+            "[guest os]\nkind = os\n{head}\ncaps = +sys_time -net_raw\nseccomp = +bpf\ndevice = /dev/null-null r\n\
+             autostart = no\n[guest app]\nkind = app\n{head}\n[guest host]\nkind = os\nuserns = none\nseccomp = none\n{head}\n\
+             [guest nest]\nkind = os\nnesting = yes\n{head}\n[service one]\ncommand = /bin/sleep 1000\n"
+        ),
+    );
+    supervisor.await_answer();
+    let os = supervisor.facts("os");
+    let has =
+        |facts: &serde_json::Value, list: &str, name: &str| facts[list].as_array().unwrap().iter().any(|it| it == name);
+    assert!(has(&os, "capabilities", "sys_time") && has(&os, "capabilities", "sys_admin"), "{os}");
+    assert!(!has(&os, "capabilities", "net_raw") && !has(&os, "capabilities", "sys_module"), "{os}");
+    assert_eq!(os["capabilities"].as_array().unwrap().len(), OS.count_ones() as usize);
+    assert_eq!(os["capabilities_given"], serde_json::json!(["sys_time"]));
+    assert_eq!((&os["filter"], &os["calls_opened"]), (&"os".into(), &serde_json::json!(["bpf"])));
+    assert_eq!(os["devices"], serde_json::json!([{"path": "/dev/null-null", "access": "r"}]));
+    assert_eq!((&os["no_new_privs"], &os["masks"], &os["nesting"]), (&false.into(), &"locked".into(), &false.into()));
+    let app = supervisor.facts("app");
+    assert_eq!((&app["capabilities"], &app["filter"]), (&serde_json::json!([]), &"app".into()));
+    assert_eq!((&app["no_new_privs"], &app["masks"]), (&true.into(), &"kept".into()));
+    let host = supervisor.facts("host");
+    assert_eq!(
+        (&host["filter"], &host["users"], &host["masks"]),
+        (&"none".into(), &serde_json::Value::Null, &"kept".into())
+    );
+    let nest = supervisor.facts("nest");
+    assert_eq!((&nest["nesting"], &nest["masks"]), (&true.into(), &"removable".into()));
+    // What is unlike its kind, in words.
+    let words = told(&supervisor.inn(&["status", "os"]));
+    for line in [
+        "capabilities as every os has, +sys_time -net_raw",
+        "calls        filtered, +bpf",
+        "device       /dev/null-null r",
+    ] {
+        assert!(words.lines().any(|it| it.trim() == line), "no {line} in {words}");
+    }
+    assert!(told(&supervisor.inn(&["status", "app"])).contains("capabilities none\n"));
+    assert!(told(&supervisor.inn(&["status", "host"])).contains("calls        not filtered\n"));
+    assert!(told(&supervisor.inn(&["status", "--plain", "os"])).contains("device\t/dev/null-null r\n"));
+    assert!(!told(&supervisor.inn(&["status", "one"])).contains("calls "));
+}

@@ -174,6 +174,22 @@ fn reply(which: u8, parts: &Parts) -> Reply<'_> {
         4 => Reply::Version(a),
         5 => Reply::Done,
         6 => Reply::Console { guest: a },
+        7 => Reply::Bounds(BoundsInfo {
+            kind: info.kind,
+            is_mapped: info.is_stuck,
+            confinement: Confinement {
+                capabilities: info.uptime_ms.unwrap_or(1),
+                given: u64::from(info.oom_kills),
+                filter: info.autostart,
+                opened: u128::from(info.pid) << 64,
+                nesting: info.is_stuck,
+            },
+            // Any number that there can be, and their paths as long as they can be.
+            devices: GivenDevices::new((0..info.pid as usize % (limits::DEVICES + 1)).map(|index| GivenDevice {
+                path: b.get(..b.floor_char_boundary(DEVICE_BYTES)).unwrap_or_default(),
+                access: index as u8,
+            })),
+        }),
         _ => {
             let fault = Some(Fault { step: Step::ALL[0], errno: 2, detail: info.pid });
             let code = Code::ALL[info.pid as usize % Code::ALL.len()];
@@ -214,7 +230,7 @@ proptest! {
     }
 
     #[test]
-    fn a_reply_is_decoded_as_it_was_encoded(which in 0u8..8, parts in parts()) {
+    fn a_reply_is_decoded_as_it_was_encoded(which in 0u8..9, parts in parts()) {
         let reply = reply(which, &parts);
         let bytes = encoded(&reply);
         prop_assert_eq!(Reply::decode(&bytes), Ok(reply));
@@ -229,7 +245,7 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_reply_is_another_reply_or_wrong(which in 0u8..8, parts in parts(), at: prop::sample::Index, to: u8) {
+    fn a_damaged_reply_is_another_reply_or_wrong(which in 0u8..9, parts in parts(), at: prop::sample::Index, to: u8) {
         let mut bytes = encoded(&reply(which, &parts));
         let at = at.index(bytes.len());
         bytes[at] = to;
@@ -237,7 +253,7 @@ proptest! {
     }
 
     #[test]
-    fn a_message_that_is_cut_short_is_wrong(which in 0u8..8, parts in parts(), at: prop::sample::Index) {
+    fn a_message_that_is_cut_short_is_wrong(which in 0u8..9, parts in parts(), at: prop::sample::Index) {
         let bytes = encoded(&reply(which, &parts));
         prop_assert!(Reply::decode(&bytes[..at.index(bytes.len())]).is_err());
     }
