@@ -89,7 +89,7 @@ pub fn guest<'b>(
 }
 
 /// What a guest may do.
-pub fn bounds<'a>(driver: &Driver<'a>, id: GuestId) -> Option<BoundsInfo<'a>> {
+pub fn bounds<'a>(driver: &'a Driver<'_>, id: GuestId) -> Option<BoundsInfo<'a>> {
     let guest = driver.guest(id)?;
     let plan = driver.plan();
     let devices = plan.devices.get(guest.devices).iter().map(|device| {
