@@ -96,8 +96,10 @@ fn attack(kernel: &'static str, guests: &[&str]) {
     on_starting(&mut machine);
     in_place(&mut machine, kernel);
     for guest in guests {
-        for (attempt, seen) in run(&mut machine, guest, &attempts) {
-            verdict(&mut machine, guest, &attempt, &seen);
+        for group in attempts.chunks(GROUP) {
+            for (attempt, seen) in run(&mut machine, guest, group) {
+                verdict(&mut machine, guest, &attempt, &seen);
+            }
         }
     }
     machine.check("nothing was typed on the console", |machine| {
@@ -257,30 +259,26 @@ fn disk(kernel: &str) -> PathBuf {
     disk
 }
 
-/// Makes attempts, and returns with each what the host saw of it. What a group has changed is found by making each of its
-/// attempts alone.
-fn run(machine: &mut Machine, guest: &str, attempts: &[String]) -> Vec<(String, String)> {
-    let mut all = Vec::new();
-    for group in attempts.chunks(GROUP) {
-        let (seen, changed) = run_group(machine, guest, group);
-        if changed.is_empty() {
-            all.extend(seen);
-            continue;
-        }
-        let mut found = false;
-        for (name, mut lines) in seen {
-            let (_, alone) = run_group(machine, guest, std::slice::from_ref(&name));
-            found |= !alone.is_empty();
-            lines.push_str(&alone);
-            all.push((name, lines));
-        }
-        if !found {
-            // It cannot be done twice.
-            let names = group.join(", ");
-            all.push((group[0].clone(), format!("one of {names} changed, once:\n{changed}")));
+/// Makes a group of attempts, and returns with each what the host saw of it. What the group has changed is found by making each
+/// of its attempts alone.
+fn run(machine: &mut Machine, guest: &str, group: &[String]) -> Vec<(String, String)> {
+    let (mut seen, changed) = run_group(machine, guest, group);
+    if changed.is_empty() {
+        return seen;
+    }
+    let mut found = false;
+    for (name, lines) in &mut seen {
+        let (_, alone) = run_group(machine, guest, std::slice::from_ref(name));
+        found |= !alone.is_empty();
+        lines.push_str(&alone);
+    }
+    if !found {
+        // It cannot be done twice: any of them may have been it.
+        for (_, lines) in &mut seen {
+            lines.push_str(&format!("one of {} changed, once:\n{changed}", group.join(", ")));
         }
     }
-    all
+    seen
 }
 
 /// Makes attempts, and returns what the host saw of each, and of all together.

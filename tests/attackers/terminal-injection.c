@@ -23,8 +23,8 @@ static void inject(int fd, const char *name) {
 }
 
 static void attempt(void) {
-    inject(0, "input");
-    inject(1, "output");
+    inject(0, "descriptor 0");
+    inject(1, "descriptor 1");
     static const char *names[] = {"/dev/tty", "/dev/console", "/dev/pts/0", "/dev/pts/1", "/dev/tty0", "/dev/ttyS0"};
     for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
         int fd = open(names[i], O_RDWR | O_NOCTTY | O_NONBLOCK);
