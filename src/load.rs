@@ -4,12 +4,11 @@ use core::ffi::CStr;
 
 use crate::config::source::Source;
 use crate::config::{Config, Diagnostics};
+use crate::guest::inside;
 use crate::host::disk::Disk;
-use crate::host::files;
-use crate::limits;
 use crate::plan::Plan;
 use crate::plan::record::RUN;
-use crate::plan::users::{self, Stock};
+use crate::plan::users::Stock;
 use crate::record::{Buffer, Holder, Record, Unrecorded};
 use crate::sys::memory::{Apart, Static, discard, discard_old_stack};
 
@@ -70,7 +69,7 @@ impl Loader {
     #[must_use]
     pub fn build(&mut self) -> bool {
         let Loader { plan, config, diagnostics } = self;
-        plan.build_from(config, diagnostics, &Stock { pool: pool(), ..Stock::ALL })
+        plan.build_from(config, diagnostics, &Stock { pool: inside::pool(), ..Stock::ALL })
     }
 
     /// Makes the plan of what has been read, for guests of `holder` to be started: none gets users that another has, and
@@ -78,7 +77,7 @@ impl Loader {
     /// have the same users.
     pub fn build_for(&mut self, holder: &Holder<'_>, buffer: &mut Buffer) -> (bool, Option<Unrecorded>) {
         let Loader { plan, config, diagnostics } = self;
-        let mut stock = Stock { pool: pool(), holder: holder.name, only: holder.only, ..Stock::ALL };
+        let mut stock = Stock { pool: inside::pool(), holder: holder.name, only: holder.only, ..Stock::ALL };
         // Until it is written: somebody else might choose the same meanwhile.
         let record = match Record::open(buffer) {
             // Another supervisor with this socket: the socket itself will refuse this one.
@@ -93,17 +92,5 @@ impl Loader {
         };
         let good = plan.build_from(config, diagnostics, &Stock { record: record.text(), ..stock });
         (good, if good { record.add(plan, holder).err() } else { None })
-    }
-}
-
-/// The users that this process may give to guests.
-fn pool() -> core::ops::Range<u32> {
-    // A page holds every map (user_namespaces(7)).
-    let mut buffer = [0; 4096];
-    let mut read = |path| files::read_path(path, &mut buffer).map(users::pool);
-    match (read(c"/proc/self/uid_map"), read(c"/proc/self/gid_map")) {
-        (Ok(users), Ok(groups)) => users.start.max(groups.start)..users.end.min(groups.end),
-        // A kernel without user namespaces.
-        _ => limits::USER_BASE,
     }
 }

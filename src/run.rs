@@ -7,7 +7,7 @@ use crate::cli::Next;
 use crate::cli::output::{Errors, complain};
 use crate::config::Report;
 use crate::control::server;
-use crate::guest;
+use crate::guest::{self, inside};
 use crate::host::boot::{self, Host};
 use crate::host::console::{Console, Level};
 use crate::host::power::{self, Wanted};
@@ -31,7 +31,9 @@ pub fn run(arguments: &Arguments) -> u8 {
     guest::resume(arguments);
     let is_init = rustix::process::getpid() == rustix::process::Pid::INIT;
     // `inn init -- COMMAND` is PID 1 of somebody else's container.
-    if is_init && arguments.get(1) != Some(c"init") {
+    // And in a guest a verb is a verb.
+    let is_verb = arguments.get(1) == Some(c"init") || arguments.len() > 1 && is_init && inside::is_so();
+    if is_init && !is_verb {
         run_host();
     }
     // One that our caller closed would be the number of something of ours.

@@ -77,7 +77,8 @@ pub fn own(trees: &Trees, plan: &Plan, guest: &Guest, users: Option<BorrowedFd<'
     for (index, (tree, bind)) in trees.iter().zip(plan.binds.get(guest.binds)).enumerate() {
         let attributes = attributes(bind, guest);
         match mount::set(tree.as_fd(), attributes, users) {
-            Err(Errno::INVAL) if users.is_some() => mount::set(tree.as_fd(), attributes, None),
+            // EPERM: in a guest, which does not own the file system.
+            Err(Errno::INVAL | Errno::PERM) if users.is_some() => mount::set(tree.as_fd(), attributes, None),
             // Before 5.12 the attributes are set once it is attached, by a path.
             Err(Errno::NOSYS) => Ok(()),
             result => result,

@@ -12,6 +12,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir};
 use rustix::process::Pid;
 
+use super::inside;
 use super::limit::Limit;
 use crate::fault::{At, Fault, Step};
 use crate::limits;
@@ -25,6 +26,11 @@ pub const CONTROLLERS: [&str; 5] = ["memory", "pids", "cpu", "cpuset", "io"];
 pub const SERVICES: &str = ".services";
 /// Where a supervisor goes that is alone in its cgroup: one with processes could give none below it a controller.
 const OWN: &CStr = c"inn.supervisor";
+
+/// Where the processes of a guest go that has guests of its own and left its first ones in the root of its cgroups.
+const INIT: &CStr = c"inn.init";
+/// A fork bomb may be faster.
+const CLEAR_TRIES: u32 = 1000;
 
 /// The cgroup below which every guest has its own.
 #[derive(Debug)]
@@ -102,7 +108,7 @@ impl Base {
     /// One at a time: one that is refused would make the whole write fail.
     fn enable(&self, parent: BorrowedFd<'_>, controller: &str) -> Result<(), Errno> {
         match enable(parent, controller) {
-            Err(Errno::BUSY) if step_aside(parent)? => enable(parent, controller)?,
+            Err(Errno::BUSY) if step_aside(parent)? || clear_root(parent)? => enable(parent, controller)?,
             result => result?,
         }
         self.services.as_ref().map_or(Ok(()), |services| enable(services.as_fd(), controller))?;
@@ -388,6 +394,33 @@ fn step_aside(parent: BorrowedFd<'_>) -> Result<bool, Errno> {
     }
     let own = directory(parent, OWN)?;
     write(own.as_fd(), c"cgroup.procs", b"0").map(|()| true)
+}
+
+/// Whether `parent` is the root of all cgroups that a guest has, and its processes have left it for one below: where we
+/// are a guest ourselves, those of its init and of whoever else has not made itself a cgroup.
+fn clear_root(parent: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let root = find()?;
+    let number = |cgroup| rustix::fs::fstat(cgroup).map(|stat| stat.st_ino);
+    if !inside::is_so() || number(parent)? != number(root.as_fd())? {
+        return Ok(false);
+    }
+    let own = directory(parent, INIT)?;
+    let mut buffer = [0; 512];
+    // Those that are made meanwhile are found the next time round.
+    for _ in 0..CLEAR_TRIES {
+        let listed = read(parent, c"cgroup.procs", &mut buffer)?;
+        if listed.is_empty() {
+            return Ok(true);
+        }
+        // The last number may have been cut.
+        for line in listed.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n")) {
+            match write(own.as_fd(), c"cgroup.procs", line) {
+                Ok(()) | Err(Errno::SRCH) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Undoes [`step_aside`], where that was done.

@@ -5,10 +5,10 @@ use core::mem::MaybeUninit;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, RawDir, Uid, makedev};
-use rustix::mount::{FsMountFlags, FsOpenFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
 use super::device_filter::{Class, DeviceFilter, Rule};
-use super::{Build, copy};
+use super::{Build, copy, inside};
 use crate::config::key::Key;
 use crate::fault::{At, Fault, Step};
 use crate::limits;
@@ -74,7 +74,7 @@ pub fn guard(build: &Build<'_>, given: &Given) -> Result<(), Fault> {
             .at(Step::AttachDeviceFilter),
         Err(Errno::INVAL | Errno::NOSYS | Errno::PERM) if !build.guest.needs_device_guard() => Ok(()),
         // In a guest of another: what guards that guards all within it.
-        Err(Errno::PERM) if !is_of_the_host() => Ok(()),
+        Err(Errno::PERM) if inside::is_so() => Ok(()),
         Err(error) => Err(error).at(Step::LoadDeviceFilter),
     }
 }
@@ -93,20 +93,12 @@ fn load(program: &[Instruction]) -> Result<OwnedFd, Errno> {
     program
 }
 
-/// Whether this process has all users there are: in the namespace of a guest it has fewer.
-fn is_of_the_host() -> bool {
-    let mut map = [0; 64];
-    let file = rustix::fs::open(c"/proc/self/uid_map", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-    let len = file.and_then(|file| rustix::io::read(file, &mut map)).unwrap_or_default();
-    map.get(..len).unwrap_or_default().ends_with(b" 4294967295\n")
-}
-
 /// Makes it, detached, with what every guest has and the devices `given` to `guest`. Everything in it is owned as the guest
 /// is to see it, by the host's numbers until [`own`].
 ///
 /// # Errors
 /// The step that failed.
-pub fn make(plan: &Plan, guest: &Guest, given: &Given) -> Result<OwnedFd, Fault> {
+pub fn make(plan: &Plan, guest: &Guest, given: &Given, is_inside: bool) -> Result<OwnedFd, Fault> {
     let attributes = Attributes::NO_SUID.and(Attributes::NO_EXEC);
     let dev =
         memory(&[(c"mode", c"755"), (c"size", c"64k"), (c"nr_inodes", c"1k")], attributes).at(Step::MakeDevices)?;
@@ -114,8 +106,9 @@ pub fn make(plan: &Plan, guest: &Guest, given: &Given) -> Result<OwnedFd, Fault>
     // The mode is what is written here, whatever the caller's mask.
     rustix::process::umask(Mode::empty());
     for (index, (name, major, minor)) in NODES.into_iter().enumerate() {
-        rustix::fs::mknodat(&dev, name, FileType::CharacterDevice, everybody, makedev(major, minor))
-            .at_item(Step::DeviceNode, index)?;
+        // A file where only the host could make a device: to be bound over.
+        let kind = if is_inside { FileType::RegularFile } else { FileType::CharacterDevice };
+        rustix::fs::mknodat(&dev, name, kind, everybody, makedev(major, minor)).at_item(Step::DeviceNode, index)?;
     }
     for (target, name) in LINKS {
         rustix::fs::symlinkat(target, &dev, name).at(Step::DeviceNode)?;
@@ -127,13 +120,34 @@ pub fn make(plan: &Plan, guest: &Guest, given: &Given) -> Result<OwnedFd, Fault>
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     rustix::fs::openat(&dev, c"console", flags, Mode::from_raw_mode(0o600)).at(Step::DeviceNode)?;
     for (index, (device, rule)) in plan.devices.get(guest.devices).iter().zip(given).enumerate() {
-        node(dev.as_fd(), plan.strings.bytes(device.path), rule, guest.user).at_item(Step::DeviceNode, index)?;
+        node(dev.as_fd(), plan.strings.bytes(device.path), rule, guest.user, is_inside)
+            .at_item(Step::DeviceNode, index)?;
     }
+    if is_inside { bound(dev, plan, guest).at(Step::DeviceNode) } else { Ok(dev) }
+}
+
+/// `dev` with our own devices bound over its files. This process's mount namespace must be its own.
+fn bound(dev: OwnedFd, plan: &Plan, guest: &Guest) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    // What it comes to lie over is reached by this.
+    let ours = rustix::fs::openat(CWD, c"/dev", flags, Mode::empty())?;
+    let clone = OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::OPEN_TREE_CLONE;
+    let whole = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    rustix::mount::move_mount(&dev, c"", CWD, c"/dev", whole)?;
+    let given = plan.devices.get(guest.devices).iter().map(|device| plan.strings.bytes(device.path));
+    let given = given.filter_map(|path| path.strip_prefix(b"/dev/"));
+    for name in NODES.iter().map(|(name, ..)| name.to_bytes()).chain(given) {
+        let tree = rustix::mount::open_tree(&ours, name, clone)?;
+        rustix::mount::move_mount(&tree, c"", &dev, name, whole)?;
+    }
+    let all = clone | OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::AT_RECURSIVE;
+    let dev = rustix::mount::open_tree(&dev, c"", all)?;
+    rustix::mount::unmount(c"/dev", UnmountFlags::DETACH)?;
     Ok(dev)
 }
 
 /// Makes the file of a device at its path, for the guest's user: what may be done with it the guest's device filter says.
-fn node(dev: BorrowedFd<'_>, path: &[u8], rule: &Rule, user: User) -> Result<(), Errno> {
+fn node(dev: BorrowedFd<'_>, path: &[u8], rule: &Rule, user: User, is_inside: bool) -> Result<(), Errno> {
     let name = path.strip_prefix(b"/dev/").ok_or(Errno::INVAL)?;
     for end in (0..name.len()).filter(|end| name.get(*end) == Some(&b'/')) {
         match rustix::fs::mkdirat(dev, name.get(..end).unwrap_or_default(), Mode::from_raw_mode(0o755)) {
@@ -141,7 +155,11 @@ fn node(dev: BorrowedFd<'_>, path: &[u8], rule: &Rule, user: User) -> Result<(),
             Err(error) => return Err(error),
         }
     }
-    let kind = if rule.class == Class::Block { FileType::BlockDevice } else { FileType::CharacterDevice };
+    let kind = match rule.class {
+        _ if is_inside => FileType::RegularFile,
+        Class::Block => FileType::BlockDevice,
+        _ => FileType::CharacterDevice,
+    };
     let number = makedev(rule.majors.0, rule.minor.unwrap_or_default());
     rustix::fs::mknodat(dev, name, kind, Mode::from_raw_mode(0o660), number)?;
     let (user, group) = (Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(user.gid)));
@@ -162,8 +180,13 @@ pub fn own(dev: BorrowedFd<'_>, users: &Extents, namespace: BorrowedFd<'_>) -> R
 
 /// Gives a directory that this start has made, and all that is in it.
 fn own_below(directory: BorrowedFd<'_>, users: &Extents) -> Result<(), Errno> {
+    let here = rustix::fs::fstat(directory)?.st_dev;
     let give = |name: &CStr, flags: AtFlags| {
         let stat = rustix::fs::statat(directory, name, flags)?;
+        // A device of ours that is bound there stays ours.
+        if stat.st_dev != here {
+            return Ok(());
+        }
         let (user, group) = copy::owners(&stat, users);
         rustix::fs::chownat(directory, name, user, group, flags)
     };

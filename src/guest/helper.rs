@@ -8,7 +8,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{DumpableBehavior, Pid, Uid};
 
-use super::{Build, Prepared, about, bind, child, devices, lock, own, report, root};
+use super::{Build, Prepared, about, bind, child, devices, inside, lock, own, report, root};
 use crate::fault::{At, Fault, Step};
 use crate::limits;
 use crate::plan::{Extents, Kind, Network};
@@ -36,6 +36,10 @@ fn line(build: &Build<'_>) -> Result<(), Fault> {
     if build.guest.kind == Kind::Service {
         return service(build, cgroup.as_fd());
     }
+    let is_inside = inside::is_so();
+    if is_inside {
+        inside::clear_view()?;
+    }
     let given = devices::find(build.plan, build.guest)?;
     devices::guard(build, &given)?;
     let is_reachable = own::is_reachable(build.guest.kind, !users.is_empty(), build.guest.user);
@@ -44,7 +48,7 @@ fn line(build: &Build<'_>) -> Result<(), Fault> {
         // The first thing that can hang: a path on storage.
         root: root::open(build.plan, build.guest)?,
         binds: bind::open(build.plan, build.guest)?,
-        devices: devices::make(build.plan, build.guest, &given)?,
+        devices: devices::make(build.plan, build.guest, &given, is_inside)?,
         release: (build.guest.kind == Kind::Os).then(about::release).flatten(),
         sysfs: (build.guest.network == Network::Host).then(devices::host_sysfs).transpose()?,
         stage: None,
@@ -139,7 +143,11 @@ fn own_clocks() -> Result<(), Fault> {
     for (name, id) in [("monotonic", libc::CLOCK_MONOTONIC), ("boottime", libc::CLOCK_BOOTTIME)] {
         let _ = writeln!(lines, "{name} -{} 0", clock::now(id).tv_sec);
     }
-    write_to(CWD, c"/proc/self/timens_offsets", lines.as_bytes()).at(Step::ClockOffset)
+    match write_to(CWD, c"/proc/self/timens_offsets", lines.as_bytes()) {
+        // In a guest, which has no power over clocks: what is inside it reads its uptime.
+        Err(Errno::PERM | Errno::ACCESS) if inside::is_so() => Ok(()),
+        result => result.at(Step::ClockOffset),
+    }
 }
 
 /// The guest exists and waits: gives it its users, limits and root, and lets it go on.

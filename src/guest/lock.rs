@@ -41,7 +41,9 @@ pub fn prepare(guest: &Guest, devices: BorrowedFd<'_>) -> Result<OwnedFd, Fault>
         rustix::mount::mount_change(path, MountPropagationFlags::SHARED).at(Step::PrivateMounts)?;
     }
     target::attach(devices, c"", CWD, c"/dev").at(Step::MakeDev)?;
-    let flags = OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_EMPTY_PATH;
+    let clone = OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::OPEN_TREE_CLONE;
+    // With what is bound in it, in a guest (devices.rs).
+    let flags = clone | OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::AT_RECURSIVE;
     rustix::mount::open_tree(devices, c"", flags).at(Step::MakeDev)
 }
 

@@ -16,6 +16,7 @@ mod devices;
 mod helper;
 mod image;
 mod inherit;
+pub mod inside;
 mod join;
 pub mod limit;
 mod lock;

@@ -98,7 +98,8 @@ pub fn finish(tree: BorrowedFd<'_>, owner: &Owner<'_>) -> Result<Option<OwnedFd>
     match (set, owner.users) {
         (Ok(()), _) if layered => overlay(tree, owner).map(Some),
         (Ok(()), _) => Ok(None),
-        (Err(Errno::INVAL | Errno::NOSYS), Some((users, _))) if guest.layer != Layer::Shared => {
+        // EPERM: in a guest, which does not own the file system that its root is in.
+        (Err(Errno::INVAL | Errno::NOSYS | Errno::PERM), Some((users, _))) if guest.layer != Layer::Shared => {
             duplicate(tree, users, owner).map(Some)
         }
         (Err(error), _) => Err(error).at(Step::MapRoot),

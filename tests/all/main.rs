@@ -28,6 +28,7 @@ mod loosening;
 mod machine;
 mod masks;
 mod must;
+mod nesting;
 mod private;
 mod resources;
 mod server;
