@@ -47,6 +47,9 @@ impl Text {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
+/// What calls what it is given for each of some.
+pub type Each<'e, T> = dyn FnMut(&mut dyn FnMut(&mut T)) + 'e;
+
 /// An arena of `N` bytes of NUL-terminated strings, so that each can be handed to the kernel as it stands.
 #[derive(Debug)]
 #[repr(C)]
@@ -117,7 +120,7 @@ impl<const N: usize> Strings<N> {
 
     /// Forgets those of the strings kept since `mark` that nobody has any more, and moves the others together. `each`
     /// calls what it is given for every text that may be one of them.
-    pub fn compact(&mut self, mark: usize, each: &mut dyn FnMut(&mut dyn FnMut(&mut Text))) {
+    pub fn compact(&mut self, mark: usize, each: &mut Each<'_, Text>) {
         let (mut from, mut to) = (mark, mark);
         while let Some(rest) = self.bytes.get(from..self.used).filter(|rest| !rest.is_empty()) {
             let end = from + rest.iter().position(|byte| *byte == 0).map_or(rest.len(), |nul| nul + 1);
@@ -248,7 +251,7 @@ impl<T: Copy, const N: usize> Pool<T, N> {
 
     /// Forgets the items that are in no list any more, and moves the others together. `each` calls what it is given for
     /// every list that there is.
-    pub fn compact(&mut self, each: &mut dyn FnMut(&mut dyn FnMut(&mut List<T>))) {
+    pub fn compact(&mut self, each: &mut Each<'_, List<T>>) {
         let (mut from, mut to) = (0, 0);
         loop {
             let mut next: Option<List<T>> = None;

@@ -48,6 +48,9 @@ fn try_set(invocation: &Invocation, out: &mut Output) -> Result<(), u8> {
     asked.read(name, operands.get(1..).unwrap_or_default(), loader)?;
     let saved = if options.save { Some(save(name, &asked, options, loader)?) } else { None };
     tell(name, &asked, options, out)?;
+    if asked.keys.has(Key::Processes) && !options.quiet && !options.json {
+        tell_of_processes(name, options, out);
+    }
     if let Some(Saved { replacement, path, .. }) = saved {
         let path = Lossy(path.strip_suffix(b"\0").unwrap_or(&path));
         replacement.commit().map_err(|failed| {
@@ -92,6 +95,22 @@ fn tell(name: Name, asked: &Asked, options: &Options, out: &mut Output) -> Resul
         out.discard();
     }
     result
+}
+
+/// The kernel ends no process for a limit that is lower than their number, and so it is said.
+fn tell_of_processes(name: Name, options: &Options, out: &mut Output) {
+    let mut each = |reply: &Reply<'_>, _| {
+        if let Reply::Guest(info) = reply
+            && let Some((count, limit)) =
+                info.processes.zip(info.processes_limit).filter(|(count, limit)| count > limit)
+        {
+            let name = name.as_str();
+            let _ =
+                writeln!(out, "{name}: it has {count} processes now; it can make none while it has {limit} or more");
+        }
+    };
+    // What was asked for is done.
+    let _ = ask(options.socket, &Request::Status { guest: name }, Some(PROMPT_MS), &mut each);
 }
 
 /// What the command line asks for.

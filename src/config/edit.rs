@@ -25,6 +25,9 @@ pub enum Unwritable {
     TooMany,
 }
 
+/// Takes a text piece by piece.
+pub type Out<'o> = dyn FnMut(&[u8]) + 'o;
+
 /// Changes of one file at most.
 const EDITS: usize = 2 * limits::VALUE_WORDS;
 
@@ -210,7 +213,7 @@ impl Like {
     }
 
     /// `key = ` as this entry has it.
-    fn begin(&self, config: &Config, key: Key, out: &mut dyn FnMut(&[u8])) {
+    fn begin(&self, config: &Config, key: Key, out: &mut Out<'_>) {
         let text = config.text();
         let before = self.before.of(text);
         out(self.indent.of(text));
@@ -240,7 +243,7 @@ impl Edits {
     }
 
     /// Writes the file as it is to be, piece by piece. `config` and `wanted` are what it was made from.
-    pub fn write(&self, config: &Config, wanted: &[Wanted<'_>], out: &mut dyn FnMut(&[u8])) {
+    pub fn write(&self, config: &Config, wanted: &[Wanted<'_>], out: &mut Out<'_>) {
         let Some(file) = self.file(config) else { return };
         // A byte order mark stands before the text.
         let (text, mut at) = (config.text(), file.text.start);
@@ -250,7 +253,7 @@ impl Edits {
             out(Span { start: at, end: edit.at.start }.of(text));
             at = edit.at.end;
             let is_open = edit.at.start > 0 && text.get(edit.at.start as usize - 1) != Some(&b'\n');
-            let mut line = |key, value: &mut dyn FnMut(&mut dyn FnMut(&[u8]))| {
+            let mut line = |key, value: &mut dyn FnMut(&mut Out<'_>)| {
                 out(if is_open { newline } else { b"" });
                 self.like.begin(config, key, out);
                 value(out);
@@ -274,7 +277,7 @@ impl Edits {
 }
 
 /// Writes the words at `value` as a file has them, with one blank between each two.
-pub fn render(text: &[u8], value: Span, form: Form, out: &mut dyn FnMut(&[u8])) {
+pub fn render(text: &[u8], value: Span, form: Form, out: &mut Out<'_>) {
     for (index, word) in Words::new(text, value, form).enumerate() {
         let bytes = || unquote(word.span.of(text));
         let is_plain = !bytes().any(|byte| matches!(byte, b' ' | b'\t' | b'"' | b'\\' | b'\n'))

@@ -11,7 +11,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::mount::FsPickFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::process::{DumpableBehavior, Pid};
+use rustix::process::{DumpableBehavior, Pid, Uid};
 use rustix::thread::ThreadNameSpaceType;
 
 use super::cgroup::{Base, Member, each_process, read_number, write, write_number};
@@ -26,7 +26,7 @@ use crate::plan::{Guest, Limits, Plan, Rlimit, Tmpfs};
 use crate::sys::clone::{Flags, Side, clone};
 use crate::sys::rlimit::{self, Limit as ProcessLimit};
 use crate::sys::wait::{self, End, Which};
-use crate::sys::{Errno, clock, process};
+use crate::sys::{Errno, clock, privilege, process};
 use crate::text::List;
 
 /// A change under way.
@@ -221,13 +221,21 @@ impl Change<'_> {
             }
             Ok(())
         };
+        // The owner of its user namespace may limit what is in it, also where the host's root has not CAP_SYS_RESOURCE.
+        let users = self.work.plan.users(self.work.guest);
+        if !users.is_empty() {
+            privilege::act_as(Uid::from_raw(users.root())).at(Step::ActAsGuest)?;
+        }
         let mut result = Ok(());
-        each_process(self.cgroup, &mut |pid| {
+        let listed = each_process(self.cgroup, &mut |pid| {
             if result.is_ok() {
                 result = one(pid);
             }
-        })
-        .at(Step::ListProcesses)?;
+        });
+        if !users.is_empty() {
+            privilege::stop_acting().at(Step::ActAsGuest)?;
+        }
+        listed.at(Step::ListProcesses)?;
         result
     }
 

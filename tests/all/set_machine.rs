@@ -21,7 +21,7 @@ fn limits_are_set_on_6_12() {
 fn set_limits(kernel: &'static str) {
     let disk = must::target().join(format!("machines/set-{kernel}.img"));
     std::fs::create_dir_all(disk.parent().unwrap()).expect("a directory");
-    std::fs::File::create(&disk).and_then(|file| file.set_len(4 << 20)).expect("a file");
+    std::fs::File::create(&disk).and_then(|file| file.set_len(16 << 20)).expect("a file");
     let recipe = Recipe {
         name: "set",
         kernel,
@@ -100,6 +100,10 @@ fn every_limit(machine: &mut Machine) {
         // A kernel without iocost and BFQ says so.
         _ => assert!(weight.text.contains("key io-weight"), "{}", weight.text),
     }
+    // Fewer than there are: none of them ends, and that is said.
+    let text = machine.ok("inn set web processes 1");
+    assert!(text.contains("web: it has 2 processes now; it can make none while it has 1 or more\n"), "{text}");
+    machine.ok("inn set web processes 60");
     let status = machine.ok("inn status web");
     assert!(status.contains("96M") && status.contains("60"), "{status}");
     let guest = machine.guest("web");
@@ -182,11 +186,13 @@ fn below_use(machine: &mut Machine) {
 }
 
 fn had_back(machine: &mut Machine) {
-    // A file of the host is read, and the guest pays for its pages.
-    machine.ok("inn exec full sh -c 'dd if=/dev/zero of=/tmp/more bs=1M count=30; rm /tmp/more' 2>/dev/null");
+    // The disk is read by a process in its cgroup, which pays for the pages of it.
+    let cgroup = machine.guest("full").cgroup();
+    machine.ok(&format!("sh -c 'exec 3</dev/vda; echo $$ > {cgroup}/guest/cgroup.procs; cat <&3 > /dev/null'"));
     let pid = machine.guest("full").pid();
     let used: u64 = file(machine, "full", "memory.current").parse().unwrap();
-    machine.ok(&format!("inn set full memory {}K", (used >> 10) + 2048));
+    assert!(used > 52 << 20, "{used}");
+    machine.ok(&format!("inn set full memory {}K", (used >> 10) - (8 << 10)));
     assert_eq!(count(machine, "full", "memory.events", "oom_kill"), 0);
     assert_eq!(file(machine, "full", "memory.high"), "max");
     assert_eq!(machine.guest("full").pid(), pid);
