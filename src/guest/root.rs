@@ -37,7 +37,8 @@ pub fn open(plan: &Plan, guest: &Guest) -> Result<OwnedFd, Fault> {
     if kind == FileType::Directory { Ok(tree) } else { Err(Errno::NOTDIR).at(Step::RootIsDirectory) }
 }
 
-/// Whether a directory on the way to `path`, or that itself, lets nobody but the host's root through.
+/// Whether a directory above `path` lets nobody but the host's root through. Not that itself: what a guest may write to
+/// is also its to open.
 pub fn is_closed(path: &CStr) -> Result<bool, Errno> {
     let directory = rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let mut link = heapless::String::<32>::new();
@@ -46,9 +47,8 @@ pub fn is_closed(path: &CStr) -> Result<bool, Errno> {
     // As it is once every symbolic link has been followed.
     let mut buffer = [0; libc::PATH_MAX as usize];
     let len = rustix::fs::readlinkat_raw(CWD, link, &mut buffer)?;
-    for end in 1..=len {
-        let next = buffer.get(end).copied();
-        if end < len && next != Some(b'/') {
+    for end in 1..len {
+        if buffer.get(end) != Some(&b'/') {
             continue;
         }
         let Some(slot) = buffer.get_mut(end) else { return Err(Errno::NAMETOOLONG) };
@@ -59,8 +59,8 @@ pub fn is_closed(path: &CStr) -> Result<bool, Errno> {
         if stat.st_uid == 0 && !Mode::from_raw_mode(stat.st_mode).intersects(through) {
             return Ok(true);
         }
-        if let (Some(next), Some(slot)) = (next, buffer.get_mut(end)) {
-            *slot = next;
+        if let Some(slot) = buffer.get_mut(end) {
+            *slot = b'/';
         }
     }
     Ok(false)

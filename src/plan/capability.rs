@@ -37,6 +37,8 @@ pub const ALL: u64 = (1 << (Number::checkpoint_restore as u32 + 1)) - 1;
 
 /// CAP_NET_ADMIN: what making a network device takes.
 pub const NET_ADMIN: u64 = 1 << Number::net_admin as u32;
+/// CAP_SYS_ADMIN: what mounting takes.
+pub const SYS_ADMIN: u64 = 1 << Number::sys_admin as u32;
 /// CAP_SYS_TIME: what setting the clock takes.
 pub const SYS_TIME: u64 = 1 << Number::sys_time as u32;
 

@@ -190,6 +190,10 @@ impl Builder<'_> {
         if features & TUN != 0 && guest.kind == Kind::App {
             given |= capability::NET_ADMIN;
         }
+        // What is read-only or masked for an app is so by mounts that nobody locks.
+        if guest.kind == Kind::App && given & capability::SYS_ADMIN != 0 {
+            self.needs(section, Key::Caps, "kind = os: sys_admin is the power to mount, and an app does not mount");
+        }
         self.feature_devices(section, guest, features);
         guest.confinement =
             Confinement { capabilities: base & !caps.taken | given, given, filter: seccomp.filter, opened, nesting };

@@ -91,6 +91,28 @@ fn what_a_guest_writes_in_a_bind_is_the_hosts_and_only_where_no_other_user_can_r
 }
 
 #[test]
+fn what_a_guest_writes_to_closes_nothing_by_itself() {
+    if !must::root("what_a_guest_writes_to_closes_nothing_by_itself") {
+        return;
+    }
+    let folders = Folders::new("itself");
+    // The guest could open the first for all, and the second has no way through that could be closed.
+    fs::set_permissions(&folders.open, fs::Permissions::from_mode(0o700)).unwrap();
+    for source in [folders.open.clone(), folders.open.join("file")] {
+        let bind = format!("{} /srv/data", source.display());
+        let root = ["--root", source.to_str().unwrap(), "--readonly=no"];
+        fs::set_permissions(&folders.open, fs::Permissions::from_mode(if source.is_dir() { 0o700 } else { 0o755 }))
+            .unwrap();
+        for options in [&["--bind", bind.as_str()][..], &root] {
+            let output = run(options, "true");
+            let words = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(125), "{options:?}: {words}");
+            assert!(words.contains("chmod 700 a directory above it"), "{options:?}: {words}");
+        }
+    }
+}
+
+#[test]
 fn binds_and_memory_lie_in_each_other_whatever_their_order() {
     if !must::root("binds_and_memory_lie_in_each_other_whatever_their_order") {
         return;

@@ -146,7 +146,7 @@ fn allowed(written: &Written) -> Freedom {
     let (os, host) = (written.is("kind", "os"), written.is("userns", "none"));
     let features = written.words("features");
     let mut capabilities = if os { set(CAPABILITIES) } else { BTreeSet::new() };
-    capabilities.retain(|name| !set(NEVER).contains(name) && !(host && set(NEVER_AS_THE_HOST).contains(name)));
+    capabilities.retain(|name| !(set(NEVER).contains(name) || host && set(NEVER_AS_THE_HOST).contains(name)));
     let mut given = BTreeSet::new();
     for word in written.words("caps") {
         let (sign, name) = word.split_at(1);
