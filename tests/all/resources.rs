@@ -44,6 +44,11 @@ fn one_guest_takes_all_it_can_on_6_12() {
 }
 
 #[test]
+fn every_limit_is_the_kernels_on_5_10() {
+    limits("5.10");
+}
+
+#[test]
 fn every_limit_is_the_kernels_on_6_1() {
     limits("6.1");
 }
