@@ -93,7 +93,7 @@ fn a_root_inside_that_only_the_host_could_map_is_refused_where_it_would_be_writt
     if !must::root("a_root_inside_that_only_the_host_could_map_is_refused_where_it_would_be_written_to") {
         return;
     }
-    let script = "cd / && /bin/busybox mkdir -p -m 700 /closed/inner && inn run --root=/closed/inner --readonly=no -- /bin/id; echo $?";
+    let script = "cd / && /bin/busybox mkdir -p /closed/inner && /bin/busybox chmod 700 /closed && inn run --root=/closed/inner --readonly=no -- /bin/id; echo $?";
     let root = root("refused");
     fs::copy(root.join("bin/sh"), root.join("bin/busybox")).expect("a copy of busybox");
     let mut command = Command::new(must::inn());
