@@ -148,13 +148,6 @@ impl Supervisor {
         entries.filter(|entry| entry.path().is_dir()).map(|entry| entry.file_name().into_string().unwrap()).collect()
     }
 
-    /// The cgroup with the limits of the guest whose first process is `pid`.
-    pub fn cgroup_of(&self, pid: u32) -> PathBuf {
-        let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("it runs");
-        let path = text.lines().find_map(|line| line.strip_prefix("0::/")).expect("cgroup v2");
-        cgroup2().join(path.strip_suffix("/guest").unwrap_or(path))
-    }
-
     /// The processes below the supervisor's cgroup that are not the supervisor.
     pub fn processes(&self) -> Vec<u32> {
         let mut found = Vec::new();

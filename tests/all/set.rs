@@ -136,7 +136,7 @@ fn a_step_that_fails_leaves_nothing_changed() {
     let (_, text) = said(&supervisor.inn(&["set", "web", "oom-score", "10"]));
     assert!(text.starts_with("web: oom-score default -> 10\n"), "{text}");
     // It goes on: it does not stand still.
-    let events = fs::read_to_string(supervisor.cgroup_of(first_pid(&supervisor, "web")).join("cgroup.events")).unwrap();
+    let events = fs::read_to_string(supervisor.cgroup("web").join("cgroup.events")).unwrap();
     assert!(events.contains("frozen 0"), "{events}");
 }
 
@@ -336,8 +336,7 @@ fn fail_each_call(error: Option<Errno>) {
         assert!(code != 0 || is(new), "it is said to be changed: {}", what());
         assert!(!text.contains("nothing was changed") || is(old), "{}", what());
         assert!(!text.contains("undone"), "{}", what());
-        let events =
-            fs::read_to_string(supervisor.cgroup_of(first_pid(&supervisor, "web")).join("cgroup.events")).unwrap();
+        let events = fs::read_to_string(supervisor.cgroup("web").join("cgroup.events")).unwrap();
         assert!(events.contains("frozen 0"), "{}", what());
         // The supervisor knows what there is.
         let there = if is(new) { new } else { old };

@@ -186,7 +186,8 @@ fn below_use(machine: &mut Machine) {
 }
 
 fn had_back(machine: &mut Machine) {
-    // The disk is read by a process in its cgroup, which pays for the pages of it.
+    // The disk is read by a process in its cgroup, which pays for the pages of it, as long as somebody has it open.
+    machine.ok("setsid sleep 100000 < /dev/vda > /dev/null 2>&1 &");
     let cgroup = machine.guest("full").cgroup();
     machine.ok(&format!("sh -c 'exec 3</dev/vda; echo $$ > {cgroup}/guest/cgroup.procs; cat <&3 > /dev/null'"));
     let pid = machine.guest("full").pid();
