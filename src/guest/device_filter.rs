@@ -39,14 +39,18 @@ const fn one(major: u32, minor: u32, access: u8) -> Rule {
 /// What every guest may use: what is in its `/dev` in any case, and the terminals of its own. The last is no device but what
 /// an overlay marks a removed file with.
 const OWN: [Rule; 9] = [
+    // null zero full random urandom: bytes, and nobody's
     one(1, 3, USE),
     one(1, 5, USE),
     one(1, 7, USE),
     one(1, 8, USE),
     one(1, 9, USE),
+    // tty: a process's own terminal
     one(5, 0, USE),
+    // ptmx pts console: the terminals of the guest's own devpts
     one(5, 2, USE),
     Rule { class: Class::Character, majors: (136, 143), minor: None, access: USE },
+    // whiteout: no device, but what an overlay marks a removed file with; may be made only
     one(0, 0, Device::MAKE),
 ];
 

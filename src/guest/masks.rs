@@ -13,11 +13,21 @@ use crate::text::c_words;
 
 const SAFE: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
-/// Files of `/proc` that tell of, or act on, the host as a whole. A kernel may lack some.
+/// Files of `/proc` that tell of, or act on, the host as a whole. A kernel may lack some. README.md has these reasons:
+// kcore: memory of the machine
+// keys: everybody's keys
+// kallsyms: where the kernel's code is
+// kmsg: the kernel's log
+// latency_stats sched_debug timer_list timer_stats: what the host's processes do
+// interrupts: what the machine's devices, keyboards too, do
+// sysrq-trigger: reboots the machine, kills, dumps memory
 const MASKED_FILES: &str = "kcore\0keys\0kallsyms\0kmsg\0latency_stats\0sched_debug\0timer_list\0timer_stats\0\
     interrupts\0sysrq-trigger\0";
+// acpi asound scsi: the machine's parts
 const MASKED_DIRECTORIES: &str = "acpi\0asound\0scsi\0";
+// firmware devices/virtual/powercap: the machine's tables, and how much power others use
 const MASKED_IN_SYS: &str = "firmware\0devices/virtual/powercap\0";
+// bus fs irq: settings of the machine's devices, file systems and interrupts
 const READ_ONLY: &str = "bus\0fs\0irq\0";
 
 /// Directories of a guest's `/dev`, in which `/proc` and `/sys` are made: all names there are of our making.

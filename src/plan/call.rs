@@ -1,7 +1,7 @@
 //! The system calls that guests are refused by name, and that `seccomp` can give back. What is allowed stands in the
 //! filter's own table (`guest/seccomp`).
 
-/// Numbers and names of calls.
+/// Numbers and names of calls. The comments are the reasons that README.md gives.
 macro_rules! calls {
     ($numbers:ident $names:ident $($name:ident)*) => {
         /// Their numbers.
@@ -28,21 +28,33 @@ calls! { EVERYWHERE EVERYWHERE_NAMES
     SYS_settimeofday SYS_clock_settime SYS_clock_adjtime SYS_adjtimex
 }
 
-// Ports, segments, and old ways to load libraries and to ask about file systems.
 #[cfg(target_arch = "x86_64")]
-calls! { HERE HERE_NAMES SYS_iopl SYS_ioperm SYS_modify_ldt SYS_uselib SYS_ustat SYS_sysfs }
+calls! { HERE HERE_NAMES
+// ports, segments, and old ways to load libraries and to ask about file systems (x86_64)
+SYS_iopl SYS_ioperm SYS_modify_ldt SYS_uselib SYS_ustat SYS_sysfs }
 #[cfg(target_arch = "aarch64")]
 calls! { HERE HERE_NAMES }
 
-// An app has no capability, and no business with mounts, namespaces and file handles.
 calls! { APPS APPS_NAMES
+    // of an app only: it has no capability, and no business with mounts, namespaces and file handles
     SYS_mount SYS_umount2 SYS_pivot_root SYS_fsopen SYS_fsconfig SYS_fsmount SYS_fspick SYS_move_mount SYS_open_tree
     SYS_mount_setattr SYS_setns SYS_chroot SYS_reboot SYS_vhangup SYS_sethostname SYS_setdomainname
     SYS_name_to_handle_at
 }
 
-// What the filter allows by its arguments, or does not know for it cannot see them.
-calls! { CHECKED CHECKED_NAMES SYS_socket SYS_socketpair SYS_clone SYS_unshare SYS_clone3 SYS_ioctl SYS_personality }
+// Allowed by their arguments, or not known to the filter for it cannot see them.
+calls! { CHECKED CHECKED_NAMES
+    // families other than UNIX, IPv4, IPv6, and netlink other than for routes and uevents: rarely used code of the kernel
+    SYS_socket SYS_socketpair
+    // namespaces of users within a guest's own without `nesting`, of an app any: they open the rest of the kernel to all
+    SYS_clone SYS_unshare
+    // always, as unknown: what it asks for is in memory, where no filter sees it, and libraries ask again by clone
+    SYS_clone3
+    // TIOCSTI and TIOCLINUX: they type for a terminal's owner
+    SYS_ioctl
+    // other than of Linux, 64 and 32 bits: they undo protections of memory
+    SYS_personality
+}
 
 /// A set of the calls of this file: bit N is call number N of [`name`].
 pub type Calls = u128;

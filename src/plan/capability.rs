@@ -51,15 +51,34 @@ macro_rules! set {
     ($($name:ident)+) => { $(1 << Number::$name as u32)|+ };
 }
 
-/// What a distribution's init and its services use, all of it over the guest's own namespaces only. Not here: modules, raw
-/// I/O, time, syslog, audit, MAC, bpf, perfmon, wake alarms, suspend, accounting, checkpoints.
+/// What a distribution's init and its services use, all of it over the guest's own namespaces only. README.md has what is
+/// not here, with these reasons:
+// sys_module: loads code into the host's kernel
+// sys_rawio: ports and memory of the machine
+// sys_time: the host's clock, which all guests share
+// syslog: the kernel's log, and what it says of addresses
+// audit_write audit_control audit_read: the host's audit trail
+// mac_override mac_admin: the host's mandatory access control
+// bpf perfmon: programs in the kernel, and a look into everybody's
+// wake_alarm block_suspend: whether the machine sleeps
+// sys_pacct: a file that the kernel writes of every process to
+// checkpoint_restore: process numbers chosen, and other processes' files
 const OS: u64 = set! {
     chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable net_bind_service
     net_broadcast net_admin net_raw ipc_lock ipc_owner sys_chroot sys_ptrace sys_admin sys_boot sys_nice sys_resource
     sys_tty_config mknod lease setfcap
 };
 
-/// Without a user namespace these reach past every other: into the host's mounts, devices, memory, processes and limits.
+/// Without a user namespace these reach past every other, and are not kept either:
+// sys_admin: mounts, namespaces and settings of the host
+// sys_ptrace: memory of the host's processes
+// dac_read_search: files by handle, past every directory
+// mknod: files of any device
+// linux_immutable: attributes of the host's files
+// lease: holds up who opens the host's files
+// sys_boot: the machine's power, and another kernel
+// sys_nice sys_resource ipc_lock: shares and limits of everybody on the host
+// sys_tty_config: the host's consoles
 const OF_THE_HOST: u64 = set! {
     dac_read_search linux_immutable ipc_lock sys_ptrace sys_admin sys_boot sys_nice sys_resource sys_tty_config mknod lease
 };

@@ -30,6 +30,7 @@ mod masks;
 mod must;
 mod nesting;
 mod private;
+mod reasons;
 mod resources;
 mod server;
 mod set;
