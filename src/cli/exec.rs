@@ -25,18 +25,22 @@ struct Target {
     pidfd: OwnedFd,
 }
 
-/// Runs the command; returns its exit code.
+/// Runs the command, or where `is_login` a login shell; returns its exit code.
 #[inline(never)]
-pub fn exec(invocation: &Invocation, arguments: &Arguments) -> u8 {
+pub fn exec(invocation: &Invocation, arguments: &Arguments, is_login: bool) -> u8 {
     let Some(name) = invocation.operands.first() else { return NOT_STARTED };
     let guest = match guest(name) {
         Ok(guest) => guest,
         Err(code) => return code,
     };
-    let target = match ask_target(invocation, guest) {
+    let mut target = match ask_target(invocation, guest) {
         Ok(target) => target,
         Err(code) => return code,
     };
+    if is_login && target.kind == Kind::Os {
+        // Whoever its init runs as: a distribution is root's.
+        target.user = User::default();
+    }
     if is_reachable(target.kind, !target.users.is_empty(), target.user)
         && let Err(fault) = begin_anew(arguments)
     {
@@ -44,7 +48,8 @@ pub fn exec(invocation: &Invocation, arguments: &Arguments) -> u8 {
         return NOT_STARTED;
     }
     let mut words = heapless::Vec::<&CStr, { limits::COMMAND_WORDS }>::new();
-    for index in invocation.command..arguments.len() {
+    let first = if is_login { arguments.len() } else { invocation.command };
+    for index in first..arguments.len() {
         if arguments.get(index).is_none_or(|word| words.push(word).is_err()) {
             complain(format_args!("a command of more than {} words", limits::COMMAND_WORDS));
             return NOT_STARTED;

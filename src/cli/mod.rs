@@ -103,7 +103,7 @@ fn dispatch(invocation: &Invocation, arguments: &Arguments, out: &mut Output) ->
         Act::Status => status::status(first, options, out),
         Act::Start | Act::Stop | Act::Restart | Act::Kill => act::guests(verb.act, operands, options, out),
         Act::Set => set::set(invocation, out),
-        Act::Exec => exec::exec(invocation, arguments),
+        Act::Exec | Act::Enter => exec::exec(invocation, arguments, verb.act == Act::Enter),
         Act::Console => console::console(first, options),
         Act::Logs => logs::logs(operands, options, out),
         Act::PowerOff | Act::Reboot | Act::Halt => act::power(verb.act, options, out),

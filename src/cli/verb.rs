@@ -101,6 +101,8 @@ pub enum Act {
     Exec,
     /// Attaches to the console of a guest.
     Console,
+    /// Runs a login shell inside.
+    Enter,
     /// Prints output of guests.
     Logs,
     /// Takes the host down, power off.
@@ -281,6 +283,15 @@ pub const VERBS: &[Verb] = &[
          \x20 inn exec store cat /etc/passwd | wc -l\n",
     ),
     verb(
+        ("enter", Act::Enter),
+        ("GUEST", Operands::Words(1, 1)),
+        &[Opt::Socket],
+        "a login shell inside a guest",
+        "The shell and home are those of the guest's own /etc/passwd: of root in an os\n\
+         guest, of its own user in an app. Otherwise it is as with exec.\n\n\
+         \x20 inn enter alice\n",
+    ),
+    verb(
         ("console", Act::Console),
         ("GUEST", Operands::Words(1, 1)),
         &[Opt::Lines, Opt::Socket],
@@ -344,7 +355,7 @@ pub const VERBS: &[Verb] = &[
 
 /// Verbs that are known, and refused: their mechanism has not been built yet.
 pub const LATER: &str = "\
-    freeze\0thaw\0enter\0create\0clone\0destroy\0rename\0snapshot\0mount\0umount\0top\0\
+    freeze\0thaw\0create\0clone\0destroy\0rename\0snapshot\0mount\0umount\0top\0\
     stats\0metrics\0which\0events\0reload\0upgrade\0modprobe\0switch-root";
 
 impl Verb {

@@ -11,7 +11,7 @@ use rustix::thread::ThreadNameSpaceType;
 use super::command::{self, List};
 use super::confine::{Identity, confine};
 use super::inherit::{First, Inherited};
-use super::{Starting, cgroup, report};
+use super::{Starting, cgroup, login, report};
 use crate::fault::{At, Fault, Step};
 use crate::plan::{Confinement, Extents, Kind, User};
 use crate::sys::clone::{Flags, Side, clone};
@@ -37,7 +37,7 @@ pub struct Facts<'a> {
 /// A command, and what is in its environment besides what the guest's first process has.
 #[derive(Clone, Copy, Debug)]
 pub struct Command<'a> {
-    /// Program and arguments.
+    /// Program and arguments; none: the login shell of whom it runs as.
     pub words: &'a [&'a CStr],
     /// `NAME=VALUE` words.
     pub env: &'a [&'a CStr],
@@ -105,6 +105,9 @@ const SPACES: ThreadNameSpaceType = ThreadNameSpaceType::MOUNT
 fn become_command(facts: &Facts<'_>, command: &Command<'_>, inherited: &Inherited, reports: BorrowedFd<'_>) -> Fault {
     if let Err(fault) = confined(facts, &inherited.groups, reports).and_then(|()| inherited.limit()) {
         return fault;
+    }
+    if command.words.is_empty() {
+        return login::run(facts.user.uid, command.env, facts.kind);
     }
     let mut arguments = List::new();
     if let Err(fault) = command.words.iter().try_for_each(|word| arguments.push(word)).at(Step::Words) {

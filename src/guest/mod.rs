@@ -20,6 +20,7 @@ pub mod inside;
 mod join;
 pub mod limit;
 mod lock;
+mod login;
 mod masks;
 mod own;
 pub mod report;

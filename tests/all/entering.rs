@@ -237,3 +237,48 @@ fn those_inside_cannot_change_the_program_that_enters_or_starts_them() {
         assert_eq!(mode(), before);
     }
 }
+
+#[test]
+fn enter_is_a_login_as_the_guests_own_files_have_it() {
+    if !must::root("enter_is_a_login_as_the_guests_own_files_have_it") {
+        return;
+    }
+    let lines = "env = COLOUR=green\ncaps = +net_raw";
+    let config = guest("login", &format!("kind = os\nuser = 1000\n{lines}"))
+        + &guest("user", &format!("kind = app\nuser = 1000\n{lines}"))
+        + &guest("bare", "kind = os");
+    for (name, passwd) in [
+        ("login", "root:x:0:0:r:/bin:/bin/sh\nu:x:1000:1000:u:/tmp:/bin/nonsense\n"),
+        ("user", "root:x:0:0:r:/bin:/bin/sh\nu:x:1000:1000:u:/tmp:/bin/nonsense\n"),
+    ] {
+        let root = root(&format!("enter-{name}"));
+        fs::create_dir_all(root.join("etc")).unwrap();
+        fs::write(root.join("etc/passwd"), passwd).unwrap();
+    }
+    let supervisor = Supervisor::start("login", &config);
+    supervisor.await_answer();
+    for (name, expected) in [
+        // Root of a distribution, whoever its init runs as; the program that an app's user has is not there.
+        ("login", "-sh /bin root root /bin/sh /bin 0 plain\n"),
+        ("user", "-sh /tmp u u /bin/sh /tmp 1000 plain\n"),
+        ("bare", "-sh / root root /bin/sh / 0 plain\n"),
+    ] {
+        supervisor.await_ready(name);
+        let mut child =
+            supervisor.command(&["enter", name]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let script = "while read key value rest; do case $key in Uid:) uid=$value;; esac; done </proc/self/status\n\
+                      echo $0 $HOME $USER $LOGNAME $SHELL $PWD $uid ${COLOUR-plain}\nexit 3\n";
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), script.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((told(&output).as_str(), output.status.code()), (expected, Some(3)), "{name}");
+    }
+    // A pipe in the place of the file, which nobody writes to.
+    let fifo = root("enter-bare").join("etc/passwd");
+    fs::create_dir_all(fifo.parent().unwrap()).unwrap();
+    let _ = fs::remove_file(&fifo);
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let output = supervisor.inn(&["enter", "bare"]);
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    fs::remove_file(fifo).unwrap();
+    assert_eq!(supervisor.inn(&["enter", "nobody"]).status.code(), Some(3));
+}
