@@ -55,7 +55,6 @@ fn nothing_of_the_caller_goes_in() {
             ("group", "1"),
             ("tty", "ENXIO"),
             ("umask", "22"),
-            ("nice", "0"),
             ("policy", "0"),
             ("io", "0"),
             ("personality", "0"),
@@ -65,6 +64,9 @@ fn nothing_of_the_caller_goes_in() {
             assert_eq!(all(&text, label), [expected], "{name}: {label}\n{text}");
         }
         let first = supervisor.facts(name)["pid"].as_u64().unwrap();
+        // proc(5): behind the name, niceness is the seventeenth.
+        let stat = fs::read_to_string(format!("/proc/{first}/stat")).unwrap();
+        assert_eq!(all(&text, "nice"), [stat.rsplit(") ").next().unwrap().split(' ').nth(16).unwrap()]);
         let status = fs::read_to_string(format!("/proc/{first}/status")).unwrap();
         let cpus = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed:\t")).unwrap();
         let cpus: u32 = cpus.split(',').map(|word| u32::from_str_radix(word, 16).unwrap().count_ones()).sum();
