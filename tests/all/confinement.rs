@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use crate::machine::{Machine, Recipe};
@@ -96,12 +96,11 @@ fn a_program_has_the_capabilities_of_its_kind_and_words_at_a_start_and_at_exec()
     for (name, _, bounds, usable, handed_down) in SETS {
         let facts = supervisor.await_ready(name);
         let mut exec = supervisor.command(&["exec", name, "/bin/probe"]).spawn().expect("inn starts");
-        // A distribution keeps track of what is in it by its own cgroups.
-        let place = if name.starts_with("os") { "guest/exec" } else { "exec" };
-        supervisor.wait_for("a process that entered", |this| this.is_probe(name, place));
-        let entered = supervisor.members(name, place)[0];
+        let first = facts["pid"].as_u64().unwrap() as u32;
+        supervisor.wait_for("a process that entered", |this| this.entered(name, first).is_some());
+        let entered = supervisor.entered(name, first).unwrap();
         let is_app = name.starts_with("app");
-        for (pid, how) in [(facts["pid"].as_u64().unwrap() as u32, "start"), (entered, "exec")] {
+        for (pid, how) in [(first, "start"), (entered, "exec")] {
             let sets = ["CapBnd", "CapPrm", "CapEff", "CapInh", "CapAmb"].map(|name| set(pid, name));
             assert_eq!(sets, [bounds, usable, usable, handed_down, handed_down], "{name} by {how}: {sets:x?}");
             assert_eq!((set(pid, "NoNewPrivs"), set(pid, "Seccomp")), (is_app.into(), 2), "{name} by {how}");
@@ -220,13 +219,14 @@ fn a_program_of_the_kernel_guards_all_that_is_in_a_guests_cgroup() {
     supervisor.await_answer();
     for (name, expected) in [("os", "1 attached"), ("app", "1 attached"), ("service", "0 attached")] {
         supervisor.await_ready(name);
-        let look = |below: &str| {
-            told(&Command::new(probe()).arg("guards").arg(supervisor.cgroup(name).join(below)).output().unwrap())
-        };
-        assert_eq!(look(""), format!("{expected}\n"), "{name}");
+        let output = Command::new(probe()).arg("guards").arg(supervisor.cgroup(name)).output();
+        assert_eq!(told(&output.unwrap()), format!("{expected}\n"), "{name}");
         // What enters is below it, too.
-        assert!(supervisor.inn(&["exec", name, "/bin/sh", "-c", "true"]).status.success());
-        assert_eq!(look(if name == "os" { "guest/exec" } else { "exec" }), "0 attached\n");
+        let mut entered =
+            supervisor.command(&["exec", name, "/bin/sh", "-c", "read line"]).stdin(Stdio::piped()).spawn().unwrap();
+        supervisor.wait_for("a process that entered", |this| this.members(name).len() == 2);
+        drop(entered.stdin.take());
+        entered.wait().unwrap();
     }
 }
 

@@ -88,17 +88,17 @@ impl Supervisor {
         self.cgroup.join(self.facts(guest)["cgroup"].as_str().expect("a cgroup"))
     }
 
-    /// The processes in the cgroup `below` of `guest`.
-    pub fn members(&self, guest: &str, below: &str) -> Vec<u32> {
+    /// The processes in the cgroup of `guest`.
+    pub fn members(&self, guest: &str) -> Vec<u32> {
         let mut found = Vec::new();
-        processes_below(&self.cgroup(guest).join(below), &mut found);
+        processes_below(&self.cgroup(guest), &mut found);
         found
     }
 
-    /// Whether the only process there is the probe.
-    pub fn is_probe(&self, guest: &str, below: &str) -> bool {
+    /// The one of them that is not `first` and runs the probe.
+    pub fn entered(&self, guest: &str, first: u32) -> Option<u32> {
         let is = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "probe\n");
-        matches!(&self.members(guest, below)[..], [pid] if is(pid))
+        self.members(guest).into_iter().filter(|pid| *pid != first).find(is)
     }
 
     /// Runs `inn` with `arguments` beside it: in its cgroup and its mount namespace.
