@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
+#include <linux/bpf.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/keyctl.h>
@@ -24,6 +25,7 @@
 #include <time.h>
 
 // Users and groups of the guest: BASE on the host is 0 inside.
+#define BASE 524288
 #define MAP "0 524288 65536"
 // Instructions in inn's filter for apps, and as many runs of call numbers as make a search tree of that size.
 #define FILTER 182
@@ -88,6 +90,33 @@ static long devices(void) {
     for (unsigned i = 0; i < sizeof directories / sizeof *directories; i++) must(mkdirat, dev, directories[i], 0755);
     must(mknodat, dev, "console", S_IFREG | 0600, 0);
     return dev;
+}
+
+#define IF_NOT(register, value, skip) {BPF_JMP | BPF_JNE | BPF_K, register, 0, skip, value}
+
+// Only the devices above, and terminals, may be used in the cgroup: the least that says so.
+static void guard(long cgroup) {
+    static const struct bpf_insn code[] = {
+        {BPF_LDX | BPF_MEM | BPF_W, 2, 1, 0, 0}, {BPF_LDX | BPF_MEM | BPF_W, 3, 1, 4, 0},
+        {BPF_LDX | BPF_MEM | BPF_W, 4, 1, 8, 0}, {BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 1},
+        {BPF_ALU64 | BPF_AND | BPF_K, 2, 0, 0, 0x1ffff},
+        IF_NOT(2, BPF_DEVCG_DEV_CHAR, 10),
+        IF_NOT(3, 1, 5),
+        {BPF_JMP | BPF_JEQ | BPF_K, 4, 0, 10, 3}, {BPF_JMP | BPF_JEQ | BPF_K, 4, 0, 9, 5},
+        {BPF_JMP | BPF_JEQ | BPF_K, 4, 0, 8, 7}, {BPF_JMP | BPF_JEQ | BPF_K, 4, 0, 7, 8},
+        {BPF_JMP | BPF_JEQ | BPF_K, 4, 0, 6, 9},
+        IF_NOT(3, 5, 1),
+        {BPF_JMP | BPF_JLE | BPF_K, 4, 0, 4, 2},
+        {BPF_JMP | BPF_JLT | BPF_K, 3, 0, 1, 136},
+        {BPF_JMP | BPF_JLE | BPF_K, 3, 0, 2, 143},
+        {BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0},
+        {BPF_JMP | BPF_EXIT, 0, 0, 0, 0}, {BPF_JMP | BPF_EXIT, 0, 0, 0, 0}};
+    union bpf_attr load = {.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE, .insn_cnt = sizeof code / sizeof *code,
+        .insns = (unsigned long)code, .license = (unsigned long)"Dual MIT/GPL"};
+    long program = must(bpf, BPF_PROG_LOAD, &load, sizeof load);
+    union bpf_attr attach = {.target_fd = cgroup, .attach_bpf_fd = program, .attach_type = BPF_CGROUP_DEVICE,
+        .attach_flags = BPF_F_ALLOW_MULTI};
+    must(bpf, BPF_PROG_ATTACH, &attach, sizeof attach);
 }
 
 // From here on clocks of children begin at nothing.
@@ -234,6 +263,7 @@ void begin(long *stack) {
     must(mkdirat, base, "floor/guest", 0755);
     long limits = call(openat, base, "floor/pids.max", O_WRONLY | O_CLOEXEC, 0);
     if (limits >= 0) must(write, limits, "1024", 4);
+    guard(open_at(base, "floor", O_RDONLY | O_DIRECTORY));
     long cgroup = open_at(base, "floor/guest", O_RDONLY | O_DIRECTORY);
     long root = must(open_tree, AT_FDCWD, arguments[2], OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
     long dev = devices();
@@ -246,11 +276,15 @@ void begin(long *stack) {
         .exit_signal = SIGCHLD,
         .cgroup = cgroup,
     };
+    // What is in a user namespace counts for who made it: its own root.
+    must(prctl, PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0);
+    must(setresuid, -1, BASE, -1);
     long pid = must(clone3, &how, sizeof how);
     if (pid == 0) guest(go[0], root, dev, arguments + 3);
     must(write, process_file(pid, "/uid_map", O_WRONLY), MAP, length(MAP));
     must(write, process_file(pid, "/gid_map", O_WRONLY), MAP, length(MAP));
     long users = process_file(pid, "/ns/user", O_RDONLY);
+    must(setresuid, -1, 0, -1);
     set_attributes(dev, 0, users);
     set_attributes(root, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, users);
     must(write, go[1], "", 1);
