@@ -63,9 +63,10 @@ macro_rules! set {
 // wake_alarm block_suspend: whether the machine sleeps
 // sys_pacct: a file that the kernel writes of every process to
 // checkpoint_restore: process numbers chosen, and other processes' files
+// sys_resource: threads of the kernel, one for each trigger on a pressure file; hard limits are not raised by it in a guest
 const OS: u64 = set! {
     chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable net_bind_service
-    net_broadcast net_admin net_raw ipc_lock ipc_owner sys_chroot sys_ptrace sys_admin sys_boot sys_nice sys_resource
+    net_broadcast net_admin net_raw ipc_lock ipc_owner sys_chroot sys_ptrace sys_admin sys_boot sys_nice
     sys_tty_config mknod lease setfcap
 };
 
@@ -77,10 +78,10 @@ const OS: u64 = set! {
 // linux_immutable: attributes of the host's files
 // lease: holds up who opens the host's files
 // sys_boot: the machine's power, and another kernel
-// sys_nice sys_resource ipc_lock: shares and limits of everybody on the host
+// sys_nice ipc_lock: shares and limits of everybody on the host
 // sys_tty_config: the host's consoles
 const OF_THE_HOST: u64 = set! {
-    dac_read_search linux_immutable ipc_lock sys_ptrace sys_admin sys_boot sys_nice sys_resource sys_tty_config mknod lease
+    dac_read_search linux_immutable ipc_lock sys_ptrace sys_admin sys_boot sys_nice sys_tty_config mknod lease
 };
 
 #[cfg(test)]
@@ -89,8 +90,8 @@ mod tests {
     use crate::text::word;
 
     const NEVER: u64 = set! {
-        sys_module sys_rawio sys_time audit_write audit_control mac_override mac_admin syslog wake_alarm audit_read perfmon
-        bpf
+        sys_module sys_rawio sys_resource sys_time audit_write audit_control mac_override mac_admin syslog wake_alarm
+        audit_read perfmon bpf
     };
 
     #[test]

@@ -57,7 +57,7 @@ const SYS_TIME: u64 = 1 << 25;
 const ALL: u64 = (1 << 41) - 1;
 
 /// What a guest of kind `os` keeps, with users of its own and without.
-const OS: u64 = 0x9dec_ffff;
+const OS: u64 = 0x9cec_ffff;
 const OS_OF_THE_HOST: u64 = 0x8004_bdfb;
 
 /// Of a guest: its name, its lines, its bounds, what its program can use, and what that hands down.
@@ -141,6 +141,31 @@ fn namespaces_of_users_are_made_with_nesting_only() {
     assert_eq!(users(&["--kind", "os", "--ephemeral"]), "users EPERM\n");
     assert_eq!(users(&["--kind", "app"]), "users EPERM\n");
     assert_eq!(users(&["--kind", "os", "--ephemeral", "--nesting", "yes"]), "users ok\n");
+}
+
+#[test]
+fn a_distribution_gets_no_thread_of_the_kernel_for_a_trigger_on_pressure() {
+    if !must::root("a_distribution_gets_no_thread_of_the_kernel_for_a_trigger_on_pressure") {
+        return;
+    }
+    // Half a second in half a second. Linux 6.5 is the first to ask for sys_resource, in the guest's own user namespace.
+    let trigger = "(exec -a mkdir /bin/sh /sys/fs/cgroup/one) && exec 3<>/sys/fs/cgroup/one/cpu.pressure && \
+                   echo some 500000 500000 >&3 && echo taken";
+    let taken = |caps: &[&str]| {
+        let options = [&["--kind", "os", "--ephemeral"], caps].concat();
+        told(&run("triggers", &options, &["/bin/sh", "-c", trigger]))
+    };
+    if taken(&["--caps", "+sys_resource"]).ends_with("taken\n") && is_at_least(6, 5) {
+        let refused = taken(&[]);
+        assert!(refused.contains("write error"), "{refused}");
+    }
+}
+
+/// Whether this host's kernel is so new.
+fn is_at_least(major: u32, minor: u32) -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("/proc");
+    let mut numbers = release.split('.').map(|number| number.parse::<u32>().expect("a number"));
+    (numbers.next(), numbers.next()) >= (Some(major), Some(minor))
 }
 
 #[test]

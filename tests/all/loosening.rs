@@ -14,11 +14,12 @@ const CAPABILITIES: &str = "chown dac_override dac_read_search fowner fsetid kil
     net_bind_service net_broadcast net_admin net_raw ipc_lock ipc_owner sys_module sys_rawio sys_chroot sys_ptrace sys_pacct \
     sys_admin sys_boot sys_nice sys_resource sys_time sys_tty_config mknod lease audit_write audit_control setfcap \
     mac_override mac_admin syslog wake_alarm block_suspend audit_read perfmon bpf checkpoint_restore";
-/// What no distribution has: modules, raw I/O, time, log, audit, mandatory access control, bpf, perfmon, wake alarms.
-const NEVER: &str = "sys_module sys_rawio sys_time syslog audit_write audit_control audit_read mac_override mac_admin bpf \
-    perfmon wake_alarm";
+/// What no distribution has: modules, raw I/O, threads of the kernel, time, log, audit, mandatory access control, bpf,
+/// perfmon, wake alarms.
+const NEVER: &str = "sys_module sys_rawio sys_resource sys_time syslog audit_write audit_control audit_read mac_override \
+    mac_admin bpf perfmon wake_alarm";
 /// What makes a namespace a fiction where the guest's root is the host's.
-const NEVER_AS_THE_HOST: &str = "sys_admin sys_ptrace dac_read_search sys_boot sys_nice sys_resource sys_tty_config mknod \
+const NEVER_AS_THE_HOST: &str = "sys_admin sys_ptrace dac_read_search sys_boot sys_nice sys_tty_config mknod \
     linux_immutable ipc_lock lease";
 const CALLS: &str =
     "bpf keyctl add_key io_uring_setup userfaultfd swapon settimeofday reboot socket clone3 ioctl mount";
