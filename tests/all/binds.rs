@@ -91,6 +91,22 @@ fn what_a_guest_writes_in_a_bind_is_the_hosts_and_only_where_no_other_user_can_r
 }
 
 #[test]
+fn a_directory_that_a_group_may_go_through_closes_nothing() {
+    if !must::root("a_directory_that_a_group_may_go_through_closes_nothing") {
+        return;
+    }
+    let folders = Folders::new("group");
+    let inside = folders.open.join("inside");
+    fs::create_dir(&inside).unwrap();
+    let bind = format!("{} /srv/data", inside.display());
+    // Of root's group: whoever an access control list names comes through by the same bits.
+    for (mode, code) in [(0o750, 125), (0o710, 125), (0o740, 0), (0o700, 0)] {
+        fs::set_permissions(&folders.open, fs::Permissions::from_mode(mode)).unwrap();
+        assert_eq!(run(&["--bind", &bind], "exit 0").status.code(), Some(code), "{mode:o}");
+    }
+}
+
+#[test]
 fn what_a_guest_writes_to_closes_nothing_by_itself() {
     if !must::root("what_a_guest_writes_to_closes_nothing_by_itself") {
         return;
