@@ -14,7 +14,7 @@ use rustix::pty::OpenptFlags;
 use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
 
 use crate::must;
-use crate::private::{Supervisor, busybox};
+use crate::private::{self, Supervisor, busybox};
 
 /// A generous time for anything to happen.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -91,6 +91,7 @@ impl Drop for Terminal {
         // Over already, unless the test failed.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        private::remove_run(self.child.id());
     }
 }
 
@@ -103,6 +104,8 @@ fn end(child: &mut Child) -> Option<i32> {
         }
         if Instant::now() > deadline {
             let _ = child.kill();
+            let _ = child.wait();
+            private::remove_run(child.id());
             panic!("it did not end");
         }
         std::thread::sleep(Duration::from_millis(5));

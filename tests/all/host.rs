@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use crate::must;
+use crate::{must, private};
 
 #[test]
 fn run_of_id_leaves_nothing_behind() {
@@ -197,11 +197,5 @@ fn a_guest_in_the_foreground_ends_with_a_caller_that_is_killed() {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     // What is left where nobody could clean up: directories, which the kernel may still be emptying.
-    while cgroup.exists() {
-        assert!(std::time::Instant::now() < deadline, "the cgroup cannot be removed");
-        for below in ["run/guest", "run", ""] {
-            let _ = fs::remove_dir(cgroup.join(below));
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    private::remove_run(child.id());
 }

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use crate::machine::{Machine, Recipe};
 use crate::must;
-use crate::private::{Supervisor, busybox};
+use crate::private::{self, Supervisor, busybox};
 
 /// What images hold, and the number of the image in [`images`].
 const KINDS: [&str; 3] = ["squashfs", "erofs", "ext4"];
@@ -197,6 +197,7 @@ fn an_image_is_let_go_whoever_is_killed() {
         assert!(is_attached(image));
         child.kill().expect("it is killed");
         child.wait().expect("it ends");
+        private::remove_run(child.id());
         let_go(image);
     }
     let config = format!("[guest a]\nkind = app\nimage = {}\ncommand = /bin/sleep 1000\n", squashfs.display());

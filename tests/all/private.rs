@@ -181,7 +181,7 @@ impl Drop for Supervisor {
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
-        remove_below(&self.cgroup);
+        remove(&self.cgroup);
         if !std::thread::panicking() {
             let _ = fs::remove_dir_all(&self.directory);
         }
@@ -232,6 +232,21 @@ fn processes_below(cgroup: &Path, found: &mut Vec<u32>) {
     for entry in fs::read_dir(cgroup).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()) {
         processes_below(&entry.path(), found);
     }
+}
+
+/// Removes the cgroup of an `inn run` that was killed, which nobody else does; it takes its guest along.
+pub fn remove_run(pid: u32) {
+    remove(&cgroup2().join(format!("inn-run-{pid}")));
+}
+
+/// Removes a cgroup whose processes end, once they have.
+fn remove(cgroup: &Path) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while cgroup.exists() && Instant::now() < deadline {
+        remove_below(cgroup);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(!cgroup.exists() || std::thread::panicking(), "{} cannot be removed", cgroup.display());
 }
 
 fn remove_below(cgroup: &Path) {

@@ -10,7 +10,7 @@ use innkeep::plan::users::Stock;
 
 use crate::config_corpus::{Files, Read};
 use crate::must;
-use crate::private::{Supervisor, busybox};
+use crate::private::{self, Supervisor, busybox};
 
 const ME: &str = "/run/inn/control";
 
@@ -187,6 +187,7 @@ fn guests_of_inn_run_share_no_users_and_leave_no_line() {
     let (mut killed, last) = all.pop().expect("the last");
     killed.kill().expect("it is killed");
     killed.wait().expect("it ends");
+    private::remove_run(killed.id());
     all.push(running(&[]));
     assert!(all.iter().any(|(_, users)| *users == last) || !recorded(last), "what is dead holds nothing");
     for (mut child, users) in all {
