@@ -205,9 +205,13 @@ impl Base {
     }
 
     /// Hands `inner` to the guest's root: it may make cgroups there, so many and so deep, and no limit of `outer` is its.
+    /// The two bounds are those of `inner`, which are not handed over with it: on `outer` they would count what enters too.
     fn delegate(&self, outer: BorrowedFd<'_>, inner: BorrowedFd<'_>, users: &Extents) -> Result<(), Fault> {
-        write_number(outer, c"cgroup.max.descendants", limits::CGROUP_DESCENDANTS.into()).at(Step::LimitCgroups)?;
-        write_number(outer, c"cgroup.max.depth", limits::CGROUP_DEPTH.into()).at(Step::LimitCgroups)?;
+        bound(inner, 0).at(Step::LimitCgroups)?;
+        if users.is_empty() {
+            // Its root is the host's: only with nsdelegate does the kernel keep it from writing those of `inner`.
+            bound(outer, OUTSIDE).at(Step::LimitCgroups)?;
+        }
         for (bit, controller) in CONTROLLERS.iter().enumerate() {
             if self.controllers >> bit & 1 == 1 {
                 enable(outer, controller).at(Step::DelegateCgroup)?;
@@ -436,6 +440,9 @@ fn step_back(parent: BorrowedFd<'_>) -> Result<(), Errno> {
     rustix::fs::unlinkat(parent, OWN, AtFlags::REMOVEDIR)
 }
 
+/// Beside what a guest makes in `guest`: that itself, and `exec`.
+const OUTSIDE: u32 = 2;
+
 /// The directories below a guest's cgroup: its own depth, and the two levels that are ours.
 const DEPTH: u32 = limits::CGROUP_DEPTH + 2;
 
@@ -481,6 +488,12 @@ fn own(cgroup: BorrowedFd<'_>, file: &CStr, users: &Extents) -> Result<(), Errno
     let flags = if file.is_empty() { AtFlags::EMPTY_PATH } else { AtFlags::SYMLINK_NOFOLLOW };
     let (user, group) = (rustix::fs::Uid::from_raw(users.root()), rustix::fs::Gid::from_raw(users.root()));
     rustix::fs::chownat(cgroup, file, Some(user), Some(group), flags)
+}
+
+/// How many cgroups there may be below this one, and how deep: what a guest may make, and `more` of each.
+fn bound(cgroup: BorrowedFd<'_>, more: u32) -> Result<(), Errno> {
+    write_number(cgroup, c"cgroup.max.descendants", u64::from(limits::CGROUP_DESCENDANTS + more))?;
+    write_number(cgroup, c"cgroup.max.depth", u64::from(limits::CGROUP_DEPTH + more))
 }
 
 fn enable(cgroup: BorrowedFd<'_>, controller: &str) -> Result<(), Errno> {

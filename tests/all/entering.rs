@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
+use innkeep::limits;
+
 use crate::confinement::{root, told};
 use crate::must;
 use crate::private::Supervisor;
@@ -117,6 +119,30 @@ fn a_directory_is_not_passed_on() {
     run.args(["run", "--root"]).arg(root("enter-folder")).args(["--kind", "app", "--", "/bin/probe", "look"]);
     let output = run.stdin(File::open("/etc").unwrap()).output().unwrap();
     assert_eq!(output.status.code(), Some(125), "{}", told(&output));
+}
+
+#[test]
+fn a_guest_that_makes_all_the_cgroups_it_may_keeps_nobody_out() {
+    if !must::root("a_guest_that_makes_all_the_cgroups_it_may_keeps_nobody_out") {
+        return;
+    }
+    let fill = "command = /bin/sh -c \"n=0; while (exec -a mkdir /bin/sh /sys/fs/cgroup/$n); do n=$((n + 1)); done; \
+                echo $n cgroups; exec sleep 1000\"";
+    for users in ["auto", "none"] {
+        let config = guest("full", &format!("kind = os\nuserns = {users}")).replace("command = /bin/probe", fill);
+        let supervisor = Supervisor::start(&format!("full-{users}"), &config);
+        supervisor.await_answer();
+        let printed = |this: &Supervisor| told(&this.inn(&["logs", "full"]));
+        supervisor.wait_for("all cgroups", |this| printed(this).contains(" cgroups"));
+        let all = format!("{} cgroups", limits::CGROUP_DESCENDANTS);
+        assert!(printed(&supervisor).contains(&all), "{}", printed(&supervisor));
+        // The bound stays, whoever's root its root is.
+        let raise = "echo max > /sys/fs/cgroup/cgroup.max.descendants; exec -a mkdir /bin/sh /sys/fs/cgroup/more";
+        let output = supervisor.inn(&["exec", "full", "/bin/sh", "-c", raise]);
+        assert_eq!(output.status.code(), Some(1), "{users}: {}", told(&output));
+        let output = supervisor.inn(&["exec", "full", "/bin/sh", "-c", "echo inside"]);
+        assert_eq!(told(&output), "inside\n", "{users}");
+    }
 }
 
 #[test]

@@ -219,8 +219,9 @@ fn every_limit(machine: &mut Machine) {
         ("pids.max", "77"),
         ("io.weight", "default 550"),
         ("io.max", &format!("{disk} rbps=max wbps=65536 riops=max wiops=max")),
-        ("cgroup.max.descendants", "1024"),
-        ("cgroup.max.depth", "16"),
+        ("cgroup.max.descendants", "max"),
+        ("guest/cgroup.max.descendants", "1024"),
+        ("guest/cgroup.max.depth", "16"),
         ("guest/cgroup.subtree_control", ""),
     ] {
         assert_eq!(machine.ok(&format!("cat {cgroup}/{file}")), value, "{file}");
