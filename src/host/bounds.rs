@@ -10,24 +10,28 @@ use core::fmt::Write;
 use rustix::fs::CWD;
 
 use super::files;
+use crate::limits;
 use crate::sys::{Errno, machine};
 
 /// Below /proc/sys, and the value.
-const SETTINGS: [(&CStr, &[u8]); 7] = [
+const SETTINGS: [(&CStr, u64); 7] = [
     // The numbers; how many processes there may be, follows from the memory (kernel.threads-max).
-    (c"/proc/sys/kernel/pid_max", b"4194304"),
+    (c"/proc/sys/kernel/pid_max", 4_194_304),
     // Only who has no privilege on the host is held to it: guests, all together.
-    (c"/proc/sys/fs/file-max", b"9223372036854775807"),
-    (c"/proc/sys/fs/aio-max-nr", b"1073741824"),
+    (c"/proc/sys/fs/file-max", i64::MAX as u64),
+    (c"/proc/sys/fs/aio-max-nr", 1 << 30),
     // Counted for each guest. Older kernels charge little of the memory that these take to anybody, and what they allow goes
-    // by the host's memory: enough for a distribution, and for guests in a guest.
-    (c"/proc/sys/user/max_net_namespaces", b"256"),
-    (c"/proc/sys/user/max_mnt_namespaces", b"2048"),
+    // by the host's memory: enough for a distribution, and for guests in a guest. What has the host's users, guests too, is
+    // counted together: one each for all that there can be.
+    (c"/proc/sys/user/max_net_namespaces", GUESTS + 256),
+    (c"/proc/sys/user/max_mnt_namespaces", GUESTS + 1024),
     // Of each mount namespace; a mount above many others is slow to find, for everybody.
-    (c"/proc/sys/fs/mount-max", b"10000"),
+    (c"/proc/sys/fs/mount-max", 10_000),
     // A list of all processes at every kill would let a guest keep the console busy.
-    (c"/proc/sys/vm/oom_dump_tasks", b"0"),
+    (c"/proc/sys/vm/oom_dump_tasks", 0),
 ];
+
+const GUESTS: u64 = limits::GUESTS as u64;
 
 /// A terminal takes memory that is charged to nobody, some 16 KiB, and a distribution's root may have as many instances of
 /// devpts as it likes: so all of them together take a sixteenth of the memory at most, on all but the smallest hosts.
@@ -37,14 +41,25 @@ const TERMINALS_LEAST: u64 = 4096;
 
 /// Sets them. What fails is given to `failed`; a kernel without one of them has nothing to bound.
 pub fn set(mut failed: impl FnMut(&'static str, Errno)) {
-    let mut terminals = heapless::String::<24>::new();
-    let _ = write!(terminals, "{}", (machine::memory_bytes() / TERMINAL_SHARE_BYTES).max(TERMINALS_LEAST));
     // The kernel keeps a quarter of the first 4096 for the host itself.
-    let terminals = (c"/proc/sys/kernel/pty/max", terminals.as_bytes());
-    for (path, value) in SETTINGS.into_iter().chain([terminals]) {
-        match files::write_setting(CWD, path, value) {
+    let terminals = (machine::memory_bytes() / TERMINAL_SHARE_BYTES).max(TERMINALS_LEAST);
+    for (path, value) in SETTINGS.into_iter().chain([(c"/proc/sys/kernel/pty/max", terminals)]) {
+        let mut number = heapless::String::<24>::new();
+        let _ = write!(number, "{value}");
+        match files::write_setting(CWD, path, number.as_bytes()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => failed(path.to_str().unwrap_or_default(), errno),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_guest_with_the_hosts_users_has_its_namespaces() {
+        let of_users = SETTINGS.iter().filter(|(path, _)| path.to_bytes().starts_with(b"/proc/sys/user/"));
+        assert_eq!(of_users.inspect(|(path, most)| assert!(*most > GUESTS, "{path:?}")).count(), 2);
     }
 }

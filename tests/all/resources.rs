@@ -238,6 +238,8 @@ fn every_limit(machine: &mut Machine) {
     let threads: u64 = machine.ok("cat /proc/sys/kernel/threads-max").parse().unwrap();
     assert_eq!(numbers[1], threads - threads / 8);
     assert_eq!(machine.ok("cat /sys/fs/cgroup/inn.services/memory.max"), "max", "services are the host's");
+    let namespaces: usize = machine.ok("cat /proc/sys/user/max_net_namespaces").parse().unwrap();
+    assert!(namespaces > innkeep::limits::GUESTS, "one for each that has the host's users");
     let status = machine.ok("inn status bound");
     for words in ["of 48M", "memory-high", "of 16M; came to its limit", "at most 0.25 CPUs", "waits for"] {
         assert!(status.contains(words), "no {words:?} in {status}");
