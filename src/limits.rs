@@ -61,6 +61,8 @@ pub const CLIENT_STALL_MS: u64 = 10_000;
 pub const REAP_BATCH: usize = 64;
 /// Records of the kernel's log read before other events get their turn.
 pub const KERNEL_LOG_BATCH: usize = 64;
+/// One line about processes of a guest that were killed for want of memory in so long; others are counted in the next.
+pub const KILLED_LINE_MS: u64 = 1_000;
 /// Guests started before other events get their turn.
 pub const STARTS_PER_TURN: usize = 8;
 /// Helpers at work at once: each costs memory for a moment, and more of them make no start faster.

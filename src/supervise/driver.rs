@@ -14,7 +14,7 @@ use rustix::process::{Pid, PidfdFlags};
 use super::change::{Change, NotBegun, Outcome, Tools, Up};
 use super::journal::Journal;
 use super::kernel_log::{KernelLog, Next};
-use super::oom::{self, Full, Victim};
+use super::oom::{self, Full, Quiet, Victim};
 use super::order::{self, Set};
 use super::poll::{Interest, Part, Poll, Source};
 use super::ring::{APPEND_BYTES, Ring};
@@ -97,6 +97,8 @@ struct Slot {
     memory: Option<OwnedFd>,
     /// The last of them, and when.
     victim: Option<(Victim, u64)>,
+    /// When people are told of the next.
+    quiet: Quiet,
 }
 
 /// A guest as it is now, but for what its cgroup says.
@@ -135,6 +137,8 @@ pub struct Driver<'a> {
     log: KernelLog,
     /// Guests some of whose processes were killed for want of memory, which is still to be told.
     bereft: Set,
+    /// When people are told of more of them.
+    tell_at_ms: Option<u64>,
     change: Change,
 }
 
@@ -161,6 +165,7 @@ impl<'a> Driver<'a> {
             sweep_at_ms: None,
             log: KernelLog::open(),
             bereft: Set::EMPTY,
+            tell_at_ms: None,
             change: Change::default(),
         }
     }
@@ -328,6 +333,7 @@ impl<'a> Driver<'a> {
         keys.map(|keys| keys.deadline_ms)
             .filter(|&deadline| deadline != 0)
             .chain(self.sweep_at_ms)
+            .chain(self.tell_at_ms)
             .chain(self.change.deadline_ms())
             .min()
     }
@@ -380,6 +386,9 @@ impl<'a> Driver<'a> {
         }
         if self.sweep_at_ms.is_some_and(|due| due <= now_ms) {
             self.sweep(now_ms);
+        }
+        if self.tell_at_ms.take_if(|due| *due <= now_ms).is_some() {
+            self.ids().for_each(|id| self.announce_killed(id, 0, None, now_ms));
         }
         if self.change.deadline_ms().is_some_and(|due| due <= now_ms) {
             self.look_at_change(now_ms);
@@ -933,7 +942,7 @@ impl<'a> Driver<'a> {
                     while let Some(id) = self.bereft.take_first() {
                         let untold = self.slot_mut(id).map_or(0, |slot| core::mem::take(&mut slot.untold));
                         if let count @ 1.. = untold {
-                            self.announce(id, Notice::Killed(count.unsigned_abs(), None));
+                            self.announce_killed(id, count.unsigned_abs(), None, now_ms);
                         }
                     }
                     return false;
@@ -952,7 +961,17 @@ impl<'a> Driver<'a> {
         if is_service == (kind == Kind::Service) {
             slot.untold -= 1;
             slot.victim = Some((victim, now_ms));
-            self.announce(id, Notice::Killed(1, Some(victim)));
+            self.announce_killed(id, 1, Some(victim), now_ms);
+        }
+    }
+
+    /// Tells of processes that were killed, `victim` the last of them, or holds that back until later.
+    fn announce_killed(&mut self, id: GuestId, more: u32, victim: Option<Victim>, now_ms: u64) {
+        let Some(slot) = self.slot_mut(id) else { return };
+        let (told, due_ms) = (slot.quiet.note(more, now_ms), slot.quiet.due_ms());
+        self.tell_at_ms = self.tell_at_ms.into_iter().chain(due_ms).min();
+        if let Some(count) = told {
+            self.announce(id, Notice::Killed(count, victim));
         }
     }
 
@@ -1013,11 +1032,12 @@ impl<'a> Driver<'a> {
             Notice::Delayed(ms) => say(format_args!("starts again in {}.{:03} s", ms / 1000, ms % 1000)),
             Notice::Stuck => say(format_args!("its processes do not go away; still waiting for them")),
             Notice::Trouble(fault) => say(format_args!("{fault}; trying again")),
-            Notice::Killed(_, Some(victim)) => {
-                say(format_args!(
-                    "out of memory: killed {victim}: {}",
-                    Cause { plan: self.plan, guest, full: victim.full }
-                ));
+            Notice::Killed(count, Some(victim)) => {
+                let cause = Cause { plan: self.plan, guest, full: victim.full };
+                match count.saturating_sub(1) {
+                    0 => say(format_args!("out of memory: killed {victim}: {cause}")),
+                    more => say(format_args!("out of memory: killed {victim}: {cause}, and {more} more")),
+                }
             }
             Notice::Killed(count, None) => say(format_args!("out of memory: killed {count} of its processes")),
             Notice::Impossible => say(format_args!("an event came that cannot come: a bug of inn; going on")),

@@ -75,6 +75,32 @@ impl fmt::Display for Victim {
     }
 }
 
+/// What keeps a guest that has the kernel kill it over and over from filling the console: one line of it in a while.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Quiet {
+    until_ms: u64,
+    held_back: u32,
+}
+
+impl Quiet {
+    /// Notes that `more` processes were killed. Of how many is to be told now: those of which it was not told before are
+    /// among them.
+    pub fn note(&mut self, more: u32, now_ms: u64) -> Option<u32> {
+        self.held_back = self.held_back.saturating_add(more);
+        if self.held_back == 0 || now_ms < self.until_ms {
+            return None;
+        }
+        self.until_ms = now_ms.saturating_add(limits::KILLED_LINE_MS);
+        Some(core::mem::take(&mut self.held_back))
+    }
+
+    /// When to tell of those that were held back; nothing where there are none.
+    #[must_use]
+    pub fn due_ms(&self) -> Option<u64> {
+        (self.held_back > 0).then_some(self.until_ms)
+    }
+}
+
 /// Whose process was killed, and which, where `record` tells of one of a guest below `base`, or of a service beside it: the
 /// cgroup of all guests, below the root of cgroup v2.
 #[must_use]
@@ -210,6 +236,17 @@ mod tests {
         )
         .unwrap();
         assert_eq!(name, "web");
+    }
+
+    #[test]
+    fn who_is_killed_over_and_over_is_told_of_once_a_second_and_counted() {
+        let mut quiet = Quiet::default();
+        let told: Vec<_> = (0..2500u64).filter_map(|ms| quiet.note(1, 70_000 + ms)).collect();
+        assert_eq!(told, [1, 1000, 1000]);
+        assert_eq!(quiet.due_ms(), Some(73_000));
+        assert_eq!((quiet.note(0, 72_999), quiet.note(0, 73_000)), (None, Some(499)));
+        assert_eq!((quiet.due_ms(), quiet.note(0, 99_000)), (None, None), "nothing is told twice");
+        assert_eq!(quiet.note(3, 99_000), Some(3));
     }
 
     #[test]

@@ -89,6 +89,7 @@ fn limits(kernel: &'static str) {
     machine.check("a limit of a disk that is none keeps the guest from starting, and is told", no_disk);
     machine.check("what the guest's root has of its cgroup is what the kernel lists, and no limit", delegated);
     machine.check("a process that is killed for want of memory is named, and its guest, and the limit", victim);
+    machine.check("a guest that is killed over and over does not fill the console, and all are counted", noise);
     machine.check("all guests together leave the host what is reserved", all_guests);
     machine.check("inn check tells what this host does not have", excess);
     machine.check("a supervisor below a cgroup with limits has controllers, and leaves it as it was", below);
@@ -292,6 +293,38 @@ fn victim(machine: &mut Machine) {
     assert!(list.lines().any(|line| line.contains("dies ") && line.contains("m1")), "{list}");
     let status = machine.ok("inn status dies");
     assert!(status.contains("tail (pid ") && status.contains("full: guest"), "{status}");
+}
+
+fn noise(machine: &mut Machine) {
+    machine.ok("inn start --wait noisy");
+    machine.ok(
+        "inn exec noisy sh -c 'n=0; while [ $n -lt 20 ]; do tail /dev/zero & tail /dev/zero; wait; n=$((n+1)); done'",
+    );
+    let killed = machine.guest("noisy").number("oom_kills");
+    assert!(killed >= 20, "{killed}");
+    // The last ones are told of a while later.
+    let deadline = std::time::Instant::now() + TIMEOUT;
+    loop {
+        let console = machine.console.all();
+        let lines = console.lines().filter(|line| line.contains("guest noisy: out of memory"));
+        let counts: Vec<u64> = lines.map(told).collect();
+        if counts.iter().sum::<u64>() == killed {
+            assert!(counts.len() as u64 <= killed / 2, "{counts:?}");
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{killed} were killed, {counts:?} told");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    machine.ok("inn kill noisy");
+}
+
+/// Of how many processes a line tells that were killed.
+fn told(line: &str) -> u64 {
+    let number = |behind: &str| {
+        let at = line.find(behind)? + behind.len();
+        line.get(at..)?.split(' ').next()?.trim().parse::<u64>().ok()
+    };
+    number("memory: killed ").or_else(|| number(", and ").map(|more| more + 1)).unwrap_or(1)
 }
 
 fn all_guests(machine: &mut Machine) {
