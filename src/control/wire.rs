@@ -7,7 +7,7 @@
 use core::fmt;
 
 use crate::config::key::Key;
-use crate::fault::Fault;
+use crate::fault::{Fault, Step};
 use crate::limits;
 use crate::plan::change::Change;
 use crate::plan::hardening::Items;
@@ -91,7 +91,8 @@ impl<'a> Changes<'a> {
         let used = writer.used;
         let bytes = room.get(..used).unwrap_or_default();
         // A text that is too long was cut.
-        let is_whole = Change::take(&mut Reader { rest: bytes }) == Some(change);
+        let mut reader = Reader::new(bytes);
+        let is_whole = Change::take(&mut reader) == change && !reader.is_wrong;
         is_whole && change.is_valid() && buffer.extend_from_slice(bytes).is_ok()
     }
 
@@ -103,8 +104,8 @@ impl<'a> Changes<'a> {
 
     /// Each of them.
     pub fn iter(self) -> impl Iterator<Item = Change<'a>> {
-        let mut reader = Reader { rest: self.0 };
-        core::iter::from_fn(move || Change::take(&mut reader))
+        let mut reader = Reader::new(self.0);
+        core::iter::from_fn(move || (!reader.rest.is_empty()).then(|| Change::take(&mut reader)))
     }
 }
 
@@ -460,8 +461,9 @@ macro_rules! words {
                 to.bytes(&[*self as u8]);
             }
 
-            fn take(from: &mut Reader<'a>) -> Option<Self> {
-                $name::ALL.get(usize::from(u8::take(from)?)).copied()
+            fn take(from: &mut Reader<'a>) -> Self {
+                const FIRST: $name = $name::ALL[0];
+                from.one_of($name::ALL, FIRST)
             }
         }
     };
@@ -580,19 +582,19 @@ fn message<'b, 'f>(buffer: &'b mut [u8], body: &impl Field<'f>) -> &'b [u8] {
 }
 
 fn whole<'a, T: Field<'a>>(bytes: &'a [u8]) -> Result<T, Wrong> {
-    let mut reader = Reader { rest: bytes };
-    match u8::take(&mut reader) {
-        Some(VERSION) => {}
-        Some(other) => return Err(Wrong::Version(other)),
-        None => return Err(Wrong::Malformed),
+    let mut reader = Reader::new(bytes);
+    let version = u8::take(&mut reader);
+    if version != VERSION && !reader.is_wrong {
+        return Err(Wrong::Version(version));
     }
-    T::take(&mut reader).filter(|_| reader.rest.is_empty()).ok_or(Wrong::Malformed)
+    let body = T::take(&mut reader);
+    if reader.is_wrong || !reader.rest.is_empty() { Err(Wrong::Malformed) } else { Ok(body) }
 }
 
 /// What stands in a message.
 trait Field<'a>: Sized {
     fn put(&self, to: &mut Writer<'_>);
-    fn take(from: &mut Reader<'a>) -> Option<Self>;
+    fn take(from: &mut Reader<'a>) -> Self;
 }
 
 struct Writer<'b> {
@@ -611,15 +613,36 @@ impl Writer<'_> {
     }
 }
 
+/// Reads on after something wrong, and remembers it: so only the end of a message is checked, not every field.
 struct Reader<'a> {
     rest: &'a [u8],
+    is_wrong: bool,
 }
 
 impl<'a> Reader<'a> {
-    fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (bytes, rest) = self.rest.split_at_checked(count)?;
+    fn new(rest: &'a [u8]) -> Reader<'a> {
+        Reader { rest, is_wrong: false }
+    }
+
+    /// `value` in place of one that is wrong.
+    fn wrong<T>(&mut self, value: T) -> T {
+        self.is_wrong = true;
+        value
+    }
+
+    fn bytes(&mut self, count: usize) -> &'a [u8] {
+        let (bytes, rest) = match self.rest.split_at_checked(count) {
+            Some(parts) => parts,
+            None => self.wrong((&[][..], &[][..])),
+        };
         self.rest = rest;
-        Some(bytes)
+        bytes
+    }
+
+    /// The one of `all` whose number comes next.
+    fn one_of<T: Copy>(&mut self, all: &[T], otherwise: T) -> T {
+        let number = usize::from(u8::take(self));
+        all.get(number).copied().unwrap_or_else(|| self.wrong(otherwise))
     }
 }
 
@@ -630,8 +653,8 @@ macro_rules! numbers {
                 to.bytes(&self.to_le_bytes());
             }
 
-            fn take(from: &mut Reader<'a>) -> Option<Self> {
-                Some(<$number>::from_le_bytes(from.bytes(size_of::<$number>())?.try_into().ok()?))
+            fn take(from: &mut Reader<'a>) -> Self {
+                <$number>::from_le_bytes(from.bytes(size_of::<$number>()).try_into().unwrap_or_default())
             }
         }
     )+};
@@ -643,12 +666,8 @@ impl<'a> Field<'a> for bool {
         u8::from(*self).put(to);
     }
 
-    fn take(from: &mut Reader<'a>) -> Option<Self> {
-        match u8::take(from)? {
-            0 => Some(false),
-            1 => Some(true),
-            _ => None,
-        }
+    fn take(from: &mut Reader<'a>) -> Self {
+        from.one_of(&[false, true], false)
     }
 }
 
@@ -660,22 +679,22 @@ impl<'a, T: Field<'a>> Field<'a> for Option<T> {
         }
     }
 
-    fn take(from: &mut Reader<'a>) -> Option<Self> {
-        Some(if bool::take(from)? { Some(T::take(from)?) } else { None })
+    fn take(from: &mut Reader<'a>) -> Self {
+        bool::take(from).then(|| T::take(from))
     }
 }
 
 impl<'a> Field<'a> for &'a str {
     fn put(&self, to: &mut Writer<'_>) {
-        let text = &self[..self.floor_char_boundary(TEXT_BYTES)];
+        let text = self.get(..self.floor_char_boundary(TEXT_BYTES)).unwrap_or_default();
         (text.len() as u16).put(to);
         to.bytes(text.as_bytes());
     }
 
-    fn take(from: &mut Reader<'a>) -> Option<Self> {
-        let len = usize::from(u16::take(from)?);
-        (len <= TEXT_BYTES).then_some(())?;
-        core::str::from_utf8(from.bytes(len)?).ok()
+    fn take(from: &mut Reader<'a>) -> Self {
+        let len = usize::from(u16::take(from));
+        let text = core::str::from_utf8(from.bytes(len)).ok();
+        text.filter(|text| text.len() <= TEXT_BYTES).unwrap_or_else(|| from.wrong(""))
     }
 }
 
@@ -685,9 +704,9 @@ impl<'a> Field<'a> for Name {
         to.bytes(self.as_str().as_bytes());
     }
 
-    fn take(from: &mut Reader<'a>) -> Option<Self> {
-        let len = u8::take(from)?;
-        Name::new(from.bytes(usize::from(len))?)
+    fn take(from: &mut Reader<'a>) -> Self {
+        let len = u8::take(from);
+        Name::new(from.bytes(usize::from(len))).unwrap_or_else(|| from.wrong(Name::ALL))
     }
 }
 
@@ -697,15 +716,10 @@ impl<'a> Field<'a> for Extents {
         self.ranges().iter().for_each(|users| users.put(to));
     }
 
-    fn take(from: &mut Reader<'a>) -> Option<Self> {
-        let count = u8::take(from)?;
-        let mut whole = true;
-        let ranges = (0..count).map_while(|_| {
-            let users = Users::take(from);
-            whole &= users.is_some();
-            users
-        });
-        Extents::new(ranges).filter(|_| whole)
+    fn take(from: &mut Reader<'a>) -> Self {
+        let count = u8::take(from);
+        let ranges = Extents::new((0..count).map(|_| Users::take(from)));
+        ranges.unwrap_or_else(|| from.wrong(Extents::NONE))
     }
 }
 
@@ -714,8 +728,8 @@ impl<'a> Field<'a> for Key {
         to.bytes(&[*self as u8]);
     }
 
-    fn take(from: &mut Reader<'a>) -> Option<Self> {
-        Key::ALL.get(usize::from(u8::take(from)?)).copied()
+    fn take(from: &mut Reader<'a>) -> Self {
+        from.one_of(Key::ALL, Key::Memory)
     }
 }
 
@@ -725,8 +739,8 @@ impl<'a> Field<'a> for (u64, u64) {
         self.1.put(to);
     }
 
-    fn take(from: &mut Reader<'a>) -> Option<Self> {
-        Some((u64::take(from)?, u64::take(from)?))
+    fn take(from: &mut Reader<'a>) -> Self {
+        (u64::take(from), u64::take(from))
     }
 }
 
@@ -735,12 +749,8 @@ impl<'a> Field<'a> for [Option<u64>; 4] {
         self.iter().for_each(|number| number.put(to));
     }
 
-    fn take(from: &mut Reader<'a>) -> Option<Self> {
-        let mut numbers = [None; 4];
-        for number in &mut numbers {
-            *number = Field::take(from)?;
-        }
-        Some(numbers)
+    fn take(from: &mut Reader<'a>) -> Self {
+        [(); 4].map(|()| Field::take(from))
     }
 }
 
@@ -750,14 +760,16 @@ impl<'a> Field<'a> for Changes<'a> {
         to.bytes(self.0);
     }
 
-    fn take(from: &mut Reader<'a>) -> Option<Self> {
-        let len = usize::from(u16::take(from)?);
-        let bytes = from.bytes(len)?;
-        let mut reader = Reader { rest: bytes };
+    fn take(from: &mut Reader<'a>) -> Self {
+        let len = usize::from(u16::take(from));
+        let changes = Changes(from.bytes(len));
+        let mut reader = Reader::new(changes.0);
+        reader.is_wrong = len == 0;
         while !reader.rest.is_empty() {
-            Change::take(&mut reader).filter(|change| change.is_valid())?;
+            reader.is_wrong |= !Change::take(&mut reader).is_valid();
         }
-        (!bytes.is_empty()).then_some(Changes(bytes))
+        from.is_wrong |= reader.is_wrong;
+        changes
     }
 }
 
@@ -766,8 +778,9 @@ impl<'a> Field<'a> for Fault {
         to.bytes(&self.encode());
     }
 
-    fn take(from: &mut Reader<'a>) -> Option<Self> {
-        Fault::decode(from.bytes(Fault::BYTES)?)
+    fn take(from: &mut Reader<'a>) -> Self {
+        let nothing = Fault { step: Step::Helper, errno: 0, detail: 0 };
+        Fault::decode(from.bytes(Fault::BYTES)).unwrap_or_else(|| from.wrong(nothing))
     }
 }
 
@@ -777,10 +790,11 @@ impl<'a> Field<'a> for GivenDevices<'a> {
         self.list().iter().for_each(|device| device.put(to));
     }
 
-    fn take(from: &mut Reader<'a>) -> Option<Self> {
-        let len = u8::take(from)?;
-        let devices = GivenDevices::new((0..len).map_while(|_| GivenDevice::take(from)));
-        (devices.len == len).then_some(devices)
+    fn take(from: &mut Reader<'a>) -> Self {
+        let len = u8::take(from);
+        let devices = GivenDevices::new((0..len).map(|_| GivenDevice::take(from)));
+        from.is_wrong |= devices.len != len;
+        devices
     }
 }
 
@@ -792,8 +806,8 @@ macro_rules! structs {
                 $(self.$field.put(to);)+
             }
 
-            fn take(from: &mut Reader<'a>) -> Option<Self> {
-                Some($name { $($field: Field::take(from)?,)+ })
+            fn take(from: &mut Reader<'a>) -> Self {
+                $name { $($field: Field::take(from),)+ }
             }
         }
     )+};
@@ -816,9 +830,9 @@ structs! {
     BoundsInfo<'a> { kind is_mapped confinement devices }
 }
 
-/// Enums: a number, then the fields of that variant in order.
+/// Enums: a number, then the fields of that variant in order; what stands in for a number that is none.
 macro_rules! enums {
-    ($($name:ident $(<$life:lifetime>)? {
+    ($($name:ident $(<$life:lifetime>)? or $otherwise:expr => {
         $($number:literal $variant:ident $(($inner:ident))? $({ $($field:ident)+ })?;)+
     })+) => {$(
         impl<'a> Field<'a> for $name $(<$life>)? {
@@ -832,29 +846,29 @@ macro_rules! enums {
                 }
             }
 
-            fn take(from: &mut Reader<'a>) -> Option<Self> {
-                Some(match u8::take(from)? {
+            fn take(from: &mut Reader<'a>) -> Self {
+                match u8::take(from) {
                     $($number => $name::$variant
-                        $(({ let $inner = Field::take(from)?; $inner }))?
-                        $({ $($field: Field::take(from)?),+ })?,)+
-                    _ => return None,
-                })
+                        $(({ let $inner = Field::take(from); $inner }))?
+                        $({ $($field: Field::take(from)),+ })?,)+
+                    _ => from.wrong($otherwise),
+                }
             }
         }
     )+};
 }
 enums! {
-    Kind { 0 Os; 1 App; 2 Service; }
-    Power { 0 PowerOff; 1 Reboot; 2 Halt; }
-    Exit { 0 Code(code); 1 Signal(signal); 2 OutOfMemory; 3 Failed(fault); }
-    Change<'a> {
+    Kind or Kind::Os => { 0 Os; 1 App; 2 Service; }
+    Power or Power::PowerOff => { 0 PowerOff; 1 Reboot; 2 Halt; }
+    Exit or Exit::OutOfMemory => { 0 Code(code); 1 Signal(signal); 2 OutOfMemory; 3 Failed(fault); }
+    Change<'a> or Change::Cpuset { cpus: "" } => {
         0 Number { key value };
         1 Cpuset { cpus };
         2 IoMax { device limits };
         3 Rlimit { resource limits };
         4 Tmpfs { target bytes };
     }
-    Request<'a> {
+    Request<'a> or Request::List => {
         1 List;
         2 Status { guest };
         3 Start { guest wait };
@@ -869,7 +883,7 @@ enums! {
         12 Console { guest };
         13 Set { guest changes };
     }
-    Reply<'a> {
+    Reply<'a> or Reply::Done => {
         1 Guest(guest);
         2 Host(host);
         3 Join(join);
