@@ -376,7 +376,7 @@ impl fmt::Display for ErrnoWords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match ERRNOS.iter().position(|number| *number == self.0) {
             Some(index) => f.write_str(text::word(ERRNO_WORDS, index)),
-            None => write!(f, "error {}", self.0),
+            None => write!(f, "error {}", u32::from(self.0)),
         }
     }
 }

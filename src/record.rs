@@ -19,7 +19,7 @@ use crate::plan::record::{Line, RUN};
 use crate::plan::{Plan, Users};
 use crate::sys::memory::Static;
 use crate::sys::{Errno, clock};
-use crate::text;
+use crate::text::{self, Made};
 
 /// Where the record is.
 const DIRECTORY: &CStr = c"/run/inn";
@@ -225,10 +225,9 @@ fn is_alive(owner: Process) -> bool {
 
 /// Process `pid` as it is now; nothing where there is none.
 fn process(pid: Pid) -> Option<Process> {
-    let mut path = heapless::String::<32>::new();
-    write!(path, "/proc/{}/stat\0", pid.as_raw_nonzero()).ok()?;
+    let path = Made::new(format_args!("/proc/{}/stat", pid.as_raw_nonzero()));
     let mut buffer = [0; STAT_BYTES];
-    let stat = files::read_path(CStr::from_bytes_with_nul(path.as_bytes()).ok()?, &mut buffer).ok()?;
+    let stat = files::read_path(path.as_c_str(), &mut buffer).ok()?;
     // The name, in brackets, may hold anything (proc(5)); the start time is number 22, the state behind the name number 3.
     let end = stat.iter().rposition(|byte| *byte == b')')?;
     let start = stat.get(end + 2..)?.split(|byte| *byte == b' ').nth(22 - 3)?;

@@ -1,17 +1,40 @@
 //! Strings and lists without a heap: an arena of NUL-terminated strings, and ranges into pools; tables of words.
 
 use core::ffi::CStr;
+use core::fmt::{self, Write};
 use core::marker::PhantomData;
 
 /// The words of a table, which stand in one string with a NUL behind each but perhaps the last: an address and a length for
 /// each would be larger than most of them.
-pub fn words(table: &'static str) -> impl Iterator<Item = &'static str> + Clone {
-    table.split_terminator('\0')
+#[must_use]
+pub fn words(table: &'static str) -> Words {
+    Words(table)
+}
+
+/// What [`words`] returns.
+#[derive(Clone, Debug)]
+pub struct Words(&'static str);
+
+impl Iterator for Words {
+    type Item = &'static str;
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<&'static str> {
+        let end = self.0.bytes().position(|byte| byte == 0).unwrap_or(self.0.len());
+        let word = self.0.get(..end).filter(|_| !self.0.is_empty())?;
+        self.0 = self.0.get(end + 1..).unwrap_or_default();
+        Some(word)
+    }
 }
 
 /// The same words for the kernel, each with its NUL, which the last one must have too.
 pub fn c_words(table: &'static str) -> impl Iterator<Item = &'static CStr> {
-    table.split_inclusive('\0').filter_map(|word| CStr::from_bytes_with_nul(word.as_bytes()).ok())
+    let mut rest = table.as_bytes();
+    core::iter::from_fn(move || {
+        let word = CStr::from_bytes_until_nul(rest).ok()?;
+        rest = rest.get(word.to_bytes_with_nul().len()..)?;
+        Some(word)
+    })
 }
 
 /// Word number `index` of a table; empty where there is none.
@@ -20,10 +43,50 @@ pub fn word(table: &'static str, index: usize) -> &'static str {
     words(table).nth(index).unwrap_or_default()
 }
 
-/// A plain number.
+/// A short text for the kernel, made when it is needed: a path in `/proc`, a number, an option. One type for all, so that
+/// its code is there once.
+#[derive(Debug)]
+pub struct Made(heapless::String<96>);
+
+impl Made {
+    /// Of these words; empty where they do not fit.
+    #[inline(never)]
+    pub fn new(words: fmt::Arguments<'_>) -> Made {
+        let mut text = heapless::String::new();
+        if text.write_fmt(words).is_err() || text.push('\0').is_err() {
+            text.clear();
+        }
+        Made(text)
+    }
+
+    /// As a path or a value.
+    pub fn as_c_str(&self) -> &CStr {
+        CStr::from_bytes_with_nul(self.0.as_bytes()).unwrap_or_default()
+    }
+
+    /// As what is written to a file.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.as_c_str().to_bytes()
+    }
+}
+
+/// A plain number: digits only, and no more than fits.
 #[must_use]
-pub fn number<T: core::str::FromStr>(word: &[u8]) -> Option<T> {
-    core::str::from_utf8(word).ok()?.parse().ok()
+pub fn number<T: TryFrom<u64>>(word: &[u8]) -> Option<T> {
+    digits(word)?.try_into().ok()
+}
+
+/// A device's number as the kernel writes it: "254:0".
+#[must_use]
+pub fn device_number(word: &[u8]) -> Option<(u32, u32)> {
+    let mut numbers = word.splitn(2, |byte| *byte == b':');
+    Some((number(numbers.next()?)?, number(numbers.next()?)?))
+}
+
+fn digits(word: &[u8]) -> Option<u64> {
+    let digit = |byte: u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
+    let (first, rest) = word.split_first()?;
+    rest.iter().try_fold(digit(*first)?, |number, byte| number.checked_mul(10)?.checked_add(digit(*byte)?))
 }
 
 /// A string in a [`Strings`]: where it is and how long. The empty string is `Text::EMPTY` in every arena.

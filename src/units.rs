@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::text::words;
+use crate::text::{self, words};
 
 /// A size in bytes: "512", "1.5K", "64M".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,8 +72,8 @@ impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.checked_sub(1).and_then(|index| words(SIGNALS).nth(usize::from(index))) {
             Some(name) => write!(f, "SIG{name}"),
-            None if (34..=64).contains(&self.0) => write!(f, "SIGRTMIN+{}", self.0 - 34),
-            None => write!(f, "signal {}", self.0),
+            None if (34..=64).contains(&self.0) => write!(f, "SIGRTMIN+{}", u32::from(self.0) - 34),
+            None => write!(f, "signal {}", u32::from(self.0)),
         }
     }
 }
@@ -90,13 +90,7 @@ pub fn parse_time_ms(word: &[u8]) -> Option<u64> {
         b"h" => 3_600_000,
         _ => return None,
     };
-    parse_number(number)?.checked_mul(scale)
-}
-
-/// A plain number.
-#[must_use]
-pub fn parse_number(word: &[u8]) -> Option<u64> {
-    core::str::from_utf8(word).ok()?.parse().ok()
+    text::number::<u64>(number)?.checked_mul(scale)
 }
 
 #[cfg(test)]

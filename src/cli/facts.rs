@@ -232,7 +232,7 @@ pub struct ExitWords(pub Exit);
 impl fmt::Display for ExitWords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Exit::Code(code) => write!(f, "exit code {code}"),
+            Exit::Code(code) => write!(f, "exit code {}", u32::from(code)),
             Exit::Signal(signal) => write!(f, "killed by {}", Signal(signal)),
             Exit::OutOfMemory => f.write_str("killed: out of memory"),
             Exit::Failed(fault) => write!(f, "could not {fault}"),

@@ -10,7 +10,7 @@ use crate::config::key::Key;
 use crate::config::nearest;
 use crate::limits;
 use crate::sys::process::Arguments;
-use crate::text::words;
+use crate::text::{self, words};
 
 /// Where words come from: number 0 is the program's name.
 pub trait Words {
@@ -305,7 +305,7 @@ impl<W: Words + ?Sized> Parser<'_, W> {
             Opt::Config => self.options.config = Some(value),
             Opt::Socket => self.options.socket = Some(value),
             Opt::Timeout => self.options.timeout_ms = Some(units::parse_time_ms(value.to_bytes()).ok_or(bad)?),
-            _ => self.options.lines = Some(units::parse_number(value.to_bytes()).ok_or(bad)?),
+            _ => self.options.lines = Some(text::number(value.to_bytes()).ok_or(bad)?),
         }
         Ok(())
     }

@@ -22,6 +22,7 @@ use crate::plan::{GuestId, Plan, StopStep};
 use crate::record::{self, Holder, Record};
 use crate::sys::clock::now_ms;
 use crate::sys::process::Arguments;
+use crate::text::Made;
 
 /// The name of a guest that is made from options.
 const NAME: &[u8] = b"run";
@@ -78,9 +79,7 @@ fn from_options(loader: &mut Loader, invocation: &Invocation, arguments: &Argume
     let Loader { config, diagnostics, .. } = loader;
     config.begin_run(NAME, diagnostics);
     for (key, value) in &invocation.keys {
-        let mut option = heapless::String::<32>::new();
-        // Keys are shorter than that.
-        let _ = write!(option, "--{}", key.name());
+        let option = Made::new(format_args!("--{}", key.name()));
         config.option(option.as_bytes(), value.to_bytes(), diagnostics);
     }
     let words = (invocation.command..arguments.len()).filter_map(|index| arguments.get(index));
@@ -114,10 +113,8 @@ fn foreground(plan: &Plan, id: GuestId, from_options: bool) -> u8 {
         Err(code) => return code,
     };
     // Beside the cgroups of this host's own manager: below our own there could be no limits, for it has processes.
-    let mut base_name = heapless::String::<32>::new();
-    let _ = write!(base_name, "inn-run-{}\0", rustix::process::getpid().as_raw_nonzero());
-    let Ok(base_name) = CStr::from_bytes_with_nul(base_name.as_bytes()) else { return NOT_STARTED };
-    let base = match Base::open(base_name, plan) {
+    let base_name = Made::new(format_args!("inn-run-{}", rustix::process::getpid().as_raw_nonzero()));
+    let base = match Base::open(base_name.as_c_str(), plan) {
         Ok(base) => base,
         Err(fault) => return told(fault),
     };
@@ -127,7 +124,7 @@ fn foreground(plan: &Plan, id: GuestId, from_options: bool) -> u8 {
         Ok(starting) => foreground::follow(starting, &signals, &throwaway),
         Err(fault) => (NOT_STARTED, Some(fault)),
     };
-    let cleared = throwaway.clear().and_then(|()| cgroup::remove_base(base_name));
+    let cleared = throwaway.clear().and_then(|()| cgroup::remove_base(base_name.as_c_str()));
     let code = fault.map_or(code, told);
     match cleared {
         Ok(()) => code,

@@ -1,16 +1,15 @@
 //! The processes of a guest, read from its cgroups and from /proc: the supervisor is not asked for them.
 
-use core::fmt::Write;
 use core::mem::MaybeUninit;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir};
 
-use super::units::parse_number;
 use crate::host::files::{LINE_BYTES, Lines};
 use crate::host::mountinfo;
 use crate::limits;
 use crate::sys::Errno;
+use crate::text::{self, Made};
 
 /// Processes shown of one guest.
 const PROCESSES: usize = 512;
@@ -118,7 +117,7 @@ impl Tree {
         };
         let mut lines = Lines::<OwnedFd, LINE_BYTES>::new(file);
         while let Ok(Some(line)) = lines.read() {
-            let Some(pid) = parse_number(line.trim_ascii()).and_then(|pid| u32::try_from(pid).ok()) else { continue };
+            let Some(pid) = text::number(line.trim_ascii()) else { continue };
             if let Some(parent) = parent(pid) {
                 let process = Process { pid, parent, depth: 0, shown: false };
                 self.cut |= self.processes.push(process).is_err();
@@ -165,7 +164,7 @@ fn parent(pid: u32) -> Option<u32> {
     // The name, in parentheses, may hold anything.
     let end = stat.iter().rposition(|&byte| byte == b')')?;
     let word = stat.get(end + 1..)?.split(|&byte| byte == b' ').nth(2)?;
-    u32::try_from(parse_number(word)?).ok()
+    text::number(word)
 }
 
 /// Its command line, with blanks between the words; its name, in brackets, where it has none.
@@ -180,9 +179,8 @@ fn command(pid: u32, buffer: &mut [u8; COMMAND_BYTES]) -> &[u8] {
 }
 
 fn read<'b>(pid: u32, file: &str, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
-    let mut path = heapless::String::<32>::new();
-    write!(path, "/proc/{pid}/{file}").ok()?;
-    let file = rustix::fs::open(path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let path = Made::new(format_args!("/proc/{pid}/{file}"));
+    let file = rustix::fs::open(path.as_c_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let length = rustix::io::read(&file, &mut *buffer).ok()?;
     buffer.get(..length)
 }

@@ -1,7 +1,6 @@
 //! Files and directories of the host that a guest sees, and its file systems in memory.
 
 use core::ffi::CStr;
-use core::fmt::Write;
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
@@ -14,6 +13,7 @@ use crate::limits;
 use crate::plan::{Bind, Guest, Kind, Plan, Tmpfs};
 use crate::sys::Errno;
 use crate::sys::mount::{self, Attributes};
+use crate::text::Made;
 
 /// What `bind` names, each a mount of its own that is attached nowhere, in the order of the config.
 pub type Trees = heapless::Vec<OwnedFd, { limits::BINDS }>;
@@ -109,18 +109,8 @@ fn received(index: usize) -> Result<OwnedFd, Errno> {
 }
 
 /// The name of a bind's place.
-struct Number([u8; 4]);
-
-fn number(index: usize) -> Number {
-    // There are no more than limits::BINDS.
-    let digit = |value: usize| b'0' + (value % 10) as u8;
-    Number([digit(index / 100), digit(index / 10), digit(index), 0])
-}
-
-impl Number {
-    fn as_c_str(&self) -> &CStr {
-        CStr::from_bytes_until_nul(&self.0).unwrap_or_default()
-    }
+fn number(index: usize) -> Made {
+    Made::new(format_args!("{index}"))
 }
 
 fn attributes(bind: &Bind, guest: &Guest) -> Attributes {
@@ -175,10 +165,8 @@ fn hold(tree: BorrowedFd<'_>, attributes: Attributes) -> Result<(), Errno> {
         return Ok(());
     }
     // By a path, which for a file can only be this one: the host's /proc is in sight still.
-    let mut path = heapless::String::<32>::new();
-    let _ = write!(path, "/proc/self/fd/{}\0", tree.as_raw_fd());
-    let path = CStr::from_bytes_with_nul(path.as_bytes()).map_err(|_| Errno::INVAL)?;
-    rustix::mount::mount_remount(path, MountFlags::BIND | flags, c"")
+    let path = Made::new(format_args!("/proc/self/fd/{}", tree.as_raw_fd()));
+    rustix::mount::mount_remount(path.as_c_str(), MountFlags::BIND | flags, c"")
 }
 
 /// What `tree` must be mounted on.
@@ -189,8 +177,6 @@ fn place(tree: BorrowedFd<'_>) -> Result<Place, Errno> {
 
 /// A file system in memory, for whoever the guest's programs run as.
 fn memory(tmpfs: &Tmpfs) -> Result<OwnedFd, Errno> {
-    let mut size = heapless::String::<24>::new();
-    let _ = write!(size, "{}\0", tmpfs.bytes);
-    let size = CStr::from_bytes_with_nul(size.as_bytes()).map_err(|_| Errno::INVAL)?;
-    devices::memory(&[(c"mode", c"1777"), (c"size", size)], Attributes::NO_SUID.and(Attributes::NO_DEV))
+    let size = Made::new(format_args!("{}", tmpfs.bytes));
+    devices::memory(&[(c"mode", c"1777"), (c"size", size.as_c_str())], Attributes::NO_SUID.and(Attributes::NO_DEV))
 }

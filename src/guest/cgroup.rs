@@ -5,7 +5,6 @@
 //! what bounds all guests together.
 
 use core::ffi::CStr;
-use core::fmt::Write;
 use core::mem::MaybeUninit;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,6 +17,7 @@ use crate::fault::{At, Fault, Step};
 use crate::limits;
 use crate::plan::{Extents, Guest, Kind, Plan};
 use crate::sys::{Errno, machine, signal};
+use crate::text::{self, Made};
 
 /// The controllers that limits need.
 pub const CONTROLLERS: [&str; 5] = ["memory", "pids", "cpu", "cpuset", "io"];
@@ -391,8 +391,7 @@ pub fn remove_base(name: &CStr) -> Result<(), Fault> {
 /// processes (cgroup-v2.rst, "No Internal Process Constraint").
 fn step_aside(parent: BorrowedFd<'_>) -> Result<bool, Errno> {
     let mut buffer = [0; 32];
-    let mut alone = heapless::String::<16>::new();
-    let _ = writeln!(alone, "{}", rustix::process::getpid().as_raw_nonzero());
+    let alone = Made::new(format_args!("{}\n", rustix::process::getpid().as_raw_nonzero()));
     if read(parent, c"cgroup.procs", &mut buffer)? != alone.as_bytes() {
         return Ok(false);
     }
@@ -501,9 +500,7 @@ fn enable(cgroup: BorrowedFd<'_>, controller: &str) -> Result<(), Errno> {
 }
 
 fn switch(cgroup: BorrowedFd<'_>, sign: char, controller: &str) -> Result<(), Errno> {
-    let mut line = heapless::String::<16>::new();
-    let _ = write!(line, "{sign}{controller}");
-    write(cgroup, c"cgroup.subtree_control", line.as_bytes())
+    write(cgroup, c"cgroup.subtree_control", Made::new(format_args!("{sign}{controller}")).as_bytes())
 }
 
 /// Writes `bytes` to `file` in one call: the kernel takes a value whole.
@@ -520,9 +517,7 @@ pub(super) fn write(cgroup: BorrowedFd<'_>, file: &CStr, bytes: &[u8]) -> Result
 /// # Errors
 /// As open(2) and write(2).
 pub fn write_number(cgroup: BorrowedFd<'_>, file: &CStr, value: u64) -> Result<(), Errno> {
-    let mut line = heapless::String::<24>::new();
-    let _ = write!(line, "{value}");
-    write(cgroup, file, line.as_bytes())
+    write(cgroup, file, Made::new(format_args!("{value}")).as_bytes())
 }
 
 /// How many processes were killed for want of memory, by what [`Base::memory_events`] opened.
@@ -554,7 +549,7 @@ pub fn read_number(cgroup: BorrowedFd<'_>, file: &CStr, label: &[u8]) -> Option<
 
 fn number(text: &[u8], label: &[u8]) -> Option<u64> {
     let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(label))?;
-    core::str::from_utf8(line).ok()?.parse().ok()
+    text::number(line)
 }
 
 /// What `file` holds, as far as the buffer goes.

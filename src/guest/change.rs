@@ -4,7 +4,6 @@
 //! does it. It puts back what it has changed where a later change is refused; PID 1 does that where the child dies.
 
 use core::ffi::CStr;
-use core::fmt::Write;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -27,7 +26,7 @@ use crate::sys::clone::{Flags, Side, clone};
 use crate::sys::rlimit::{self, Limit as ProcessLimit};
 use crate::sys::wait::{self, End, Which};
 use crate::sys::{Errno, clock, privilege, process};
-use crate::text::List;
+use crate::text::{List, Made};
 
 /// A change under way.
 #[derive(Debug)]
@@ -303,8 +302,7 @@ fn unlimit(pid: Pid, resource: u8) -> Result<(), Errno> {
 }
 
 fn set_oom_score(pid: Pid, score: i16) -> Result<(), Errno> {
-    let mut line = heapless::String::<8>::new();
-    let _ = write!(line, "{score}");
+    let line = Made::new(format_args!("{}", i32::from(score)));
     write(process_directory(pid)?.as_fd(), c"oom_score_adj", line.as_bytes())
 }
 
@@ -324,10 +322,8 @@ fn resize(path: &CStr, bytes: u64) -> Result<(), Errno> {
         return Err(Errno::NODEV);
     }
     let tmpfs = rustix::mount::fspick(&root, c"", FsPickFlags::FSPICK_EMPTY_PATH | FsPickFlags::FSPICK_CLOEXEC)?;
-    let mut size = heapless::String::<24>::new();
-    let _ = write!(size, "{bytes}\0");
-    let size = CStr::from_bytes_with_nul(size.as_bytes()).map_err(|_| Errno::INVAL)?;
-    rustix::mount::fsconfig_set_string(&tmpfs, c"size", size)?;
+    let size = Made::new(format_args!("{bytes}"));
+    rustix::mount::fsconfig_set_string(&tmpfs, c"size", size.as_c_str())?;
     rustix::mount::fsconfig_reconfigure(&tmpfs)
 }
 

@@ -15,6 +15,7 @@ use crate::plan::{Extents, Kind, Network};
 use crate::sys::clone::{Flags, Side, clone, unshare_time};
 use crate::sys::rlimit::{self, Limit};
 use crate::sys::{Errno, clock, privilege, process, signal};
+use crate::text::Made;
 
 /// Builds the guest as far as the host must, and ends.
 pub fn run(build: &Build<'_>) -> ! {
@@ -139,10 +140,9 @@ fn own_clocks() -> Result<(), Fault> {
         Err(Errno::INVAL) => return Ok(()),
         Err(error) => return Err(error).at(Step::TimeNamespace),
     }
-    let mut lines = heapless::String::<96>::new();
-    for (name, id) in [("monotonic", libc::CLOCK_MONOTONIC), ("boottime", libc::CLOCK_BOOTTIME)] {
-        let _ = writeln!(lines, "{name} -{} 0", clock::now(id).tv_sec);
-    }
+    let now = |id| clock::now(id).tv_sec as u64;
+    let (monotonic, boottime) = (now(libc::CLOCK_MONOTONIC), now(libc::CLOCK_BOOTTIME));
+    let lines = Made::new(format_args!("monotonic -{monotonic} 0\nboottime -{boottime} 0\n"));
     match write_to(CWD, c"/proc/self/timens_offsets", lines.as_bytes()) {
         // In a guest, which has no power over clocks: what is inside it reads its uptime.
         Err(Errno::PERM | Errno::ACCESS) if inside::is_so() => Ok(()),
@@ -198,8 +198,7 @@ fn give(build: &Build<'_>, pid: Pid, directory: BorrowedFd<'_>) -> Result<(), Fa
     }
     // PID 1's own is one that nothing else may have.
     if guest.limits.oom_score != 0 || rustix::process::getppid().is_some_and(Pid::is_init) {
-        let mut line = heapless::String::<8>::new();
-        let _ = write!(line, "{}", guest.limits.oom_score);
+        let line = Made::new(format_args!("{}", i32::from(guest.limits.oom_score)));
         write_to(directory, c"oom_score_adj", line.as_bytes()).at(Step::OomScore)?;
     }
     Ok(())
@@ -210,10 +209,8 @@ fn give(build: &Build<'_>, pid: Pid, directory: BorrowedFd<'_>) -> Result<(), Fa
 /// # Errors
 /// As open(2).
 pub fn process_directory(pid: Pid) -> Result<OwnedFd, Errno> {
-    let mut path = heapless::String::<24>::new();
-    let _ = write!(path, "/proc/{}\0", pid.as_raw_nonzero());
-    let path = CStr::from_bytes_with_nul(path.as_bytes()).map_err(|_| Errno::INVAL)?;
-    rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+    let path = Made::new(format_args!("/proc/{}", pid.as_raw_nonzero()));
+    rustix::fs::openat(CWD, path.as_c_str(), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
 fn write_to(directory: BorrowedFd<'_>, path: &CStr, bytes: &[u8]) -> Result<(), Errno> {

@@ -4,7 +4,6 @@
 //! when the mount goes, whoever is killed: the device clears itself, and holds the lock on the file until then.
 
 use core::ffi::CStr;
-use core::fmt::Write;
 
 use rustix::event::Timespec;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -16,6 +15,7 @@ use crate::limits;
 use crate::plan::Layer;
 use crate::sys::mount::Attributes;
 use crate::sys::{Errno, clock, loop_device};
+use crate::text::Made;
 
 /// What an image can hold. The numbers are the details of [`Step::MountImage`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,10 +115,8 @@ fn attach(file: BorrowedFd<'_>, writable: bool) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC;
     let control = rustix::fs::openat(CWD, c"/dev/loop-control", flags, Mode::empty())?;
     for _ in 0..LOOP_TRIES {
-        let mut path = heapless::String::<24>::new();
-        let _ = write!(path, "/dev/loop{}\0", loop_device::free(control.as_fd())?);
-        let path = CStr::from_bytes_with_nul(path.as_bytes()).map_err(|_| Errno::INVAL)?;
-        let device = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
+        let path = Made::new(format_args!("/dev/loop{}", loop_device::free(control.as_fd())?));
+        let device = rustix::fs::openat(CWD, path.as_c_str(), flags, Mode::empty())?;
         match loop_device::attach(device.as_fd(), file, !writable) {
             Err(Errno::BUSY) => {}
             result => return result.map(|()| device),
@@ -129,12 +127,10 @@ fn attach(file: BorrowedFd<'_>, writable: bool) -> Result<OwnedFd, Errno> {
 
 /// Mounts what `source` holds.
 fn mount(kind: Kind, source: BorrowedFd<'_>, writable: bool, attributes: Attributes) -> Result<OwnedFd, Errno> {
-    let mut path = heapless::String::<32>::new();
-    let _ = write!(path, "/proc/self/fd/{}\0", source.as_raw_fd());
-    let path = CStr::from_bytes_with_nul(path.as_bytes()).map_err(|_| Errno::INVAL)?;
+    let path = Made::new(format_args!("/proc/self/fd/{}", source.as_raw_fd()));
     let context = rustix::mount::fsopen(kind.name(), FsOpenFlags::FSOPEN_CLOEXEC)?;
     let context = context.as_fd();
-    rustix::mount::fsconfig_set_string(context, c"source", path)?;
+    rustix::mount::fsconfig_set_string(context, c"source", path.as_c_str())?;
     if kind == Kind::Ext4 {
         // The image may ask for a panic of the host instead.
         rustix::mount::fsconfig_set_string(context, c"errors", c"remount-ro")?;

@@ -1,7 +1,6 @@
 //! What a command that joins a guest takes over from the guest's first process: what a start gave to that one alone.
 
 use core::ffi::CStr;
-use core::fmt::Write;
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
@@ -15,6 +14,7 @@ use crate::plan::Extents;
 use crate::sys::privilege;
 use crate::sys::rlimit::{self, Limit};
 use crate::sys::schedule;
+use crate::text::{self, Made};
 
 /// Bytes of an environment that are taken over; more are left.
 const ENVIRONMENT_BYTES: usize = 8192;
@@ -103,11 +103,9 @@ impl Inherited {
 }
 
 fn open(pidfd: BorrowedFd<'_>) -> Result<First, Errno> {
-    let mut path = heapless::String::<40>::new();
-    let _ = write!(path, "/proc/self/fdinfo/{}\0", pidfd.as_raw_fd());
-    let path = CStr::from_bytes_with_nul(path.as_bytes()).map_err(|_| Errno::INVAL)?;
+    let path = Made::new(format_args!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()));
     let mut buffer = [0; 512];
-    let len = read(CWD, path, &mut buffer)?;
+    let len = read(CWD, path.as_c_str(), &mut buffer)?;
     let text = buffer.get(..len).unwrap_or_default();
     // -1 once it has been waited for.
     let number = field(text, b"Pid:").next().ok_or(Errno::SRCH)?;
@@ -145,7 +143,7 @@ fn groups(first: BorrowedFd<'_>, users: &Extents) -> Result<heapless::Vec<u32, {
 fn field<'a>(text: &'a [u8], label: &[u8]) -> impl Iterator<Item = u32> + use<'a> {
     let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(label)).unwrap_or_default();
     let words = line.split(|byte| byte.is_ascii_whitespace());
-    words.filter_map(|word| core::str::from_utf8(word).ok()?.parse().ok())
+    words.filter_map(|word| text::number(word))
 }
 
 /// What a file holds, as far as the buffer goes.

@@ -10,7 +10,7 @@ use crate::config::key::Key;
 use crate::fault::{At, Fault, Step};
 use crate::plan::{IoMax, Limits, Plan};
 use crate::sys::{Errno, block};
-use crate::text::words;
+use crate::text::{self, Made, words};
 
 /// How its value is written.
 #[derive(Clone, Copy)]
@@ -156,8 +156,7 @@ fn set_io_max(cgroup: BorrowedFd<'_>, disks: &[IoMax], plan: &Plan) -> Result<()
 
 /// "254:0 rbps=max ..."
 fn disk_number(line: &[u8]) -> Option<(u32, u32)> {
-    let (major, minor) = core::str::from_utf8(line).ok()?.split_once(' ')?.0.split_once(':')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
+    text::device_number(line.split(|byte| *byte == b' ').next()?)
 }
 
 fn write_disk(cgroup: BorrowedFd<'_>, (major, minor): (u32, u32), limits: &[Option<u64>; 4]) -> Result<(), Errno> {
@@ -173,9 +172,7 @@ fn write_disk(cgroup: BorrowedFd<'_>, (major, minor): (u32, u32), limits: &[Opti
 }
 
 fn write_words(cgroup: BorrowedFd<'_>, file: &CStr, words: fmt::Arguments<'_>) -> Result<(), Errno> {
-    let mut line = heapless::String::<32>::new();
-    let _ = line.write_fmt(words);
-    write(cgroup, file, line.as_bytes())
+    write(cgroup, file, Made::new(words).as_bytes())
 }
 
 #[cfg(test)]

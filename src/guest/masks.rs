@@ -1,7 +1,6 @@
 //! What of `/proc` and `/sys` a guest does not see, or cannot write to.
 
 use core::ffi::CStr;
-use core::fmt::Write;
 
 use rustix::fs::{Access, AtFlags, CWD};
 use rustix::mount::MountFlags;
@@ -9,7 +8,7 @@ use rustix::mount::MountFlags;
 use crate::fault::{At, Fault, Step};
 use crate::plan::{Guest, Kind};
 use crate::sys::Errno;
-use crate::text::c_words;
+use crate::text::{Made, c_words};
 
 const SAFE: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
@@ -72,11 +71,9 @@ fn restrict(more: MountFlags) -> Result<(), Fault> {
 
 /// Masks how hot each CPU has been.
 fn mask_heat() -> Result<(), Fault> {
-    for cpu in 0..u16::MAX {
-        let mut path = heapless::String::<64>::new();
-        let _ = write!(path, "devices/system/cpu/cpu{cpu}/thermal_throttle\0");
-        let Ok(path) = CStr::from_bytes_with_nul(path.as_bytes()) else { break };
-        match rustix::mount::mount_bind(EMPTY, path) {
+    for cpu in 0..u32::from(u16::MAX) {
+        let path = Made::new(format_args!("devices/system/cpu/cpu{cpu}/thermal_throttle"));
+        match rustix::mount::mount_bind(EMPTY, path.as_c_str()) {
             Ok(()) => {}
             Err(Errno::NOENT) if cpu > 0 && is_cpu(cpu) => {}
             // The last CPU, or a machine that does not tell.
@@ -88,11 +85,9 @@ fn mask_heat() -> Result<(), Fault> {
 }
 
 /// Whether there is such a CPU. One that is off tells nothing, and another may come behind it.
-fn is_cpu(number: u16) -> bool {
-    let mut path = heapless::String::<32>::new();
-    let _ = write!(path, "devices/system/cpu/cpu{number}\0");
-    CStr::from_bytes_with_nul(path.as_bytes())
-        .is_ok_and(|path| rustix::fs::accessat(CWD, path, Access::EXISTS, AtFlags::empty()).is_ok())
+fn is_cpu(number: u32) -> bool {
+    let path = Made::new(format_args!("devices/system/cpu/cpu{number}"));
+    rustix::fs::accessat(CWD, path.as_c_str(), Access::EXISTS, AtFlags::empty()).is_ok()
 }
 
 fn mask(directories: &'static str) -> Result<(), Fault> {

@@ -7,7 +7,6 @@
 //! more from there, as its last step but one; who joins begins from there.
 
 use core::ffi::CStr;
-use core::fmt::Write;
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, StatVfsMountFlags};
@@ -22,7 +21,7 @@ use crate::sys::exec::{self, Words};
 use crate::sys::mount::{self, Attributes};
 use crate::sys::process::{self, Arguments};
 use crate::sys::{Errno, descriptor};
-use crate::text;
+use crate::text::{self, Made};
 
 const PATH: &CStr = c"/proc/self/exe";
 
@@ -52,12 +51,11 @@ pub fn open() -> Result<OwnedFd, Fault> {
 
 /// Becomes `program`, this one, to become the guest's: the rest is done by [`resume`]. Returns what went wrong.
 pub fn hand_over(program: BorrowedFd<'_>, reports: BorrowedFd<'_>, plan: &Plan, guest: &Guest) -> Fault {
-    let mut number = heapless::String::<12>::new();
-    let _ = write!(number, "{}\0", reports.as_raw_fd());
+    let number = Made::new(format_args!("{}", reports.as_raw_fd()));
     let list = || {
         let mut arguments = Words::<{ command::ROOM + 2 }>::new();
         arguments.push(NAME)?;
-        arguments.push(CStr::from_bytes_with_nul(number.as_bytes()).unwrap_or_default())?;
+        arguments.push(number.as_c_str())?;
         plan.words.get(guest.command).iter().try_for_each(|word| arguments.push(plan.strings.c_str(*word)))?;
         let mut environment = List::new();
         plan.words.get(guest.env).iter().try_for_each(|word| environment.push(plan.strings.c_str(*word)))?;

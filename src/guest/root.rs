@@ -4,7 +4,6 @@
 //! not change, or whose changes are forgotten, is copied to memory for it instead: as strong, and charged to the guest.
 
 use core::ffi::CStr;
-use core::fmt::Write;
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid};
@@ -16,6 +15,7 @@ use crate::fault::{At, Fault, Step};
 use crate::plan::{Extents, Guest, Kind, Layer, Plan};
 use crate::sys::mount::{self, Attributes};
 use crate::sys::{Errno, clone};
+use crate::text::Made;
 
 /// Opens the root of `guest` as a mount of its own, attached nowhere; the host's own where it has none. One
 /// that the guest may write to must be out of the reach of the host's other users: what the guest's root makes there is
@@ -41,12 +41,10 @@ pub fn open(plan: &Plan, guest: &Guest) -> Result<OwnedFd, Fault> {
 /// is also its to open. No group either, root's own neither: an access control list shows as that (acl(5)).
 pub fn is_closed(path: &CStr) -> Result<bool, Errno> {
     let directory = rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    let mut link = heapless::String::<32>::new();
-    let _ = write!(link, "/proc/self/fd/{}\0", directory.as_raw_fd());
-    let link = CStr::from_bytes_with_nul(link.as_bytes()).map_err(|_| Errno::INVAL)?;
+    let link = Made::new(format_args!("/proc/self/fd/{}", directory.as_raw_fd()));
     // As it is once every symbolic link has been followed.
     let mut buffer = [0; libc::PATH_MAX as usize];
-    let len = rustix::fs::readlinkat_raw(CWD, link, &mut buffer)?;
+    let len = rustix::fs::readlinkat_raw(CWD, link.as_c_str(), &mut buffer)?;
     for end in 1..len {
         if buffer.get(end) != Some(&b'/') {
             continue;

@@ -14,6 +14,7 @@ use crate::fault::{At, Fault, Step};
 use crate::limits;
 use crate::plan::Kind;
 use crate::sys::Errno;
+use crate::text::Made;
 
 const SAFE: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 const MEMORY: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
@@ -42,7 +43,7 @@ pub fn mount(build: &Build<'_>, prepared: &Prepared, root: BorrowedFd<'_>) -> Re
     target::attach(CWD, STAGE, root, c"run").at(Step::MountRun)?;
     memory(&options(build, "1777", tmp, limits::TMP_BYTES))?;
     target::attach(CWD, STAGE, root, c"tmp").at(Step::MountTmp)?;
-    new(c"tmpfs", c"shm", SAFE, c_str(&options(build, "1777", shm, limits::SHM_BYTES))).at(Step::MountShm)?;
+    new(c"tmpfs", c"shm", SAFE, options(build, "1777", shm, limits::SHM_BYTES).as_c_str()).at(Step::MountShm)?;
     match new(c"mqueue", c"mqueue", SAFE, c"") {
         // A kernel without POSIX message queues: the directory stays empty.
         Ok(()) | Err(Errno::NODEV) => {}
@@ -84,28 +85,19 @@ fn new(kind: &CStr, target: &CStr, flags: MountFlags, options: &CStr) -> Result<
     rustix::mount::mount(kind, target, kind, flags, options)
 }
 
-/// Options of a file system in memory, with their NUL.
-type Options = heapless::String<48>;
-
 /// Its mode, and its size: what the config says of `path`, or `bytes`.
-fn options(build: &Build<'_>, mode: &str, path: &CStr, bytes: u64) -> Options {
+fn options(build: &Build<'_>, mode: &str, path: &CStr, bytes: u64) -> Made {
     let said =
         build.plan.tmpfs.get(build.guest.tmpfs).iter().find(|tmpfs| build.plan.strings.c_str(tmpfs.target) == path);
-    let mut options = Options::new();
-    let _ = write!(options, "mode={mode},size={}\0", said.map_or(bytes, |tmpfs| tmpfs.bytes));
-    options
-}
-
-fn c_str(options: &Options) -> &CStr {
-    CStr::from_bytes_with_nul(options.as_bytes()).unwrap_or_default()
+    Made::new(format_args!("mode={mode},size={}", said.map_or(bytes, |tmpfs| tmpfs.bytes)))
 }
 
 /// Where in `/dev` other file systems in memory are made.
 const STAGE: &CStr = c"shm";
 
 /// Makes a file system in memory.
-fn memory(options: &Options) -> Result<(), Fault> {
-    new(c"tmpfs", STAGE, MEMORY, c_str(options)).at(Step::MakeMemory)
+fn memory(options: &Made) -> Result<(), Fault> {
+    new(c"tmpfs", STAGE, MEMORY, options.as_c_str()).at(Step::MakeMemory)
 }
 
 /// Writes the kernel settings that the config asks for.

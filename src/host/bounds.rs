@@ -5,13 +5,13 @@
 //! counts; or it is bounded for each guest besides.
 
 use core::ffi::CStr;
-use core::fmt::Write;
 
 use rustix::fs::CWD;
 
 use super::files;
 use crate::limits;
 use crate::sys::{Errno, machine};
+use crate::text::Made;
 
 /// Below /proc/sys, and the value.
 const SETTINGS: [(&CStr, u64); 7] = [
@@ -33,9 +33,9 @@ const SETTINGS: [(&CStr, u64); 7] = [
 
 const GUESTS: u64 = limits::GUESTS as u64;
 
-/// A terminal takes memory that is charged to nobody, some 16 KiB, and a distribution's root may have as many instances of
+/// A terminal takes memory that is charged to nobody, some 80 KiB, and a distribution's root may have as many instances of
 /// devpts as it likes: so all of them together take a sixteenth of the memory at most, on all but the smallest hosts.
-const TERMINAL_SHARE_BYTES: u64 = 16 * (16 << 10);
+const TERMINAL_SHARE_BYTES: u64 = 16 * (80 << 10);
 /// See [`TERMINAL_SHARE_BYTES`]: what the kernel has by itself.
 const TERMINALS_LEAST: u64 = 4096;
 
@@ -44,8 +44,7 @@ pub fn set(mut failed: impl FnMut(&'static str, Errno)) {
     // The kernel keeps a quarter of the first 4096 for the host itself.
     let terminals = (machine::memory_bytes() / TERMINAL_SHARE_BYTES).max(TERMINALS_LEAST);
     for (path, value) in SETTINGS.into_iter().chain([(c"/proc/sys/kernel/pty/max", terminals)]) {
-        let mut number = heapless::String::<24>::new();
-        let _ = write!(number, "{value}");
+        let number = Made::new(format_args!("{value}"));
         match files::write_setting(CWD, path, number.as_bytes()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => failed(path.to_str().unwrap_or_default(), errno),

@@ -7,6 +7,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, Mode, OFlags};
 
 use super::files;
+use crate::text;
 
 /// Bytes of a line; a longer one is broken.
 const LINE_BYTES: usize = 512;
@@ -70,7 +71,7 @@ impl Console {
             rustix::io::write(terminal, line.as_bytes()).is_ok_and(|written| written == line.len())
         });
         // What has been said need not be said again by the kernel: it is logged as something that the kernel keeps to itself.
-        let level = if written { self.kernel_shows.max(level as u8).min(7) } else { level as u8 };
+        let level = u32::from(if written { self.kernel_shows.max(level as u8).min(7) } else { level as u8 });
         line.clear();
         // Without its newline a line stays open in the log, and nobody sees it before the next one comes.
         let _ = writeln!(line, "<{level}>{NAME}{text}");
@@ -133,7 +134,7 @@ fn console_level() -> u8 {
     let mut buffer = [0; 64];
     let text = files::read_path(c"/proc/sys/kernel/printk", &mut buffer).unwrap_or_default();
     let digits = text.split(u8::is_ascii_whitespace).next().unwrap_or_default();
-    core::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).unwrap_or(0)
+    text::number(digits).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::config::key::Key;
 use crate::plan::{Guest, GuestId, Kind, Layer, Network, Plan};
 use crate::sys::bpf;
 use crate::sys::probe::{self, Probe};
-use crate::text::word;
+use crate::text::{self, word};
 
 /// The oldest kernel that is supported: version and patch level.
 pub const OLDEST: Release = Release(5, 10);
@@ -25,7 +25,7 @@ impl Release {
     #[must_use]
     pub fn parse(release: &[u8]) -> Option<Release> {
         let mut numbers = release.split(|byte| !byte.is_ascii_digit());
-        let mut number = || core::str::from_utf8(numbers.next()?).ok()?.parse().ok();
+        let mut number = || text::number(numbers.next()?);
         Some(Release(number()?, number()?))
     }
 

@@ -2,7 +2,6 @@
 //!
 //! Each item is one setting of the kernel, so the kernel is asked whether it holds.
 
-use core::ffi::CStr;
 use core::fmt::Write;
 
 use rustix::fs::CWD;
@@ -10,8 +9,7 @@ use rustix::fs::CWD;
 use super::files;
 use crate::fault::ErrnoWords;
 use crate::plan::hardening::{Items, MODULES, NAMES};
-use crate::sys::Errno;
-use crate::text::{word, words};
+use crate::text::{Made, number, word, words};
 
 /// The setting of each item of [`NAMES`], below `/proc/sys`, and the value that takes it away.
 const SETTINGS: &str = "dev/tty/legacy_tiocsti=0\0kernel/io_uring_disabled=1\0kernel/kexec_load_disabled=1\0\
@@ -37,8 +35,7 @@ pub fn apply(wanted: Items, report: &mut dyn Write) {
             continue;
         }
         let Some((path, value)) = setting(index) else { continue };
-        let taken = with_path(path, |path| files::write_setting(CWD, path, value.as_bytes()));
-        if let Err(errno) = taken {
+        if let Err(errno) = files::write_setting(CWD, whole_path(path).as_c_str(), value.as_bytes()) {
             let words = ErrnoWords(errno.raw_os_error() as u16);
             let _ = writeln!(report, "hardening {name}: write {value} to /proc/sys/{path}: {words}");
         }
@@ -50,8 +47,8 @@ pub fn apply(wanted: Items, report: &mut dyn Write) {
 pub fn effect(index: usize) -> Effect {
     let Some((path, value)) = setting(index) else { return Effect::Unknown };
     let mut buffer = [0; 256];
-    match with_path(path, |path| files::read_path(path, &mut buffer).map(<[u8]>::len)) {
-        Ok(len) if holds(buffer.get(..len).unwrap_or_default(), value.as_bytes()) => Effect::On,
+    match files::read_path(whole_path(path).as_c_str(), &mut buffer) {
+        Ok(now) if holds(now, value.as_bytes()) => Effect::On,
         Ok(_) => Effect::Off,
         Err(_) => Effect::Unknown,
     }
@@ -60,8 +57,7 @@ pub fn effect(index: usize) -> Effect {
 /// Whether a setting that is `now` takes away as much as `wanted` does: the value 0 is exact, another number is a least.
 fn holds(now: &[u8], wanted: &[u8]) -> bool {
     let now = now.trim_ascii_end();
-    let number = |bytes: &[u8]| core::str::from_utf8(bytes).ok().and_then(|text| text.parse::<u32>().ok());
-    match (number(now), number(wanted)) {
+    match (number::<u32>(now), number::<u32>(wanted)) {
         (Some(now), Some(0)) => now == 0,
         (Some(now), Some(wanted)) => now >= wanted,
         _ => now == wanted,
@@ -69,13 +65,13 @@ fn holds(now: &[u8], wanted: &[u8]) -> bool {
 }
 
 fn setting(index: usize) -> Option<(&'static str, &'static str)> {
-    word(SETTINGS, index).split_once('=')
+    let setting = word(SETTINGS, index);
+    let end = setting.bytes().position(|byte| byte == b'=')?;
+    Some((setting.get(..end)?, setting.get(end + 1..)?))
 }
 
-fn with_path<T>(path: &str, work: impl FnOnce(&CStr) -> Result<T, Errno>) -> Result<T, Errno> {
-    let mut whole = heapless::String::<64>::new();
-    write!(whole, "/proc/sys/{path}\0").map_err(|_| Errno::NAMETOOLONG)?;
-    work(CStr::from_bytes_with_nul(whole.as_bytes()).map_err(|_| Errno::INVAL)?)
+fn whole_path(path: &str) -> Made {
+    Made::new(format_args!("/proc/sys/{path}"))
 }
 
 /// What is taken away before any guest starts: all but loading modules, which a start may need.

@@ -6,6 +6,7 @@ use rustix::fd::OwnedFd;
 
 use super::files::{self, Lines};
 use crate::sys::Errno;
+use crate::text::number;
 
 /// Where this is read.
 const PATH: &CStr = c"/proc/self/mountinfo";
@@ -72,10 +73,6 @@ pub fn unescape<'a>(path: &[u8], into: &'a mut [u8]) -> Option<&'a CStr> {
     }
     *into.get_mut(used)? = 0;
     CStr::from_bytes_with_nul(into.get(..=used)?).ok()
-}
-
-fn number(field: &[u8]) -> Option<u32> {
-    core::str::from_utf8(field).ok()?.parse().ok()
 }
 
 #[cfg(test)]

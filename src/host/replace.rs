@@ -10,6 +10,7 @@ use super::files;
 use crate::fault::ErrnoWords;
 use crate::limits;
 use crate::sys::{Errno, clock};
+use crate::text::Made;
 
 /// Bytes of a path, with its NUL: the kernel takes no longer one (PATH_MAX).
 const PATH_BYTES: usize = 4096;
@@ -179,11 +180,9 @@ pub fn lock(path: &CStr) -> Result<OwnedFd, Failed> {
 
 /// The directory and the name of an open file, without links on the way.
 fn real_path(file: &OwnedFd) -> Result<(Path, Path), Failed> {
-    use core::fmt::Write;
-    let mut link = heapless::String::<32>::new();
-    let _ = write!(link, "/proc/self/fd/{}\0", file.as_raw_fd());
+    let link = Made::new(format_args!("/proc/self/fd/{}", file.as_raw_fd()));
     let mut buffer = [core::mem::MaybeUninit::uninit(); PATH_BYTES - 1];
-    let (path, _) = rustix::fs::readlinkat_raw(CWD, c_str(link.as_bytes())?, &mut buffer).map_err(at("readlink"))?;
+    let (path, _) = rustix::fs::readlinkat_raw(CWD, link.as_c_str(), &mut buffer).map_err(at("readlink"))?;
     let slash = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0) + 1;
     let too_long = |()| Failed { call: "readlink", errno: Errno::NAMETOOLONG };
     let with_nul = |part: &[u8]| {

@@ -88,7 +88,7 @@ pub const fn number(index: usize) -> libc::c_long {
 /// The names of all of them.
 pub fn names() -> impl Iterator<Item = &'static str> + Clone {
     let tables = [EVERYWHERE_NAMES, HERE_NAMES, APPS_NAMES, CHECKED_NAMES];
-    tables.into_iter().flat_map(crate::text::words).map(|name| name.trim_start_matches("SYS_"))
+    tables.into_iter().flat_map(crate::text::words).map(|name| name.strip_prefix("SYS_").unwrap_or(name))
 }
 
 /// The set of the calls with these numbers.

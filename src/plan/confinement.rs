@@ -248,12 +248,19 @@ fn capability_word(text: &[u8]) -> Result<(bool, u64), Wrong> {
         return Ok((given, capability::ALL));
     }
     // As capabilities(7) and most tools write it, too.
-    let name = if name.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"cap_")) { &name[4..] } else { name };
-    let found = words(capability::NAMES).position(|known| known.as_bytes().eq_ignore_ascii_case(name));
+    let name = match name.split_at_checked(4) {
+        Some((prefix, rest)) if is_in_any_case(b"cap_", prefix) => rest,
+        _ => name,
+    };
+    let found = words(capability::NAMES).position(|known| is_in_any_case(known.as_bytes(), name));
     found.map(|number| (given, 1 << number)).ok_or_else(|| {
         let near = nearest(name, words(capability::NAMES).map(|word| (word, word.as_bytes())));
         Wrong { near: near.map_or(Near::Nothing, Near::Word), ..Code::NotCap.into() }
     })
+}
+
+fn is_in_any_case(known: &[u8], word: &[u8]) -> bool {
+    known.iter().copied().eq(word.iter().map(u8::to_ascii_lowercase))
 }
 
 /// The call that `+call` opens.

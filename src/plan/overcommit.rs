@@ -3,7 +3,7 @@
 
 use super::{Guest, Kind, Plan};
 use crate::config::key::Key;
-use crate::text::Text;
+use crate::text::{Text, number};
 
 /// What a host has.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +82,6 @@ fn tmpfs(plan: &Plan, guest: &Guest) -> u64 {
 
 /// The ranges of a list of CPUs: "0-3,7".
 fn ranges(list: &[u8]) -> impl Iterator<Item = (u64, u64)> {
-    let number = |digits: &[u8]| core::str::from_utf8(digits).ok()?.parse().ok();
     list.split(|byte| *byte == b',').filter_map(move |range| {
         let mut ends = range.splitn(2, |byte| *byte == b'-');
         let first = number(ends.next()?)?;

@@ -16,6 +16,7 @@ use core::fmt;
 use crate::guest::cgroup::SERVICES;
 use crate::limits;
 use crate::plan::Kind;
+use crate::text::number;
 
 /// Bytes of a process's name, at most (TASK_COMM_LEN).
 const NAME_BYTES: usize = 16;
@@ -135,7 +136,7 @@ fn kernels_own(record: &[u8]) -> Option<&[u8]> {
     let end = record.iter().position(|byte| *byte == b'\n').unwrap_or(record.len());
     let record = record.get(..end)?;
     let text = record.get(find(record, b";")? + 1..)?;
-    let priority = number(record.split(|byte| *byte == b',').next()?)?;
+    let priority: u32 = number(record.split(|byte| *byte == b',').next()?)?;
     (priority >> 3 == 0).then_some(text)
 }
 
@@ -160,10 +161,6 @@ fn task(text: &[u8]) -> Option<(&[u8], u32)> {
     let pid = number(text.get(at + 5..)?)?;
     let text = text.get(..at)?;
     Some((text.get(find_last(text, b",task=")? + 6..)?, pid))
-}
-
-fn number(digits: &[u8]) -> Option<u32> {
-    core::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 fn find(text: &[u8], what: &[u8]) -> Option<usize> {

@@ -10,6 +10,8 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
 
+use crate::text::Made;
+
 /// First bytes of the header; the last two are the layout's version.
 const MAGIC: [u8; 8] = *b"innlog01";
 /// Where the data begins.
@@ -66,10 +68,8 @@ impl Ring {
     /// # Errors
     /// EMFILE, ENFILE; ENOENT where `/proc` is not mounted.
     pub fn for_reading(&self) -> Result<OwnedFd, Errno> {
-        let mut path = heapless::String::<32>::new();
-        let number = rustix::fd::AsRawFd::as_raw_fd(&self.memory);
-        core::fmt::Write::write_fmt(&mut path, format_args!("/proc/self/fd/{number}")).map_err(|_| Errno::RANGE)?;
-        rustix::fs::open(path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        let path = Made::new(format_args!("/proc/self/fd/{}", rustix::fd::AsRawFd::as_raw_fd(&self.memory)));
+        rustix::fs::open(path.as_c_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
     }
 }
 

@@ -4,9 +4,8 @@
 //! (pid_namespaces(7)), and so does every program that was not written to be one. Waiting for such a guest to go would
 //! take all of its `stop` time for nothing; it is treated like the ordinary process that it thinks it is.
 
-use core::fmt::Write;
-
 use crate::host::files;
+use crate::text::Made;
 
 /// What ends no process that does not handle it (signal(7)): these are ignored, stop it or let it go on.
 const HARMLESS: [i32; 8] = [
@@ -24,12 +23,11 @@ const HARMLESS: [i32; 8] = [
 /// known, it would not.
 #[must_use]
 pub fn is_unheard(pid: u32, signal: u8) -> bool {
-    let mut path = heapless::String::<32>::new();
     let mut buffer = [0; 4096];
-    if HARMLESS.contains(&i32::from(signal)) || write!(path, "/proc/{pid}/status\0").is_err() {
+    if HARMLESS.contains(&i32::from(signal)) {
         return false;
     }
-    let Some(status) = read(&path, &mut buffer) else { return false };
+    let Some(status) = read(format_args!("/proc/{pid}/status"), &mut buffer) else { return false };
     let is_asleep = status.windows(ASLEEP.len()).any(|window| window == ASLEEP);
     would_end(status, signal) && !(is_asleep && i32::from(signal) < REAL_TIME && waits_for_signals(pid))
 }
@@ -40,10 +38,8 @@ pub fn is_unheard(pid: u32, signal: u8) -> bool {
 /// Older kernels do not say where a process sleeps: then it may be there. The number of its call would tell, but reading that
 /// takes a lock which the process can hold as long as it likes.
 fn waits_for_signals(pid: u32) -> bool {
-    let mut path = heapless::String::<32>::new();
     let mut buffer = [0; 256];
-    let _ = write!(path, "/proc/{pid}/wchan\0");
-    read(&path, &mut buffer).is_some_and(may_wait)
+    read(format_args!("/proc/{pid}/wchan"), &mut buffer).is_some_and(may_wait)
 }
 
 /// Whether who sleeps at this place in the kernel may be in sigtimedwait(2).
@@ -56,16 +52,15 @@ const ASLEEP: &[u8] = b"\nState:\tS";
 /// The kernel's SIGRTMIN (signal(7)).
 const REAL_TIME: i32 = 32;
 
-fn read<'a>(path: &str, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
-    let path = core::ffi::CStr::from_bytes_with_nul(path.as_bytes()).ok()?;
-    files::read_path(path, buffer).ok()
+fn read<'a>(path: core::fmt::Arguments<'_>, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+    files::read_path(Made::new(path).as_c_str(), buffer).ok()
 }
 
 /// proc_pid_status(5): SigBlk for who reads it from a descriptor, SigIgn, SigCgt; hexadecimal, the first signal is bit 0.
 fn would_end(status: &[u8], signal: u8) -> bool {
     let mask = |name: &[u8]| {
         let line = status.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(name))?;
-        u64::from_str_radix(core::str::from_utf8(line.trim_ascii()).ok()?, 16).ok()
+        line.trim_ascii().iter().try_fold(0, |mask, byte| Some(mask << 4 | u64::from(char::from(*byte).to_digit(16)?)))
     };
     let masks = [mask(b"SigBlk:"), mask(b"SigIgn:"), mask(b"SigCgt:")];
     masks.into_iter().all(|mask| mask.is_some_and(|mask| mask >> (signal.clamp(1, 64) - 1) & 1 == 0))

@@ -1,11 +1,11 @@
 //! Block devices by their numbers.
 
 use core::ffi::CStr;
-use core::fmt::Write;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, major, minor};
 
 use super::Errno;
+use crate::text::{Made, device_number};
 
 /// A disk as the kernel numbers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,18 +35,13 @@ pub fn disk(path: &CStr) -> Result<Disk, Errno> {
 /// The disk that this partition is on; nothing for what is none.
 fn whole((major, minor): (u32, u32)) -> Option<(u32, u32)> {
     // Documentation/ABI/stable/sysfs-block: a partition's directory is in that of its disk.
-    read(format_args!("/sys/dev/block/{major}:{minor}/partition\0"), |_| Some(()))?;
-    read(format_args!("/sys/dev/block/{major}:{minor}/../dev\0"), |text| {
-        let (major, minor) = core::str::from_utf8(text).ok()?.trim_end().split_once(':')?;
-        Some((major.parse().ok()?, minor.parse().ok()?))
-    })
+    read(format_args!("/sys/dev/block/{major}:{minor}/partition"), |_| Some(()))?;
+    read(format_args!("/sys/dev/block/{major}:{minor}/../dev"), |text| device_number(text.trim_ascii_end()))
 }
 
 fn read<T>(path: core::fmt::Arguments<'_>, parse: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
-    let mut name = heapless::String::<64>::new();
-    name.write_fmt(path).ok()?;
-    let name = CStr::from_bytes_with_nul(name.as_bytes()).ok()?;
-    let file = rustix::fs::openat(CWD, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let file =
+        rustix::fs::openat(CWD, Made::new(path).as_c_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let mut buffer = [0; 32];
     let len = rustix::io::read(file, &mut buffer).ok()?;
     parse(buffer.get(..len)?)

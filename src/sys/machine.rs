@@ -4,6 +4,8 @@ use core::ffi::CStr;
 
 use rustix::fs::{CWD, Mode, OFlags};
 
+use crate::text;
+
 /// Bytes of memory.
 #[must_use]
 pub fn memory_bytes() -> u64 {
@@ -34,7 +36,7 @@ pub fn cpus(buffer: &mut [u8]) -> Option<&[u8]> {
 }
 
 fn first_number(path: &CStr, buffer: &mut [u8]) -> Option<u64> {
-    core::str::from_utf8(read(path, buffer)?).ok()?.trim_end().parse().ok()
+    text::number(read(path, buffer)?.trim_ascii_end())
 }
 
 fn read<'b>(path: &CStr, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
