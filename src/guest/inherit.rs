@@ -143,7 +143,7 @@ fn groups(first: BorrowedFd<'_>, users: &Extents) -> Result<heapless::Vec<u32, {
 fn field<'a>(text: &'a [u8], label: &[u8]) -> impl Iterator<Item = u32> + use<'a> {
     let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(label)).unwrap_or_default();
     let words = line.split(|byte| byte.is_ascii_whitespace());
-    words.filter_map(|word| text::number(word))
+    words.filter_map(text::number)
 }
 
 /// What a file holds, as far as the buffer goes.
