@@ -48,6 +48,9 @@ static int hide(void) {
     }
     place(text, sizeof text, "keyring");
     /* -4: the user's keyring, -5: the user's session keyring (keyctl(2)) */
+    /* Only what the session's keyring leads to may be changed below (KEYCTL_LINK; -3: the session's keyring). */
+    syscall(SYS_keyctl, 8, -4, -3);
+    syscall(SYS_keyctl, 8, -5, -3);
     for (int ring = -5; ring <= -4; ring++) {
         long key = syscall(SYS_add_key, "user", "innkeep-canary", text, strlen(text), ring);
         /* Its permissions keep nobody away who gets as far as to ask (KEYCTL_SETPERM). */
