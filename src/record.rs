@@ -11,9 +11,8 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::process::Pid;
 
-use crate::cli::output::write_all;
 use crate::fault::ErrnoWords;
-use crate::host::files;
+use crate::host::files::{self, write_all};
 use crate::limits;
 use crate::plan::record::{Line, RUN};
 use crate::plan::{Plan, Users};

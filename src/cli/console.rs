@@ -9,11 +9,12 @@ use rustix::fd::{AsFd, OwnedFd};
 
 use super::ask::{FAILED, PROMPT_MS, ask, guest};
 use super::foreground::Signals;
-use super::output::{self, complain};
+use super::output::complain;
 use super::parse::Options;
 use super::terminal::{Relay, Watch};
 use crate::control::wire::{Name, Reply, Request};
 use crate::fault::ErrnoWords;
+use crate::host::files;
 use crate::supervise::ring::Reader;
 use crate::sys::{Errno, stdio};
 
@@ -122,7 +123,7 @@ impl Console {
                 Ok(chunk) => {
                     self.look_ms = LOOK_MS.0;
                     let bytes = buffer.get(..chunk.bytes).unwrap_or_default();
-                    if output::write_all(stdio::output(), bytes).is_err() {
+                    if files::write_all(stdio::output(), bytes).is_err() {
                         return false;
                     }
                 }

@@ -2,11 +2,10 @@
 
 use core::fmt::{self, Write};
 
-use rustix::event::{PollFd, PollFlags};
-use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 
 use crate::fault::ErrnoWords;
+use crate::host::files::write_all;
 use crate::sys::stdio;
 
 /// Bytes that are written at once.
@@ -80,25 +79,6 @@ impl Write for Output {
         self.bytes(text.as_bytes());
         Ok(())
     }
-}
-
-/// Writes all of `bytes`, waiting where the other end is slow.
-///
-/// # Errors
-/// As write(2).
-pub fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
-    while !bytes.is_empty() {
-        match rustix::io::write(to, bytes) {
-            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
-            Err(Errno::INTR) => {}
-            // Somebody else's descriptor may be a non-blocking one.
-            Err(Errno::AGAIN) => {
-                rustix::event::poll(&mut [PollFd::from_borrowed_fd(to.as_fd(), PollFlags::OUT)], None)?;
-            }
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
 }
 
 /// Standard error, a line at a time.

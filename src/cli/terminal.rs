@@ -5,7 +5,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::OFlags;
 use rustix::termios::{LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios};
 
-use super::output;
+use crate::host::files;
 use crate::sys::{Errno, stdio};
 
 /// Whether the user sits at a terminal, both ways.
@@ -252,7 +252,7 @@ impl Relay {
             Ok(length) => {
                 let bytes = buffer.get(..length).unwrap_or_default();
                 // Where the user's terminal is gone the program is not held up.
-                self.output = self.output.filter(|output| output::write_all(*output, bytes).is_ok());
+                self.output = self.output.filter(|output| files::write_all(*output, bytes).is_ok());
                 Passed::Some
             }
         }

@@ -1,7 +1,8 @@
-//! Reading files that may be anything: without blocking, and no more than was asked for.
+//! Reading files that may be anything: without blocking, and no more than was asked for. Writing all of something.
 
 use core::ffi::CStr;
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 
@@ -71,6 +72,25 @@ pub fn write_setting(directory: BorrowedFd<'_>, path: &CStr, value: &[u8]) -> Re
     )?;
     let taken = rustix::io::retry_on_intr(|| rustix::io::write(&file, value))?;
     if taken == value.len() { Ok(()) } else { Err(Errno::IO) }
+}
+
+/// Writes all of `bytes`, waiting where the other end is slow.
+///
+/// # Errors
+/// As write(2).
+pub fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::write(to, bytes) {
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            // Somebody else's descriptor may be a non-blocking one.
+            Err(Errno::AGAIN) => {
+                rustix::event::poll(&mut [PollFd::from_borrowed_fd(to.as_fd(), PollFlags::OUT)], None)?;
+            }
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }
 
 fn read_some(file: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
