@@ -79,7 +79,7 @@ fn attack(kernel: &'static str, guests: &[&str]) {
         let twice = "state os >one; usleep 500000; state os >other; diff one other";
         assert_eq!(machine.ok(&format!("cd /run/attack && {twice}")), "");
     });
-    on_entering(&mut machine);
+    on_entering(&mut machine, kernel);
     on_starting(&mut machine);
     in_place(&mut machine, kernel);
     for guest in guests {
@@ -114,8 +114,10 @@ fn harmless(machine: &mut Machine, guest: &str, command: &str) -> String {
 }
 
 /// While a program enters.
-fn on_entering(machine: &mut Machine) {
-    for guest in ["ambush-os", "ambush-app", "ambush-none"] {
+fn on_entering(machine: &mut Machine, kernel: &str) {
+    // The last needs mounts that 5.10 cannot make, and is refused there.
+    let guests = ["ambush-os", "ambush-app", "ambush-none"];
+    for guest in &guests[..if kernel == "5.10" { 2 } else { 3 }] {
         machine.check(&format!("{guest}: who enters is neither overwritten, traced nor read"), |machine| {
             machine.ok(&format!("inn start --wait {guest}"));
             // `/tmp/again` is a script for `/proc/self/exe`: the kernel is to run who enters once more, from inside.
