@@ -138,7 +138,7 @@ fn set_io_max(cgroup: BorrowedFd<'_>, disks: &[IoMax], plan: &Plan) -> Result<()
         // Twice the same disk, by two names: neither may take the other's place.
         let is_new = !numbers.contains(&found.number);
         is_new.then_some(()).ok_or(Errno::EXIST).at_item(Step::FindDisk, index)?;
-        let _ = numbers.push(found.number);
+        numbers.push(found.number).map_err(|_| Errno::NOSPC).at_item(Step::FindDisk, index)?;
     }
     for (index, (number, disk)) in numbers.iter().zip(disks).enumerate() {
         write_disk(cgroup, *number, &disk.limits).at_item(Step::LimitIoMax, index)?;
