@@ -8,7 +8,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{DumpableBehavior, Pid, Uid};
 
-use super::{Build, Prepared, about, bind, child, devices, inside, lock, own, report, root};
+use super::{Build, Prepared, about, bind, child, devices, inside, lock, own, report, root, terminals};
 use crate::fault::{At, Fault, Step};
 use crate::limits;
 use crate::plan::{Extents, Kind, Network};
@@ -50,6 +50,7 @@ fn line(build: &Build<'_>) -> Result<(), Fault> {
         root: root::open(build.plan, build.guest)?,
         binds: bind::open(build.plan, build.guest)?,
         devices: devices::make(build.plan, build.guest, &given, is_inside)?,
+        terminals: (is_made_by_init() && !is_inside).then(|| terminals::make(&users)).transpose().at(Step::MountPts)?,
         release: (build.guest.kind == Kind::Os).then(about::release).flatten(),
         sysfs: (build.guest.network == Network::Host).then(devices::host_sysfs).transpose()?,
         stage: None,
@@ -197,11 +198,16 @@ fn give(build: &Build<'_>, pid: Pid, directory: BorrowedFd<'_>) -> Result<(), Fa
         rlimit::set(Some(pid), limit.resource, wanted).at_item(Step::SetRlimit, index)?;
     }
     // PID 1's own is one that nothing else may have.
-    if guest.limits.oom_score != 0 || rustix::process::getppid().is_some_and(Pid::is_init) {
+    if guest.limits.oom_score != 0 || is_made_by_init() {
         let line = Made::new(format_args!("{}", i32::from(guest.limits.oom_score)));
         write_to(directory, c"oom_score_adj", line.as_bytes()).at(Step::OomScore)?;
     }
     Ok(())
+}
+
+/// Whether this is a helper of PID 1.
+fn is_made_by_init() -> bool {
+    rustix::process::getppid().is_some_and(Pid::is_init)
 }
 
 /// Opens the directory of process `pid` in `/proc`.

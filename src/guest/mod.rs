@@ -28,6 +28,7 @@ mod root;
 pub mod seccomp;
 mod stdio;
 mod target;
+mod terminals;
 mod view;
 
 use rustix::fd::{AsFd, OwnedFd};
@@ -90,6 +91,8 @@ struct Prepared {
     binds: bind::Trees,
     /// Its `/dev`.
     devices: OwnedFd,
+    /// Its terminals, where PID 1 keeps so many for it.
+    terminals: Option<OwnedFd>,
     /// What the host says that it is, for a distribution.
     release: Option<OwnedFd>,
     /// The host's `/sys`, for a guest in the host's network.

@@ -9,7 +9,7 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::MountFlags;
 
-use super::{Build, Prepared, about, lock, masks, target};
+use super::{Build, Prepared, about, lock, masks, target, terminals};
 use crate::fault::{At, Fault, Step};
 use crate::limits;
 use crate::plan::Kind;
@@ -49,8 +49,11 @@ pub fn mount(build: &Build<'_>, prepared: &Prepared, root: BorrowedFd<'_>) -> Re
         Ok(()) | Err(Errno::NODEV) => {}
         Err(error) => return Err(error).at(Step::MountMqueue),
     }
-    let terminals = MountFlags::NOSUID | MountFlags::NOEXEC;
-    new(c"devpts", c"pts", terminals, c"newinstance,ptmxmode=0666,mode=0620,gid=5,max=256").at(Step::MountPts)
+    match &prepared.terminals {
+        Some(terminals) => target::attach(terminals.as_fd(), c"", CWD, c"pts"),
+        None => terminals::mount(c"pts"),
+    }
+    .at(Step::MountPts)
 }
 
 /// Makes `/proc` and `/sys`, and returns where they are, seen from `/dev`; `/sys` is the working directory then. The host's

@@ -33,17 +33,18 @@ const SETTINGS: [(&CStr, u64); 7] = [
 
 const GUESTS: u64 = limits::GUESTS as u64;
 
+/// What the kernel has for the host by itself, and what each guest has for itself (`guest/terminals.rs`).
+const TERMINALS_KEPT: u64 = 1024 + GUESTS * limits::TERMINALS as u64;
 /// A terminal takes memory that is charged to nobody, some 80 KiB, and a distribution's root may have as many instances of
-/// devpts as it likes: so all of them together take a sixteenth of the memory at most, on all but the smallest hosts.
+/// devpts as it likes: so all that it has of them beyond its own take a sixteenth of the memory at most.
 const TERMINAL_SHARE_BYTES: u64 = 16 * (80 << 10);
-/// See [`TERMINAL_SHARE_BYTES`]: what the kernel has by itself.
-const TERMINALS_LEAST: u64 = 4096;
 
 /// Sets them. What fails is given to `failed`; a kernel without one of them has nothing to bound.
 pub fn set(mut failed: impl FnMut(&'static str, Errno)) {
-    // The kernel keeps a quarter of the first 4096 for the host itself.
-    let terminals = (machine::memory_bytes() / TERMINAL_SHARE_BYTES).max(TERMINALS_LEAST);
-    for (path, value) in SETTINGS.into_iter().chain([(c"/proc/sys/kernel/pty/max", terminals)]) {
+    let terminals = TERMINALS_KEPT + machine::memory_bytes() / TERMINAL_SHARE_BYTES;
+    // The most first: not more is kept than there are.
+    let terminals = [(c"/proc/sys/kernel/pty/max", terminals), (c"/proc/sys/kernel/pty/reserve", TERMINALS_KEPT)];
+    for (path, value) in SETTINGS.into_iter().chain(terminals) {
         let number = Made::new(format_args!("{value}"));
         match files::write_setting(CWD, path, number.as_bytes()) {
             Ok(()) | Err(Errno::NOENT) => {}

@@ -19,14 +19,6 @@ const ATTEMPTS_AT_LEAST: usize = 120;
 /// Attempts for one command of the agent, which may take only so long.
 const GROUP: usize = 10;
 
-/// What is not stopped yet, by guest and attempt, with the reason. A failure here is said and does not count; this list
-/// is to become empty.
-const NOT_YET: &[(&str, &str, &str)] = &[(
-    "os",
-    "exhaust-terminals",
-    "a guest's root mounts instances of devpts without `max`, and kernel.pty.max is one for all",
-)];
-
 /// Attempts by the host's own root, and what the same look at the host must find of each: if it did not, it would find
 /// nothing anywhere.
 const SEEN: &[(&str, &str)] = &[
@@ -285,13 +277,7 @@ fn run_group(machine: &mut Machine, guest: &str, group: &[String]) -> (Vec<(Stri
 /// One attempt has one verdict.
 fn verdict(machine: &mut Machine, guest: &str, attempt: &str, seen: &str) {
     let harm: Vec<&str> = seen.lines().filter(|line| !line.starts_with("~ ")).collect();
-    let known = NOT_YET.iter().find(|(in_guest, name, _)| *in_guest == guest && *name == attempt);
-    match known {
-        Some((.., reason)) if !harm.is_empty() => {
-            must::say(&format!("{guest}: {attempt} is NOT YET stopped: {reason}: {}", harm.join("; ")));
-        }
-        _ => machine.check(&format!("{guest}: {attempt}"), |_| {
-            assert!(harm.is_empty(), "seen from the host:\n{}", harm.join("\n"));
-        }),
-    }
+    machine.check(&format!("{guest}: {attempt}"), |_| {
+        assert!(harm.is_empty(), "seen from the host:\n{}", harm.join("\n"));
+    });
 }
