@@ -150,7 +150,8 @@ steps! {
     SetGroups "setgroups", Some(Key::Groups), "set its supplementary groups";
     SetGroup "setresgid", Some(Key::User), "set its group";
     SetUser "setresuid", Some(Key::User), "set its user";
-    OwnProgram "execveat", None, "keep this program out of its reach";
+    OwnProgram "mount_setattr", Some(Key::Userns), "keep this program out of its reach";
+    BeginAnew "execveat", None, "begin anew, out of its reach";
     DropCapabilities "capset", None, "drop capabilities";
     GiveCapabilities "capset", Some(Key::Caps), "give it capabilities";
     EndWithParent "prctl", None, "let it end with its caller";
@@ -232,6 +233,9 @@ impl Fault {
                 "the same disk stands there twice: a partition counts as its disk"
             }
             Step::LimitProcesses if errno == libc::ENOENT => "this host has no pids controller in cgroup v2",
+            Step::OwnProgram if errno == libc::ENOSYS => {
+                "with the host's users it starts on Linux 5.12 and later; with users of its own (userns) on this kernel too"
+            }
             Step::MapRoot => {
                 "this kernel cannot id-map this file system: use ephemeral or readonly, or another file system"
             }

@@ -28,6 +28,8 @@ const MASKED_DIRECTORIES: &str = "acpi\0asound\0scsi\0";
 const MASKED_IN_SYS: &str = "firmware\0devices/virtual/powercap\0";
 // bus fs irq: settings of the machine's devices, file systems and interrupts
 const READ_ONLY: &str = "bus\0fs\0irq\0";
+// thermal_throttle: how hot each CPU has been, and so what others compute
+const MASKED_OF_CPUS: &str = "thermal_throttle";
 
 /// Directories of a guest's `/dev`, in which `/proc` and `/sys` are made: all names there are of our making.
 pub const PROC: &CStr = c"mqueue";
@@ -72,7 +74,7 @@ fn restrict(more: MountFlags) -> Result<(), Fault> {
 /// Masks how hot each CPU has been.
 fn mask_heat() -> Result<(), Fault> {
     for cpu in 0..u32::from(u16::MAX) {
-        let path = Made::new(format_args!("devices/system/cpu/cpu{cpu}/thermal_throttle"));
+        let path = Made::new(format_args!("devices/system/cpu/cpu{cpu}/{MASKED_OF_CPUS}"));
         match rustix::mount::mount_bind(EMPTY, path.as_c_str()) {
             Ok(()) => {}
             Err(Errno::NOENT) if cpu > 0 && is_cpu(cpu) => {}

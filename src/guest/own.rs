@@ -63,7 +63,7 @@ pub fn hand_over(program: BorrowedFd<'_>, reports: BorrowedFd<'_>, plan: &Plan, 
         Ok(exec::execute_open(program, &arguments, &environment))
     };
     let (Ok(error) | Err(error)) = list();
-    Fault { step: Step::OwnProgram, errno: error.raw_os_error() as u16, detail: 0 }
+    Fault { step: Step::BeginAnew, errno: error.raw_os_error() as u16, detail: 0 }
 }
 
 /// Goes on where [`hand_over`] left, and does not return then.
@@ -74,7 +74,7 @@ pub fn resume(arguments: &Arguments) {
     let number = arguments.get(1).and_then(|word| text::number(word.to_bytes()));
     let Some(reports) = number.and_then(descriptor::adopt) else { process::exit(1) };
     // Its end says that the guest's program runs.
-    let closes = rustix::io::fcntl_setfd(&reports, FdFlags::CLOEXEC).at(Step::OwnProgram);
+    let closes = rustix::io::fcntl_setfd(&reports, FdFlags::CLOEXEC).at(Step::BeginAnew);
     let mut words = List::new();
     let listed = (2..arguments.len()).filter_map(|index| arguments.get(index)).try_for_each(|word| words.push(word));
     let fault = match closes.and(listed.at(Step::Words)) {
@@ -88,7 +88,7 @@ pub fn resume(arguments: &Arguments) {
 /// Sees that this process runs from such a mount: where it does not, begins it anew from there. Returns what went wrong.
 ///
 /// # Errors
-/// [`Step::OwnProgram`].
+/// [`Step::OwnProgram`], [`Step::BeginAnew`].
 pub fn begin_anew(arguments: &Arguments) -> Result<(), Fault> {
     if rustix::fs::statvfs(PATH).at(Step::OwnProgram)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
         return Ok(());
@@ -102,5 +102,5 @@ pub fn begin_anew(arguments: &Arguments) -> Result<(), Fault> {
         Ok(exec::execute_open(program.as_fd(), &words, &environment))
     };
     let (Ok(error) | Err(error)) = list();
-    Err::<(), Errno>(error).at(Step::OwnProgram)
+    Err::<(), Errno>(error).at(Step::BeginAnew)
 }
