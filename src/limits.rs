@@ -91,6 +91,8 @@ pub const HOST_PROCESSES_SHARE: u64 = 8;
 pub const TERMINALS: u32 = 256;
 /// A start that has not reached exec after so long has failed: its storage hangs.
 pub const START_TIMEOUT_MS: u64 = 30_000;
+/// How long a supervisor waits for one that was killed: its helpers hold its place until the kernel has ended them.
+pub const CLAIM_TIMEOUT_MS: u64 = 3_000;
 /// How long the kernel may take to empty a killed cgroup before `list` shows it as stuck.
 pub const KILL_TIMEOUT_MS: u64 = 10_000;
 /// Changes of a guest that take longer are undone: the kernel hangs.

@@ -26,6 +26,8 @@ static TABLE: Static<Table> = Static::new(Table::new());
 const BASE: &str = "inn";
 /// Cgroups of a guest that processes find themselves in without having been put there for a reason: see guest/cgroup.rs.
 const COMMON: [&[u8]; 2] = [b"exec", b"inn.init"];
+/// Between two looks at whether another supervisor is gone.
+const CLAIM_PAUSE_NS: i64 = 20_000_000;
 /// PID 1 has nobody to give up to: what its loop cannot do without is tried again after so long.
 const RETRY_NS: i64 = 200_000_000;
 
@@ -95,9 +97,7 @@ fn try_in_base(
     base: Base,
     name: &CStr,
 ) -> Result<Outcome, Refused> {
-    if !base.claim().map_err(|errno| Refused::Call("flock", errno))? {
-        return Err(Refused::CgroupTaken);
-    }
+    claim(&base)?;
     let poll = Poll::new().map_err(|errno| Refused::Call("epoll_create1", errno))?;
     let table = TABLE.take().ok_or(Refused::Call("take the table", Errno::BUSY))?;
     let facts = facts(config, name);
@@ -139,6 +139,18 @@ pub fn init(console: &Console, plan: &'static mut Plan, config: &CStr, needs_she
     let driver = Driver::new(plan, (base, name), table, &poll, journal);
     let mut supervisor = Supervisor::with_signals(&poll, signals, role, driver, facts(config, name), server::PATH);
     supervisor.run()
+}
+
+/// Makes this the supervisor of the guests in `base`. What one that was killed had under way holds its claim a moment longer.
+fn claim(base: &Base) -> Result<(), Refused> {
+    let until_ms = clock::now_ms().saturating_add(limits::CLAIM_TIMEOUT_MS);
+    while !base.claim().map_err(|errno| Refused::Call("flock", errno))? {
+        if clock::now_ms() >= until_ms {
+            return Err(Refused::CgroupTaken);
+        }
+        let _ = rustix::thread::nanosleep(&rustix::time::Timespec { tv_sec: 0, tv_nsec: CLAIM_PAUSE_NS });
+    }
+    Ok(())
 }
 
 /// Says so where the host cannot keep what it is to keep.

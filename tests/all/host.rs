@@ -190,7 +190,7 @@ fn a_guest_in_the_foreground_ends_with_a_caller_that_is_killed() {
         cgroups().into_iter().find(|path| path.ends_with(format!("inn-run-{}", child.id()))).expect("a cgroup");
     child.kill().expect("it is killed");
     child.wait().expect("it ends");
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let deadline = std::time::Instant::now() + must::PATIENCE;
     let populated = || fs::read_to_string(cgroup.join("cgroup.events")).is_ok_and(|text| text.contains("populated 1"));
     while populated() {
         assert!(std::time::Instant::now() < deadline, "the guest lives on");

@@ -55,7 +55,7 @@ pub fn is_attached(image: &Path) -> bool {
 
 /// Waits until no loop device has the file: the kernel lets it go when the last process is gone for good.
 fn let_go(image: &Path) {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let deadline = std::time::Instant::now() + must::PATIENCE;
     while is_attached(image) {
         assert!(std::time::Instant::now() < deadline, "a loop device still has {}", image.display());
         std::thread::sleep(std::time::Duration::from_millis(5));

@@ -4,6 +4,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::Duration;
+
+/// How long anything is waited for: a bound against hanging, for a machine that is busy with other tests too.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The top directory of the project.
 pub fn project() -> &'static Path {

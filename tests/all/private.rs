@@ -135,7 +135,7 @@ impl Supervisor {
 
     /// Waits until `condition` holds; fails after a generous time, with what was waited for.
     pub fn wait_for(&self, what: &str, condition: impl Fn(&Self) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + must::PATIENCE;
         while !condition(self) {
             assert!(Instant::now() < deadline, "waited in vain for {what}; the supervisor said:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(5));
@@ -241,7 +241,7 @@ pub fn remove_run(pid: u32) {
 
 /// Removes a cgroup whose processes end, once they have.
 fn remove(cgroup: &Path) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + must::PATIENCE;
     while cgroup.exists() && Instant::now() < deadline {
         remove_below(cgroup);
         std::thread::sleep(Duration::from_millis(5));

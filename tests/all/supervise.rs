@@ -380,6 +380,26 @@ fn what_a_killed_supervisor_left_is_gone_before_the_next_one_starts_it() {
 }
 
 #[test]
+fn a_supervisor_waits_until_what_a_killed_one_had_under_way_has_ended() {
+    if !must::root("a_supervisor_waits_until_what_a_killed_one_had_under_way_has_ended") {
+        return;
+    }
+    let mut supervisor = Supervisor::start("claim", "[service s]\ncommand = /bin/sleep 1000\n");
+    supervisor.await_answer();
+    await_state(&supervisor, "s", "ready");
+    let services = supervisor.cgroup("s").parent().unwrap().to_owned();
+    let base = std::fs::File::open(services.with_file_name("inn")).unwrap();
+    // As a helper that outlives it would: from its end on, for a while.
+    let helper = std::thread::spawn(move || {
+        base.lock().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    });
+    supervisor.start_again();
+    helper.join().unwrap();
+    await_state(&supervisor, "s", "ready");
+}
+
+#[test]
 fn a_root_whose_directories_are_links_is_refused() {
     if !must::root("a_root_whose_directories_are_links_is_refused") {
         return;
