@@ -126,7 +126,7 @@ impl<'a> Record<'a> {
     pub fn add(self, plan: &Plan, holder: &Holder<'_>) -> Result<(), Unrecorded> {
         let is_meant = |name: &[u8]| holder.only.is_empty() || holder.only == name;
         self.replace(&|writer| {
-            for guest in &plan.guests {
+            for guest in plan.all() {
                 let name = plan.strings.bytes(guest.name);
                 for users in plan.users(guest).ranges().iter().filter(|_| is_meant(name)) {
                     let Process { pid, start } = self.me;
@@ -200,7 +200,7 @@ impl<'a> Record<'a> {
 
 /// Whether some of `users` belong to a guest of `plan`.
 fn is_given(plan: &Plan, users: Users) -> bool {
-    plan.guests.iter().any(|guest| plan.users(guest).ranges().iter().any(|other| other.overlaps(users)))
+    plan.all().any(|guest| plan.users(guest).ranges().iter().any(|other| other.overlaps(users)))
 }
 
 /// Takes the lock, which others have for a moment only.

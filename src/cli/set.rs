@@ -11,7 +11,6 @@ use super::json::Json;
 use super::lossy::Lossy;
 use super::output::{Errors, Output, Plain, complain};
 use super::parse::{Invocation, Options, Shown};
-use super::units::Milli;
 use crate::config::diagnostic::{Amount, Unit};
 use crate::config::edit::{Unwritable, Wanted, render};
 use crate::config::key::{Key, section};
@@ -22,9 +21,9 @@ use crate::host::disk::Disk;
 use crate::host::replace::{Failed, Replacement, lock};
 use crate::limits;
 use crate::load::Loader;
-use crate::plan::change::{Change, Keys, number, rlimit_name};
-use crate::plan::{Guest, GuestId, IoMax, Plan};
-use crate::text::words;
+use crate::plan::change::{Change, Keys, rlimit_name};
+use crate::plan::show::{IoLimits, Number, SoftHard};
+use crate::plan::{Guest, GuestId, Plan};
 
 /// What stands for no value: as if no config said the key.
 const DEFAULT: &[u8] = b"default";
@@ -394,40 +393,11 @@ impl fmt::Display for Shows<'_> {
                 | Change::Rlimit { limits: None, .. }
                 | Change::Tmpfs { bytes: None, .. },
             ) => f.write_str("default"),
-            Shows::Value(Change::Number { key, value: Some(value) }) => match number(key) {
-                Some((Unit::Milli, _)) => write!(f, "{}", Milli(value as u64)),
-                Some((Unit::Bytes, _)) => write!(f, "{}", Amount(value as u64, Unit::Bytes)),
-                _ if key == Key::OomGroup => f.write_str(if value == 1 { "yes" } else { "no" }),
-                _ => write!(f, "{value}"),
-            },
+            Shows::Value(Change::Number { key, value: Some(value) }) => Number(key, value).fmt(f),
             Shows::Value(Change::Cpuset { cpus }) => write!(f, "{}", Plain(cpus)),
-            Shows::Value(Change::IoMax { limits: Some(limits), .. }) => io_max(&limits, f),
-            Shows::Value(Change::Rlimit { limits: Some((soft, hard)), .. }) => {
-                rlimit(soft, f)?;
-                f.write_str(":")?;
-                rlimit(hard, f)
-            }
+            Shows::Value(Change::IoMax { limits: Some(limits), .. }) => IoLimits(&limits).fmt(f),
+            Shows::Value(Change::Rlimit { limits: Some((soft, hard)), .. }) => SoftHard(soft, hard).fmt(f),
             Shows::Value(Change::Tmpfs { bytes: Some(bytes), .. }) => write!(f, "{}", Amount(bytes, Unit::Bytes)),
         }
     }
-}
-
-fn io_max(limits: &[Option<u64>; 4], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let mut blank = "";
-    for (index, (name, limit)) in words(IoMax::NAMES).zip(limits).enumerate() {
-        match *limit {
-            None => continue,
-            Some(u64::MAX) => write!(f, "{blank}{name}=max")?,
-            Some(limit) => {
-                let unit = if index < 2 { Unit::Bytes } else { Unit::Count };
-                write!(f, "{blank}{name}={}", Amount(limit, unit))?;
-            }
-        }
-        blank = " ";
-    }
-    Ok(())
-}
-
-fn rlimit(limit: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    if limit == u64::MAX { f.write_str("unlimited") } else { write!(f, "{limit}") }
 }

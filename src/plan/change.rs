@@ -86,7 +86,7 @@ pub const OWN_TMPFS: [(&CStr, u64); 3] =
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Keys(u128);
 
-const _: () = assert!(Key::COUNT <= u128::BITS as usize);
+const _: () = assert!(Key::COUNT < u128::BITS as usize);
 
 impl Keys {
     /// Adds `key`.
@@ -99,6 +99,29 @@ impl Keys {
         self.0 = self.0 & !(1 << key as u32) | u128::from(is_in) << key as u32;
     }
 
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// As bits: key number N is bit N.
+    #[must_use]
+    pub fn bits(self) -> u128 {
+        self.0
+    }
+
+    /// Those of these bits that are keys.
+    #[must_use]
+    pub fn from_bits(bits: u128) -> Keys {
+        Keys(bits & ((1 << Key::COUNT) - 1))
+    }
+
+    /// Each of them.
+    pub fn each(self) -> impl Iterator<Item = Key> {
+        Key::ALL.iter().copied().filter(move |key| self.has(*key))
+    }
+
     /// Whether `key` is one of them.
     #[must_use]
     pub fn has(self, key: Key) -> bool {
@@ -109,8 +132,9 @@ impl Keys {
 /// "memory, cpus".
 impl fmt::Display for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = Key::ALL.iter().filter(|key| self.has(**key));
-        all.enumerate().try_for_each(|(index, key)| write!(f, "{}{}", if index > 0 { ", " } else { "" }, key.name()))
+        self.each()
+            .enumerate()
+            .try_for_each(|(index, key)| write!(f, "{}{}", if index > 0 { ", " } else { "" }, key.name()))
     }
 }
 
@@ -127,6 +151,8 @@ pub struct Staged {
     pub keys: Keys,
     /// Of these, what holds again as if nobody had said it.
     unsaid: Keys,
+    /// They are what waited for the guest's next start.
+    is_next: bool,
     marks: [usize; 4],
 }
 
@@ -301,9 +327,7 @@ impl Plan {
         changes: impl Iterator<Item = Change<'c>>,
     ) -> Result<Option<Staged>, Refused> {
         let Some(guest) = self.guest(id).copied() else { return Ok(None) };
-        let marks = [self.strings.mark(), self.io_max.mark(), self.rlimits.mark(), self.tmpfs.mark()];
-        let (limits, rlimits, tmpfs) = (guest.limits, guest.rlimits, guest.tmpfs);
-        let mut staged = Staged { limits, rlimits, tmpfs, keys: Keys::default(), unsaid: Keys::default(), marks };
+        let mut staged = Staged { is_next: false, ..self.staged(&guest, Keys::default()) };
         let mut result = Ok(());
         for change in changes {
             staged.keys.add(change.key());
@@ -320,6 +344,13 @@ impl Plan {
                 Err(refused)
             }
         }
+    }
+
+    /// What `to` is limited to, as a change of `keys` that waited for it.
+    pub(super) fn staged(&self, to: &Guest, keys: Keys) -> Staged {
+        let marks = [self.strings.mark(), self.io_max.mark(), self.rlimits.mark(), self.tmpfs.mark()];
+        let (limits, rlimits, tmpfs) = (to.limits, to.rlimits, to.tmpfs);
+        Staged { limits, rlimits, tmpfs, keys, unsaid: Keys::default(), is_next: true, marks }
     }
 
     fn stage_one(&mut self, guest: &Guest, change: Change<'_>, staged: &mut Staged) -> Result<(), Refused> {
@@ -373,13 +404,14 @@ impl Plan {
         guest.limits = staged.limits;
         guest.rlimits = staged.rlimits;
         guest.tmpfs = staged.tmpfs;
-        for key in Key::ALL.iter().filter(|key| staged.keys.has(**key)) {
+        for key in staged.keys.each() {
             // Where the config says it is not where it was said now.
-            let at = if staged.unsaid.has(*key) { At::NOWHERE } else { At::LIVE };
-            if let Some(asked) = guest.asked.get_mut(*key as usize) {
+            let at = if staged.unsaid.has(key) { At::NOWHERE } else { At::LIVE };
+            if let Some(asked) = guest.asked.get_mut(key as usize) {
                 *asked = at;
             }
         }
+        self.settle(id, staged.keys, staged.is_next);
         self.compact();
     }
 
@@ -394,12 +426,15 @@ impl Plan {
 
     /// Gives up what no guest has any more.
     fn compact(&mut self) {
-        let Plan { guests, strings, io_max, rlimits, tmpfs, config_strings, .. } = self;
-        io_max.compact(&mut |visit| guests.iter_mut().for_each(|guest| visit(&mut guest.limits.io_max)));
-        rlimits.compact(&mut |visit| guests.iter_mut().for_each(|guest| visit(&mut guest.rlimits)));
-        tmpfs.compact(&mut |visit| guests.iter_mut().for_each(|guest| visit(&mut guest.tmpfs)));
+        let Plan { guests, next, strings, io_max, rlimits, tmpfs, config_strings, .. } = self;
+        let mut each = |visit: &mut dyn FnMut(&mut Guest)| {
+            guests.iter_mut().chain(next.iter_mut().map(|next| &mut next.guest)).for_each(visit);
+        };
+        io_max.compact(&mut |visit| each(&mut |guest| visit(&mut guest.limits.io_max)));
+        rlimits.compact(&mut |visit| each(&mut |guest| visit(&mut guest.rlimits)));
+        tmpfs.compact(&mut |visit| each(&mut |guest| visit(&mut guest.tmpfs)));
         strings.compact(*config_strings, &mut |visit| {
-            guests.iter_mut().for_each(|guest| visit(&mut guest.limits.cpuset));
+            each(&mut |guest| visit(&mut guest.limits.cpuset));
             io_max.items_mut().iter_mut().for_each(|disk| visit(&mut disk.device));
             tmpfs.items_mut().iter_mut().for_each(|tmpfs| visit(&mut tmpfs.target));
         });

@@ -48,7 +48,8 @@ pub struct Seccomp {
 /// A set of the words of [`FEATURES`].
 pub type Features = u8;
 
-const FEATURES: &str = "tun\0fuse\0time\0nfs";
+/// What a device or the clock needs.
+pub const FEATURES: &str = "tun\0fuse\0time\0nfs";
 const TUN: Features = 1;
 const FUSE: Features = 2;
 const TIME: Features = 4;
@@ -194,6 +195,7 @@ impl Builder<'_> {
         if guest.kind == Kind::App && given & capability::SYS_ADMIN != 0 {
             self.needs(section, Key::Caps, "kind = os: sys_admin is the power to mount, and an app does not mount");
         }
+        guest.features = features;
         self.feature_devices(section, guest, features);
         guest.confinement =
             Confinement { capabilities: base & !caps.taken | given, given, filter: seccomp.filter, opened, nesting };

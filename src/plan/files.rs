@@ -13,7 +13,8 @@ use crate::text::{List, Text};
 /// Less than one page holds nothing.
 pub const TMPFS_BYTES: (u64, u64) = (4096, MEMORY_MAX);
 
-const OPTIONS: &str = "ro\0nosuid\0nodev\0noexec\0rw";
+/// What may be forbidden of a bind, a bit each; and a word for nothing.
+pub const OPTIONS: &str = "ro\0nosuid\0nodev\0noexec\0rw";
 
 impl Builder<'_> {
     /// `source target [ro,nosuid,...]`

@@ -73,6 +73,8 @@ impl Draft {
             stop: List::EMPTY,
             log_bytes: 0,
             asked: [At::NOWHERE; Key::COUNT],
+            features: 0,
+            is_removed: false,
             before: List::EMPTY,
             users_given: false,
         },

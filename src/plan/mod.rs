@@ -7,13 +7,16 @@
 //! | `guest` | the keys of a guest, their defaults, and what must agree |
 //! | `confinement` | what a guest may do: `caps`, `seccomp`, `features`, `nesting`, `device` |
 //! | `capability`, `call` | the capabilities and system calls that can be given and taken, by name |
+//! | [`difference`] | what a plan changes that follows another |
 //! | `extents` | all the users of a guest |
 //! | `files` | what a guest sees besides its root: `bind`, `tmpfs` |
 //! | `io` | `io-max` |
+//! | `follow` | a plan in place of another that is being carried out |
 //! | `hardening` | what is taken from everybody on the host |
 //! | [`overcommit`] | what guests are given that a host does not have |
 //! | `order` | dependencies and their cycles |
 //! | `record` | who has which users, as a text |
+//! | [`show`] | values as a config has them |
 //! | `users` | ranges of host users |
 //! | `value` | what a word can mean |
 
@@ -22,14 +25,17 @@ pub mod call;
 pub mod capability;
 pub mod change;
 mod confinement;
+pub mod difference;
 mod extents;
 mod files;
+mod follow;
 mod guest;
 pub mod hardening;
 mod io;
 mod order;
 pub mod overcommit;
 pub mod record;
+pub mod show;
 pub mod users;
 mod value;
 
@@ -38,6 +44,7 @@ use crate::config::{Config, Diagnostics};
 use crate::limits;
 use crate::text::{List, Pool, Strings, Text};
 
+use change::Keys;
 pub use extents::Extents;
 use users::Stock;
 
@@ -82,8 +89,11 @@ pub struct Plan {
     pub files: heapless::Vec<Text, { limits::CONFIG_FILES }>,
     /// Every string.
     pub strings: Strings<{ limits::STRINGS_BYTES }>,
-    /// Guests and services, in the order of the config.
+    /// Guests and services, in the order of the config, each as it is or, while it is down, as it starts. After the config
+    /// was read again each keeps its place, and there are free ones between them: see [`Plan::guest`].
     pub guests: heapless::Vec<Guest, { limits::GUESTS }>,
+    /// What guests are to be from their next start on, where that is something else.
+    pub next: heapless::Vec<Next, { limits::GUESTS }>,
     /// The pool of commands, environments and other lists of words.
     pub words: Pool<Text, { limits::WORDS }>,
     /// The pool of dependencies: a guest starts after these are ready.
@@ -121,6 +131,7 @@ impl Plan {
             files: heapless::Vec::new(),
             host: Host::NEW,
             guests: heapless::Vec::new(),
+            next: heapless::Vec::new(),
             words: Pool::new(),
             dependencies: Pool::new(),
             stop_steps: Pool::new(),
@@ -159,6 +170,9 @@ impl Plan {
         if !self.guests.is_empty() {
             self.guests.clear();
         }
+        if !self.next.is_empty() {
+            self.next.clear();
+        }
         self.words.clear();
         self.dependencies.clear();
         self.stop_steps.clear();
@@ -180,14 +194,27 @@ impl Plan {
     /// The guest or service called `name`.
     #[must_use]
     pub fn find(&self, name: &[u8]) -> Option<GuestId> {
-        let place = self.guests.iter().position(|guest| self.strings.bytes(guest.name) == name)?;
+        let is = |guest: &Guest| !guest.is_free() && self.strings.bytes(guest.name) == name;
+        let place = self.guests.iter().position(is)?;
         Some(GuestId(place as u16))
     }
 
-    /// The guest or service with this number.
+    /// The guest or service with this number; nothing for a free place.
     #[must_use]
     pub fn guest(&self, id: GuestId) -> Option<&Guest> {
-        self.guests.get(usize::from(id.0))
+        self.guests.get(usize::from(id.0)).filter(|guest| !guest.is_free())
+    }
+
+    /// What guest `id` is to be from its next start on, where that is something else.
+    #[must_use]
+    pub fn next(&self, id: GuestId) -> Option<&Next> {
+        self.next.iter().find(|next| next.id == id)
+    }
+
+    /// What guest `id` has otherwise at its next start.
+    #[must_use]
+    pub fn pending(&self, id: GuestId) -> Keys {
+        self.next(id).map_or(Keys::default(), |next| next.keys)
     }
 
     /// All the users of `guest`.
@@ -195,6 +222,11 @@ impl Plan {
     pub fn users(&self, guest: &Guest) -> Extents {
         // It was checked that there are no more.
         Extents::new(self.ranges(guest)).unwrap_or(Extents::NONE)
+    }
+
+    /// Every guest, and once more those that are something else from their next start on, as they are then.
+    pub fn all(&self) -> impl Iterator<Item = &Guest> {
+        self.next.iter().map(|next| &next.guest).chain(self.guests.iter().filter(|guest| !guest.is_free()))
     }
 
     fn ranges(&self, guest: &Guest) -> impl Iterator<Item = Users> {
@@ -359,6 +391,10 @@ pub struct Guest {
     pub log_bytes: u64,
     /// Where each key was said, profiles included.
     pub asked: Asked,
+    /// What `features` names, a bit each.
+    features: confinement::Features,
+    /// The config has it no more: it is there until it is down.
+    pub is_removed: bool,
     /// Those that start after it, as it says itself; of use only while a plan is built.
     before: List<GuestId>,
     /// Whether `users` was given as numbers; of use only while a plan is built.
@@ -366,12 +402,34 @@ pub struct Guest {
 }
 
 impl Guest {
+    /// A place in a plan that no guest has.
+    pub const FREE: Guest = Guest { users: None, ..guest::Draft::NEW.guest };
+
+    /// Whether this is no guest.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        self.name.is_empty()
+    }
+
     /// Whether only a program of the kernel keeps it from devices. No mount of an app's lets it use any but the harmless
     /// ones in its `/dev`, and it mounts nothing; a distribution may take that from a mount.
     #[must_use]
     pub fn needs_device_guard(&self) -> bool {
         self.kind == Kind::Os || self.kind == Kind::App && (self.users.is_none() || !self.devices.is_empty())
     }
+}
+
+/// A guest from its next start on.
+#[derive(Clone, Copy, Debug)]
+pub struct Next {
+    /// Which guest.
+    pub id: GuestId,
+    /// What it is to be.
+    pub guest: Guest,
+    /// What is otherwise now.
+    pub keys: Keys,
+    /// What of this can be changed while it runs.
+    pub live: Keys,
 }
 
 /// What a guest may do to its root.

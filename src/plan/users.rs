@@ -34,13 +34,36 @@ pub struct Stock<'a> {
     pub holder: &'a [u8],
     /// The one guest that is going to start; empty: all of them are.
     pub only: &'a [u8],
+    /// The plan that is being carried out, where this one is to follow it: guests keep what they have.
+    pub old: Option<Old<'a>>,
     /// Mixed into what follows from a name; 0 where the same name is to get the same range everywhere.
     pub salt: u32,
 }
 
+/// A plan that is being carried out.
+#[derive(Clone, Copy, Debug)]
+pub struct Old<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// Which of its guests are not down.
+    pub is_up: &'a [bool; limits::GUESTS],
+}
+
+impl<'a> Old<'a> {
+    /// The ranges of each guest, by what it may be running as, but of that called `name`; of all of them, or of those that
+    /// are not down.
+    fn ranges(self, name: &'a [u8], all: bool) -> impl Iterator<Item = Users> {
+        let Old { plan, is_up } = self;
+        let of_other = move |guest: &&Guest| !guest.is_free() && plan.strings.bytes(guest.name) != name;
+        let guests = plan.guests.iter().zip(is_up).filter(move |(_, is_up)| all || **is_up).map(|(guest, _)| guest);
+        guests.filter(of_other).flat_map(move |guest| plan.ranges(guest))
+    }
+}
+
 impl Stock<'_> {
     /// What a host has at first: the range for guests, and nobody who has any of it.
-    pub const ALL: Stock<'static> = Stock { pool: limits::USER_BASE, record: b"", holder: b"", only: b"", salt: 0 };
+    pub const ALL: Stock<'static> =
+        Stock { pool: limits::USER_BASE, record: b"", holder: b"", only: b"", old: None, salt: 0 };
 }
 
 /// The numbers to hand out where `map` is this process's own map (user_namespaces(7)): on a host the range for guests; in a
@@ -123,7 +146,8 @@ impl Builder<'_> {
                 self.check_held(index, stock);
             }
         }
-        let mut taken = self.taken(stock, false);
+        let mut taken = self.taken(&Stock { old: None, ..stock.clone() }, false);
+        self.keep_old(stock, &mut taken);
         self.keep_recorded(stock, &mut taken);
         // What the record remembers is taken for nobody else, as long as there is something else.
         let mut taken = self.taken(stock, true);
@@ -159,9 +183,11 @@ impl Builder<'_> {
             return;
         }
         let held = |line: Line<'_>| line.pid != 0 && ranges(self.plan, index).any(|users| line.users.overlaps(users));
-        if Line::all(stock.record).any(held)
-            && let Some(section) = self.section(GuestId(index as u16)).copied()
-        {
+        let meets = |users: Users| ranges(self.plan, index).any(|other| other.overlaps(users));
+        let mut old = stock.old.into_iter().flat_map(|old| old.ranges(self.name(index), false));
+        let is_held = Line::all(stock.record).any(held) || old.any(meets);
+        drop(old);
+        if is_held && let Some(section) = self.section(GuestId(index as u16)).copied() {
             let at = self.asked_at(&section, Key::Userns);
             self.diagnostics.error(Code::UsersHeld, at);
         }
@@ -176,26 +202,50 @@ impl Builder<'_> {
         for line in Line::all(stock.record).filter(|line| all || line.pid != 0) {
             taken.take(slots(line.users, &stock.pool));
         }
+        // Of those that are down too: they may start by it while this plan is made.
+        for users in stock.old.into_iter().flat_map(|old| old.ranges(b"", true)) {
+            taken.take(slots(users, &stock.pool));
+        }
         taken
+    }
+
+    /// Gives each guest what it has by the old plan, unless somebody else has that now.
+    fn keep_old(&mut self, stock: &Stock<'_>, taken: &mut Taken) {
+        let Some(Old { plan: old, .. }) = stock.old else { return };
+        for index in 0..self.plan.guests.len() {
+            let id = old.find(self.name(index));
+            let Some((id, was)) = id.and_then(|id| Some((id, old.guest(id)?))) else { continue };
+            // What it was to have, or else what it has.
+            for was in old.next(id).map(|next| &next.guest).into_iter().chain([was]) {
+                if let Some(users) = was.users.filter(|_| was.more_users.is_empty()) {
+                    self.keep_users(index, users, stock, taken);
+                }
+            }
+        }
+    }
+
+    /// Gives guest `index` these users, if it is to get some, and so many, and nobody has any of them.
+    fn keep_users(&mut self, index: usize, users: Users, stock: &Stock<'_>, taken: &mut Taken) {
+        let Some(guest) = self.plan.guests.get_mut(index) else { return };
+        let slots = slots(users, &stock.pool);
+        let whole = at_slot(slots.start, slots.end.saturating_sub(slots.start), &stock.pool) == users;
+        if guest.users == Some(AUTO)
+            && slots.end - slots.start == slots_of(guest)
+            && whole
+            && taken.is_free(slots.clone())
+        {
+            taken.take(slots);
+            guest.users = Some(users);
+            // It gives way to no name.
+            guest.users_given = true;
+        }
     }
 
     /// Gives each guest what the record says that it had, unless somebody else has that now.
     fn keep_recorded(&mut self, stock: &Stock<'_>, taken: &mut Taken) {
         for line in Line::all(stock.record).filter(|line| line.pid == 0 && line.holder == stock.holder) {
             let Some(id) = self.plan.find(line.name) else { continue };
-            let Some(guest) = self.plan.guests.get_mut(usize::from(id.0)) else { continue };
-            let slots = slots(line.users, &stock.pool);
-            let whole = at_slot(slots.start, slots.end.saturating_sub(slots.start), &stock.pool) == line.users;
-            if guest.users == Some(AUTO)
-                && slots.end - slots.start == slots_of(guest)
-                && whole
-                && taken.is_free(slots.clone())
-            {
-                taken.take(slots);
-                guest.users = Some(line.users);
-                // It gives way to no name.
-                guest.users_given = true;
-            }
+            self.keep_users(usize::from(id.0), line.users, stock, taken);
         }
     }
 

@@ -53,7 +53,7 @@ pub fn line() -> impl Strategy<Value = String> {
 
 /// A guest as a user thinks of it.
 #[derive(Clone, Debug)]
-struct Model {
+pub struct Model {
     name: String,
     os: bool,
     command: Vec<String>,
@@ -113,7 +113,7 @@ fn model(name: String) -> impl Strategy<Value = Model> {
     })
 }
 
-fn models() -> impl Strategy<Value = Vec<Model>> {
+pub fn models() -> impl Strategy<Value = Vec<Model>> {
     btree_set("[a-zA-Z0-9][a-zA-Z0-9_-]{0,20}", 1..12)
         .prop_flat_map(|names| names.into_iter().map(model).collect::<Vec<_>>())
         .prop_map(|mut models| {
@@ -131,7 +131,7 @@ fn quoted(word: &str) -> String {
 }
 
 /// A config that means `models`, laid out in one of many ways.
-fn print(models: &[Model]) -> String {
+pub fn print(models: &[Model]) -> String {
     let mut text = String::new();
     for (index, model) in models.iter().enumerate() {
         let mut layout = model.layout.iter().copied().cycle();

@@ -17,6 +17,7 @@ mod distribution;
 mod elf;
 mod entering;
 mod faults;
+mod following;
 mod foreground;
 mod guests;
 mod host;
