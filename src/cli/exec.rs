@@ -2,14 +2,15 @@
 
 use core::ffi::CStr;
 
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::ask::{FAILED, PROMPT_MS, ask, guest};
 use super::foreground::{self, Kill, NOT_STARTED, Signals};
 use super::output::complain;
 use super::parse::Invocation;
 use super::terminal;
-use crate::control::wire::{JoinInfo, Name, Reply, Request};
+use crate::control::wire::{Code, JoinInfo, Name, Reply, Request};
 use crate::guest::{Command, Facts, begin_anew, is_reachable, join};
 use crate::limits;
 use crate::plan::{Confinement, Extents, Kind, User};
@@ -60,6 +61,10 @@ pub fn exec(invocation: &Invocation, arguments: &Arguments, is_login: bool) -> u
 
 fn run(name: &CStr, target: &Target, words: &[&CStr], arguments: &Arguments) -> u8 {
     let told = |fault| {
+        if has_ended(target.pidfd.as_fd()) {
+            complain(format_args!("{}: it ended meanwhile", super::parse::Shown(name)));
+            return Code::WrongState.exit();
+        }
         foreground::tell(name, words.first().copied(), fault, None);
         foreground::failed_code(fault)
     };
@@ -88,6 +93,14 @@ fn run(name: &CStr, target: &Target, words: &[&CStr], arguments: &Arguments) -> 
     };
     let (code, fault) = foreground::follow(starting, &signals, &Patient);
     fault.map_or(code, told)
+}
+
+/// Whether the guest's first process is no more: then nothing can be done in it, whatever it was that failed.
+fn has_ended(pidfd: BorrowedFd<'_>) -> bool {
+    let mut ended = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+    // Whatever killed a helper inside kills this one in the same moment, or nearly.
+    let moment = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+    rustix::event::poll(&mut ended, Some(&moment)).is_ok_and(|count| count > 0)
 }
 
 /// A command takes as long as it takes: only the user kills it.

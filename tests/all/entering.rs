@@ -310,3 +310,27 @@ fn enter_is_a_login_as_the_guests_own_files_have_it() {
     fs::remove_file(fifo).unwrap();
     assert_eq!(supervisor.inn(&["enter", "nobody"]).status.code(), Some(3));
 }
+
+#[test]
+fn a_guest_that_ends_while_it_is_entered_is_told_as_such() {
+    if !must::root("a_guest_that_ends_while_it_is_entered_is_told_as_such") {
+        return;
+    }
+    let supervisor = Supervisor::start("short", &guest("short", "kind = os\nrestart = never"));
+    supervisor.await_answer();
+    for round in 0..80 {
+        assert!(supervisor.inn(&["start", "--wait", "short"]).status.success());
+        let mut exec = supervisor.command(&["exec", "short", "/bin/sh", "-c", "exit 0"]);
+        let exec = exec.stderr(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_micros(round % 40 * 250));
+        assert!(supervisor.inn(&["kill", "short"]).status.success());
+        let output = exec.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        match output.status.code() {
+            // In time; or killed with all of the guest.
+            Some(0 | 137) => {}
+            Some(4) if said.contains("it ended meanwhile") || said.contains("it does not run") => {}
+            code => panic!("{code:?}: {said}"),
+        }
+    }
+}
