@@ -67,13 +67,16 @@ fn converse(
     let mut buffer = [0; limits::MESSAGE_BYTES];
     loop {
         let left_ms = deadline_ms.map(|deadline_ms| deadline_ms.saturating_sub(now_ms()));
-        match client.reply(&mut buffer, left_ms).map_err(|lost| unanswered(request, lost))? {
+        match client.reply(&mut buffer, left_ms).map_err(|lost| unanswered(request, lost, &client))? {
             (Reply::Done, _) => return Ok(()),
             (Reply::Error(failure), _) => {
                 let asked = request.guest();
                 let guest = if failure.guest.is_empty() { asked.as_str() } else { failure.guest };
                 if failure.code != Code::Busy || !matches!(request, Request::Set { .. }) {
                     explain(&Failure { guest, ..failure });
+                }
+                if failure.code == Code::Version {
+                    advise(&client);
                 }
                 return Err(failure.code);
             }
@@ -122,11 +125,24 @@ fn unreachable(path: &CStr, lost: Lost) -> Code {
     }
 }
 
-fn unanswered(request: &Request, lost: Lost) -> Code {
+fn unanswered(request: &Request, lost: Lost, client: &Client) -> Code {
     let guest = request.guest();
     let separator = if guest.is_all() { "" } else { ": " };
     complain(format_args!("{}{separator}{lost}", guest.as_str()));
+    if matches!(lost, Lost::Wrong(_)) {
+        advise(client);
+    }
     if lost == Lost::TimedOut { Code::TimedOut } else { Code::Failed }
+}
+
+/// Tells what to do where the supervisor is of another version.
+fn advise(client: &Client) {
+    let mut line = Errors::new();
+    let _ = match client.server() {
+        0 => write!(line, "  use the inn that it was started as"),
+        server => write!(line, "  use its own inn, which is /proc/{server}/exe"),
+    };
+    let _ = writeln!(line, ", or start it again with this one; poweroff, reboot, halt and version work with both");
 }
 
 /// "did you mean", from the names that the supervisor knows.

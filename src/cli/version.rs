@@ -6,9 +6,9 @@ use super::ask::PROMPT_MS;
 use super::json::Json;
 use super::output::{Output, Plain};
 use super::parse::Options;
-use crate::control::client::{Buffer, Client};
+use crate::control::client::{Client, Lost};
 use crate::control::server;
-use crate::control::wire::{Reply, Request};
+use crate::control::wire::{Reply, Request, VERSION as PROTOCOL, Wrong};
 use crate::host::features::{self, Feature};
 use crate::limits;
 
@@ -27,8 +27,7 @@ pub fn version(options: &Options, out: &mut Output) -> u8 {
     let system = rustix::system::uname();
     let kernel = system.release().to_str().unwrap_or_default();
     let machine = system.machine().to_str().unwrap_or_default();
-    let mut buffer = [0; limits::MESSAGE_BYTES];
-    let supervisor = supervisor(options, &mut buffer);
+    let supervisor = supervisor(options);
     if options.json {
         json(kernel, machine, supervisor, out);
     } else {
@@ -37,14 +36,19 @@ pub fn version(options: &Options, out: &mut Output) -> u8 {
     out.finish(0)
 }
 
-fn text(kernel: &str, machine: &str, supervisor: Option<&str>, out: &mut Output) -> core::fmt::Result {
+fn text(kernel: &str, machine: &str, supervisor: Option<Supervisor>, out: &mut Output) -> core::fmt::Result {
     write!(out, "inn {VERSION}")?;
     if !COMMIT.is_empty() {
         write!(out, " ({COMMIT})")?;
     }
     writeln!(out, "\nkernel {kernel} {machine}")?;
-    if let Some(version) = supervisor {
-        writeln!(out, "supervisor {}", Plain(version))?;
+    if let Some(Supervisor { version, protocol }) = supervisor {
+        if !version.is_empty() {
+            writeln!(out, "supervisor {}", Plain(&version))?;
+        }
+        if protocol != PROTOCOL {
+            writeln!(out, "{}", Lost::Wrong(Wrong::Version(protocol)))?;
+        }
     }
     let found = features::probe();
     for (heading, wanted) in [("has:", true), ("lacks:", false)] {
@@ -59,16 +63,23 @@ fn text(kernel: &str, machine: &str, supervisor: Option<&str>, out: &mut Output)
     Ok(())
 }
 
-fn json(kernel: &str, machine: &str, supervisor: Option<&str>, out: &mut Output) {
+fn json(kernel: &str, machine: &str, supervisor: Option<Supervisor>, out: &mut Output) {
     let mut json = Json::new(out);
     json.begin_object();
     for (key, value) in [("version", VERSION), ("commit", COMMIT), ("kernel", kernel), ("machine", machine)] {
         json.key(key);
         json.string(value);
     }
+    json.key("protocol");
+    json.number(PROTOCOL.into());
     json.key("supervisor");
-    match supervisor {
-        Some(version) => json.string(version),
+    match &supervisor {
+        Some(found) if !found.version.is_empty() => json.string(&found.version),
+        _ => json.null(),
+    }
+    json.key("supervisor_protocol");
+    match &supervisor {
+        Some(found) => json.number(found.protocol.into()),
         None => json.null(),
     }
     json.key("features");
@@ -83,12 +94,25 @@ fn json(kernel: &str, machine: &str, supervisor: Option<&str>, out: &mut Output)
     json.end_text();
 }
 
-/// The version of the supervisor, where one answers: without one there is nothing wrong either.
-fn supervisor<'b>(options: &Options, buffer: &'b mut Buffer) -> Option<&'b str> {
+/// What answers at the socket.
+struct Supervisor {
+    /// Of the program; empty for one that does not say it to this one.
+    version: heapless::String<64>,
+    /// Of the protocol.
+    protocol: u8,
+}
+
+/// The supervisor, where one answers: without one there is nothing wrong either.
+fn supervisor(options: &Options) -> Option<Supervisor> {
     let client = Client::connect(options.socket.unwrap_or(server::PATH)).ok()?;
     client.request(&Request::Version).ok()?;
-    match client.reply(buffer, Some(PROMPT_MS)).ok()? {
-        (Reply::Version(version), _) => Some(version),
-        _ => None,
+    let mut buffer = [0; limits::MESSAGE_BYTES];
+    let mut version = heapless::String::new();
+    match client.reply(&mut buffer, Some(PROMPT_MS)) {
+        // One that does not fit is none.
+        Ok((Reply::Version(text), _)) => version.push_str(text).ok()?,
+        Err(Lost::Wrong(Wrong::Version(_))) => {}
+        _ => return None,
     }
+    Some(Supervisor { version, protocol: buffer[0] })
 }

@@ -14,9 +14,10 @@ use rustix::net::{
     SocketType,
 };
 
-use super::wire::{REQUEST_BYTES, Reply, Request, Wrong};
+use super::wire::{Code, Failure, REQUEST_BYTES, Reply, Request, VERSION, Wrong};
 use crate::fault::ErrnoWords;
 use crate::limits;
+use crate::sys;
 
 /// Why there is no reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +38,16 @@ impl fmt::Display for Lost {
             Lost::Call(call, errno) => write!(f, "{call}: {}", ErrnoWords(errno.raw_os_error() as u16)),
             Lost::Closed => f.write_str("the server closed the connection"),
             Lost::TimedOut => f.write_str("no answer in time"),
-            Lost::Wrong(Wrong::Version(version)) => write!(f, "the server speaks version {version} of the protocol"),
-            Lost::Wrong(Wrong::Malformed) => f.write_str("the server's answer makes no sense"),
+            Lost::Wrong(Wrong::Version(version)) => {
+                let age = if *version < VERSION { "older" } else { "newer" };
+                write!(
+                    f,
+                    "the supervisor is {age} than this inn: it speaks version {version} of the protocol, not {VERSION}"
+                )
+            }
+            Lost::Wrong(Wrong::Unknown | Wrong::Malformed) => {
+                f.write_str("the supervisor's answer makes no sense to this inn: they are not of one version")
+            }
         }
     }
 }
@@ -108,7 +117,19 @@ impl Client {
             return Err(Lost::Closed);
         }
         let message = buffer.get(..length).ok_or(Lost::Wrong(Wrong::Malformed))?;
-        Ok((Reply::decode(message).map_err(Lost::Wrong)?, descriptor))
+        let version = message.first().copied().unwrap_or(VERSION);
+        match Reply::decode(message).map_err(Lost::Wrong)? {
+            Reply::Error(Failure { code: Code::Version, .. }) if version != VERSION => {
+                Err(Lost::Wrong(Wrong::Version(version)))
+            }
+            reply => Ok((reply, descriptor)),
+        }
+    }
+
+    /// The server's process; 0 where it cannot be seen from here.
+    #[must_use]
+    pub fn server(&self) -> i32 {
+        sys::socket::peer(self.socket.as_fd()).map_or(0, |peer| peer.pid)
     }
 
     fn wait(&self, timeout_ms: Option<u64>) -> Result<(), Lost> {

@@ -26,6 +26,15 @@ use crate::sys;
 /// Where the socket is, unless `--socket` says otherwise.
 pub const PATH: &CStr = c"/run/inn/control";
 
+/// To a client of another version, whose words for it are better: it knows which of both is older.
+const ANOTHER_VERSION: &str = concat!(
+    "the supervisor is of innkeep ",
+    env!("CARGO_PKG_VERSION"),
+    ", which speaks another version of the protocol"
+);
+const UNKNOWN_REQUEST: &str =
+    concat!("the supervisor is of innkeep ", env!("CARGO_PKG_VERSION"), ", which does not know this request");
+
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 64;
 
@@ -167,7 +176,7 @@ impl Server {
             Err(_) => return None,
         };
         // An error of this call leaves the client unknown, and so refused.
-        let known = sys::socket::peer_user(socket.as_fd()).is_ok_and(|user| user == 0 || user == self.owner);
+        let known = sys::socket::peer(socket.as_fd()).is_ok_and(|peer| peer.uid == 0 || peer.uid == self.owner);
         if !known {
             refuse(&socket, Code::NotPermitted, "only root may ask");
             return None;
@@ -219,7 +228,8 @@ impl Server {
             }
             Err(wrong) => {
                 match wrong {
-                    Wrong::Version(_) => refuse(&client.socket, Code::Version, "this server speaks another version"),
+                    Wrong::Version(_) => refuse(&client.socket, Code::Version, ANOTHER_VERSION),
+                    Wrong::Unknown => refuse(&client.socket, Code::Version, UNKNOWN_REQUEST),
                     Wrong::Malformed => refuse(&client.socket, Code::Usage, "not a request"),
                 }
                 self.close(id);

@@ -1,8 +1,8 @@
 //! Bytes ↔ [`Request`] and [`Reply`]. Pure.
 //!
-//! One message is one packet: the [`VERSION`], the number of the message, then its fields in order; numbers are
-//! little-endian, a text is its length (u16) and its bytes, an optional field a byte 0 or 1 before it. A reply with
-//! [`Reply::is_final`] is the last one to its request. Decoding takes any bytes and answers with a [`Wrong`], never with a panic.
+//! PROTOCOL.md, beside this file, is the page for those who write a client; what it says of the messages is made of this
+//! file by `tests/all/protocol.rs`. One message is one packet: the sender's [`VERSION`], the number of the message, then its
+//! fields in order. Decoding takes any bytes and answers with a [`Wrong`], never with a panic.
 
 use core::fmt;
 
@@ -13,8 +13,12 @@ use crate::plan::change::Change;
 use crate::plan::hardening::Items;
 use crate::plan::{Confinement, Extents, Kind, User, Users};
 
-/// The version of this encoding; client and server must agree.
-pub const VERSION: u8 = 1;
+/// The version of this encoding. It is raised by whatever is no addition at the end: PROTOCOL.md, "Versions".
+pub const VERSION: u8 = 2;
+/// Requests that every version understands: the end of the host, and the version.
+const REQUESTS_OF_ALL: &[u8] = &[10, 11];
+/// Replies that every version understands: the version, and how a request ended.
+const REPLIES_OF_ALL: &[u8] = &[5, 6, 7];
 /// Bytes of one text in a reply; a longer one is cut.
 pub const TEXT_BYTES: usize = 640;
 /// Bytes of one encoded request, at most.
@@ -31,6 +35,8 @@ const _: () = assert!(CHANGES_BYTES <= u16::MAX as usize && limits::NAME_BYTES <
 pub enum Wrong {
     /// Another version of the encoding: this one.
     Version(u8),
+    /// A message that came after this program.
+    Unknown,
     /// Not a message.
     Malformed,
 }
@@ -536,7 +542,11 @@ impl<'a> Request<'a> {
     /// # Errors
     /// What is wrong with the bytes.
     pub fn decode(bytes: &'a [u8]) -> Result<Request<'a>, Wrong> {
-        whole(bytes)
+        let mut reader = Reader::new(bytes);
+        reader.begin(Request::NUMBERS, REQUESTS_OF_ALL)?;
+        let request = Request::take(&mut reader);
+        // What stands behind it, the client has asked for, and would not get.
+        if reader.is_wrong || !reader.rest.is_empty() { Err(Wrong::Malformed) } else { Ok(request) }
     }
 
     /// The guest that it is about; [`Name::ALL`] where it is about none.
@@ -564,12 +574,16 @@ impl<'a> Reply<'a> {
         message(buffer, self)
     }
 
-    /// From one message.
+    /// From one message. What a newer server has added at its end is left out; what an older one did not know is zero,
+    /// nothing or empty.
     ///
     /// # Errors
     /// What is wrong with the bytes.
     pub fn decode(bytes: &'a [u8]) -> Result<Reply<'a>, Wrong> {
-        whole(bytes)
+        let mut reader = Reader { may_end: true, ..Reader::new(bytes) };
+        reader.begin(Reply::NUMBERS, REPLIES_OF_ALL)?;
+        let reply = Reply::take(&mut reader);
+        if reader.is_wrong { Err(Wrong::Malformed) } else { Ok(reply) }
     }
 }
 
@@ -579,16 +593,6 @@ fn message<'b, 'f>(buffer: &'b mut [u8], body: &impl Field<'f>) -> &'b [u8] {
     body.put(&mut writer);
     let used = writer.used;
     buffer.get(..used).unwrap_or_default()
-}
-
-fn whole<'a, T: Field<'a>>(bytes: &'a [u8]) -> Result<T, Wrong> {
-    let mut reader = Reader::new(bytes);
-    let version = u8::take(&mut reader);
-    if version != VERSION && !reader.is_wrong {
-        return Err(Wrong::Version(version));
-    }
-    let body = T::take(&mut reader);
-    if reader.is_wrong || !reader.rest.is_empty() { Err(Wrong::Malformed) } else { Ok(body) }
 }
 
 /// What stands in a message.
@@ -617,11 +621,27 @@ impl Writer<'_> {
 struct Reader<'a> {
     rest: &'a [u8],
     is_wrong: bool,
+    /// Whether the message may end before its last fields.
+    may_end: bool,
+    /// Whether its sender is of another version.
+    is_foreign: bool,
 }
 
 impl<'a> Reader<'a> {
     fn new(rest: &'a [u8]) -> Reader<'a> {
-        Reader { rest, is_wrong: false }
+        Reader { rest, is_wrong: false, may_end: false, is_foreign: false }
+    }
+
+    /// Reads the version, and looks at the number behind it: one of `known`, and of `all` where the version is another.
+    fn begin(&mut self, known: &[u8], all: &[u8]) -> Result<(), Wrong> {
+        let &[version, number, ..] = self.rest else { return Err(Wrong::Malformed) };
+        self.bytes(1);
+        self.is_foreign = version != VERSION;
+        match number {
+            number if self.is_foreign && !all.contains(&number) => Err(Wrong::Version(version)),
+            number if !known.contains(&number) => Err(Wrong::Unknown),
+            _ => Ok(()),
+        }
     }
 
     /// `value` in place of one that is wrong.
@@ -631,6 +651,9 @@ impl<'a> Reader<'a> {
     }
 
     fn bytes(&mut self, count: usize) -> &'a [u8] {
+        if self.may_end && self.rest.is_empty() {
+            return self.rest;
+        }
         let (bytes, rest) = match self.rest.split_at_checked(count) {
             Some(parts) => parts,
             None => self.wrong((&[][..], &[][..])),
@@ -694,7 +717,7 @@ impl<'a> Field<'a> for &'a str {
     fn take(from: &mut Reader<'a>) -> Self {
         let len = usize::from(u16::take(from));
         let text = core::str::from_utf8(from.bytes(len)).ok();
-        text.filter(|text| text.len() <= TEXT_BYTES).unwrap_or_else(|| from.wrong(""))
+        text.filter(|text| text.len() == len && len <= TEXT_BYTES).unwrap_or_else(|| from.wrong(""))
     }
 }
 
@@ -706,7 +729,8 @@ impl<'a> Field<'a> for Name {
 
     fn take(from: &mut Reader<'a>) -> Self {
         let len = u8::take(from);
-        Name::new(from.bytes(usize::from(len))).unwrap_or_else(|| from.wrong(Name::ALL))
+        let name = Name::new(from.bytes(usize::from(len))).filter(|name| name.len == len);
+        name.unwrap_or_else(|| from.wrong(Name::ALL))
     }
 }
 
@@ -798,6 +822,26 @@ impl<'a> Field<'a> for GivenDevices<'a> {
     }
 }
 
+/// What stands before the fault is the same in every version, and what comes behind that is its version's.
+impl<'a> Field<'a> for Failure<'a> {
+    fn put(&self, to: &mut Writer<'_>) {
+        (self.code as u8).put(to);
+        self.guest.put(to);
+        self.why.put(to);
+        self.fault.put(to);
+        self.place.put(to);
+    }
+
+    fn take(from: &mut Reader<'a>) -> Self {
+        let code = Code::ALL.get(usize::from(u8::take(from))).copied().unwrap_or(Code::Failed);
+        let (guest, why) = (Field::take(from), Field::take(from));
+        if from.is_foreign {
+            from.rest = &[];
+        }
+        Failure { code, guest, why, fault: Field::take(from), place: Field::take(from) }
+    }
+}
+
 /// Structs: their fields in order.
 macro_rules! structs {
     ($($name:ident $(<$life:lifetime>)? { $($field:ident)+ })+) => {$(
@@ -816,7 +860,6 @@ structs! {
     Users { base count }
     User { uid gid }
     Place<'a> { file line }
-    Failure<'a> { code guest why fault place }
     HostInfo<'a> { version config pid uptime_ms guests running failed going_down hardening }
     Confinement { capabilities given filter opened nesting }
     JoinInfo<'a> { name kind confinement users user cgroup }
@@ -835,6 +878,11 @@ macro_rules! enums {
     ($($name:ident $(<$life:lifetime>)? or $otherwise:expr => {
         $($number:literal $variant:ident $(($inner:ident))? $({ $($field:ident)+ })?;)+
     })+) => {$(
+        impl $(<$life>)? $name $(<$life>)? {
+            /// The number of each.
+            pub const NUMBERS: &'static [u8] = &[$($number),+];
+        }
+
         impl<'a> Field<'a> for $name $(<$life>)? {
             fn put(&self, to: &mut Writer<'_>) {
                 match self {

@@ -6,14 +6,14 @@ use rustix::fd::{AsRawFd, BorrowedFd};
 
 use super::{Errno, call};
 
-/// The user at the other end of a UNIX socket, as it was at connect(2) (unix(7), SO_PEERCRED).
+/// Who is at the other end of a UNIX socket: as it was at connect(2), of a server at listen(2) (unix(7), SO_PEERCRED).
 ///
 /// rustix's call keeps the process's number in a type that cannot be 0, which is what the kernel says of a process in a
 /// pid namespace that cannot be seen from here.
 ///
 /// # Errors
 /// As getsockopt(2).
-pub fn peer_user(socket: BorrowedFd<'_>) -> Result<u32, Errno> {
+pub fn peer(socket: BorrowedFd<'_>) -> Result<libc::ucred, Errno> {
     let mut peer = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
     let mut length = size_of::<libc::ucred>() as libc::socklen_t;
     let arguments = [
@@ -25,5 +25,5 @@ pub fn peer_user(socket: BorrowedFd<'_>) -> Result<u32, Errno> {
     ];
     // SAFETY: `peer` and `length` outlive the call, and `length` is the size of `peer`.
     unsafe { call(libc::SYS_getsockopt, arguments) }?;
-    Ok(peer.uid)
+    Ok(peer)
 }

@@ -253,13 +253,34 @@ proptest! {
     }
 
     #[test]
-    fn a_message_that_is_cut_short_is_wrong(which in 0u8..9, parts in parts(), at: prop::sample::Index) {
-        let bytes = encoded(&reply(which, &parts));
-        prop_assert!(Reply::decode(&bytes[..at.index(bytes.len())]).is_err());
+    fn a_request_that_is_cut_short_is_wrong(request in request(), at: prop::sample::Index) {
+        let bytes = request.encode(&mut [0; REQUEST_BYTES]).to_vec();
+        prop_assert!(Request::decode(&bytes[..at.index(bytes.len())]).is_err());
     }
 
     #[test]
-    fn a_message_with_something_behind_it_is_wrong(request in request(), more in vec(any::<u8>(), 1..9)) {
+    fn a_reply_that_ends_early_is_wrong_or_what_is_missing_is_zero(
+        which in 0u8..9, parts in parts(), at: prop::sample::Index
+    ) {
+        let bytes = encoded(&reply(which, &parts));
+        let cut = &bytes[..at.index(bytes.len())];
+        if let Ok(reply) = Reply::decode(cut) {
+            let mut whole = encoded(&reply);
+            prop_assert!(whole.starts_with(cut), "{:x?}", whole);
+            prop_assert!(whole.split_off(cut.len()).iter().all(|byte| *byte == 0), "{:x?}", whole);
+        }
+    }
+
+    #[test]
+    fn what_a_newer_server_adds_to_a_reply_is_left_out(which in 0u8..9, parts in parts(), more in vec(any::<u8>(), 1..9)) {
+        let reply = reply(which, &parts);
+        let mut bytes = encoded(&reply);
+        bytes.extend(more);
+        prop_assert_eq!(Reply::decode(&bytes), Ok(reply));
+    }
+
+    #[test]
+    fn a_request_with_something_behind_it_is_wrong(request in request(), more in vec(any::<u8>(), 1..9)) {
         let mut bytes = request.encode(&mut [0; REQUEST_BYTES]).to_vec();
         bytes.extend(more);
         prop_assert_eq!(Request::decode(&bytes), Err(Wrong::Malformed));
@@ -322,6 +343,61 @@ fn a_change_that_no_config_could_say_is_none() {
         .encode(&mut [0; REQUEST_BYTES])
         .to_vec();
     assert_eq!(Request::decode(&bytes), Err(Wrong::Malformed));
+}
+
+#[test]
+fn a_reply_without_the_fields_that_are_newest_is_an_older_servers() {
+    let info = HostInfo {
+        version: "1",
+        config: "/c",
+        pid: 1,
+        uptime_ms: 2,
+        guests: 3,
+        running: 4,
+        failed: 5,
+        going_down: true,
+        hardening: 9,
+    };
+    let bytes = encoded(&Reply::Host(info));
+    let older = &bytes[..bytes.len() - 3];
+    assert_eq!(Reply::decode(older), Ok(Reply::Host(HostInfo { going_down: false, hardening: 0, ..info })));
+    assert_eq!(Reply::decode(&bytes[..bytes.len() - 1]), Err(Wrong::Malformed), "half a field is none");
+}
+
+#[test]
+fn what_all_versions_have_is_understood_whatever_the_version() {
+    for version in (0..=u8::MAX).filter(|version| *version != VERSION) {
+        for request in [Request::Version, Request::Power { how: Power::Reboot }] {
+            let mut bytes = request.encode(&mut [0; REQUEST_BYTES]).to_vec();
+            bytes[0] = version;
+            assert_eq!(Request::decode(&bytes), Ok(request));
+        }
+        for reply in [Reply::Version("9.9.9"), Reply::Done] {
+            let mut bytes = encoded(&reply);
+            bytes[0] = version;
+            bytes.extend([0xff; 5]);
+            assert_eq!(Reply::decode(&bytes), Ok(reply));
+        }
+        // As it was in version 1, with a code and a fault that only its sender knows.
+        let failure = [&[version, 7, 4, 1, 0][..], b"g", &[3, 0], b"why", &[1, 255, 9, 9, 9, 9, 9, 9]].concat();
+        assert_eq!(Reply::decode(&failure), Ok(Reply::Error(Failure::new(Code::TimedOut, "g", "why"))));
+        let failure = [version, 7, 200, 0, 0, 0, 0];
+        assert_eq!(Reply::decode(&failure), Ok(Reply::Error(Failure::new(Code::Failed, "", ""))));
+        for number in (0..=u8::MAX).filter(|number| ![10, 11].contains(number)) {
+            assert_eq!(Request::decode(&[version, number]), Err(Wrong::Version(version)));
+        }
+        for number in (0..=u8::MAX).filter(|number| ![5, 6, 7].contains(number)) {
+            assert_eq!(Reply::decode(&[version, number]), Err(Wrong::Version(version)));
+        }
+    }
+}
+
+#[test]
+fn a_message_that_came_later_is_told_apart_from_garbage() {
+    assert_eq!(Request::decode(&[VERSION, 200]), Err(Wrong::Unknown));
+    assert_eq!(Request::decode(&[VERSION, 1, 1]), Err(Wrong::Malformed));
+    assert_eq!(Reply::decode(&[VERSION, 200, 1]), Err(Wrong::Unknown));
+    assert_eq!(Request::decode(&[VERSION]), Err(Wrong::Malformed));
 }
 
 #[test]
