@@ -165,7 +165,7 @@ steps! {
     ForkChange "clone3", None, "start the helper that changes it";
     ChangeHelper "waitid", None, "change it: the helper died";
     OpenCgroup "openat", None, "open its cgroup";
-    Freeze "write", None, "hold it still for the change";
+    Freeze "write", None, "hold it still";
     MemoryInUse "write", Some(Key::Memory), "set memory.max to less than it uses";
     ListProcesses "read", None, "list its processes";
     ResizeTmpfs "fsconfig", Some(Key::Tmpfs), "change what a file system in memory holds";

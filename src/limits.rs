@@ -70,6 +70,11 @@ pub const STARTS_AT_ONCE: usize = 64;
 /// Guests listed to one client before other events get their turn.
 pub const LIST_BATCH: usize = 32;
 
+/// How often `top`, `stats --follow` look, where `--interval` does not say.
+pub const INTERVAL_MS: u64 = 1_000;
+/// The shortest interval: a look takes a millisecond for fifty guests.
+pub const INTERVAL_LEAST_MS: u64 = 100;
+
 /// Bytes of guest output kept, where `log` does not say.
 pub const LOG_BYTES_DEFAULT: u64 = 64 << 10;
 /// Bytes of guest output kept at most.

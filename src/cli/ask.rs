@@ -45,7 +45,7 @@ pub fn ask(
                 let _ = rustix::thread::nanosleep(&pause);
             }
             Err(Code::NoGuest) => {
-                suggest(socket, request.guest());
+                suggest(socket, request.guest().as_str().as_bytes());
                 return Err(Code::NoGuest.exit());
             }
             result => return result.map_err(Code::exit),
@@ -126,6 +126,10 @@ fn unreachable(path: &CStr, lost: Lost) -> Code {
 }
 
 fn unanswered(request: &Request, lost: Lost, client: &Client) -> Code {
+    if lost == Lost::TimedOut && matches!(request, Request::Wait { .. }) {
+        // Who waits knows more about whom it waits for.
+        return Code::TimedOut;
+    }
     let guest = request.guest();
     let separator = if guest.is_all() { "" } else { ": " };
     complain(format_args!("{}{separator}{lost}", guest.as_str()));
@@ -145,9 +149,9 @@ fn advise(client: &Client) {
     let _ = writeln!(line, ", or start it again with this one; poweroff, reboot, halt and version work with both");
 }
 
-/// "did you mean", from the names that the supervisor knows.
+/// "did you mean", from the names that the supervisor knows. Of a pattern the letters before its first sign count.
 #[inline(never)]
-fn suggest(socket: Option<&'static CStr>, name: Name) {
+pub fn suggest(socket: Option<&'static CStr>, word: &[u8]) {
     let mut names = heapless::Vec::<Name, { limits::GUESTS }>::new();
     let mut each = |reply: &Reply<'_>, _| {
         if let Reply::Guest(info) = reply
@@ -160,8 +164,12 @@ fn suggest(socket: Option<&'static CStr>, name: Name) {
     if ask(socket, &Request::List, Some(PROMPT_MS), &mut each).is_err() {
         return;
     }
+    let letters = word.iter().position(|byte| matches!(byte, b'*' | b'?' | b'[')).unwrap_or(word.len());
+    let most = if letters < word.len() { letters } else { limits::NAME_BYTES };
+    let word = word.get(..letters).unwrap_or_default();
     let candidates = names.iter().map(|name| (name, name.as_str().as_bytes()));
-    if let Some(near) = nearest(name.as_str().as_bytes(), candidates) {
+    let candidates = candidates.map(|(name, bytes)| (name, bytes.get(..most).unwrap_or(bytes)));
+    if let Some(near) = nearest(word, candidates) {
         let _ = writeln!(Errors::new(), "  did you mean {}?", near.as_str());
     }
 }

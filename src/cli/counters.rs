@@ -1,10 +1,11 @@
 //! What the kernel counts for a guest while it runs (Documentation/admin-guide/cgroup-v2.rst, accounting/psi.rst): read from
 //! its cgroup, the supervisor is not asked for it.
 
-use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 
 use super::tree;
+use crate::control::wire::GuestInfo;
 use crate::text::words;
 
 macro_rules! counters {
@@ -17,6 +18,11 @@ macro_rules! counters {
         impl Counter {
             /// How many there are.
             pub const COUNT: usize = [$(Counter::$variant,)+].len();
+
+            /// The names of all of them.
+            pub fn names() -> impl Iterator<Item = &'static str> + Clone {
+                words(Counter::TABLE).step_by(4)
+            }
 
             /// Name, file, how its lines begin, and what stands before the number in them.
             const TABLE: &'static str = concat!($($name, "\0", $file, "\0", $line, "\0", $label, "\0",)+);
@@ -83,6 +89,16 @@ impl Counters {
         counters
     }
 
+    /// Those of a guest; nothing known where cgroup v2 is not to be found.
+    #[must_use]
+    pub fn of(cgroups: Option<&OwnedFd>, info: &GuestInfo<'_>) -> Counters {
+        match cgroups {
+            Some(cgroups) if info.cpu_us.is_some() => Counters::read(cgroups.as_fd(), info.cgroup),
+            // Nothing of it exists.
+            _ => Counters { values: [None; Counter::COUNT] },
+        }
+    }
+
     /// One of them; nothing where the kernel has none.
     #[must_use]
     pub fn get(&self, counter: Counter) -> Option<u64> {
@@ -91,7 +107,7 @@ impl Counters {
 
     /// All of them, with their names.
     pub fn all(&self) -> impl Iterator<Item = (&'static str, Option<u64>)> {
-        words(Counter::TABLE).step_by(4).zip(self.values)
+        Counter::names().zip(self.values)
     }
 }
 

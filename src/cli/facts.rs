@@ -2,7 +2,7 @@
 
 use core::fmt::{self, Write};
 
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::OwnedFd;
 
 use super::counters::Counters;
 use super::json::Json;
@@ -74,9 +74,12 @@ impl<N: Into<u64>> From<Option<N>> for Value<'_> {
     }
 }
 
+/// How many facts are known of a guest.
+pub const GUEST: usize = 36;
+
 /// All that is known of a guest. The order is that of the columns of `--plain`: new facts come last.
 #[must_use]
-pub fn guest<'a>(info: &'a GuestInfo<'a>) -> [Fact<'a>; 36] {
+pub fn guest<'a>(info: &'a GuestInfo<'a>) -> [Fact<'a>; GUEST] {
     let code = match info.exit {
         Some(Exit::Code(code)) => Value::from(u32::from(code)),
         _ => Value::Unknown,
@@ -126,9 +129,14 @@ pub fn guest<'a>(info: &'a GuestInfo<'a>) -> [Fact<'a>; 36] {
     ]
 }
 
+/// The names of those facts.
+pub fn names() -> impl Iterator<Item = &'static str> + Clone {
+    guest(&GuestInfo::EMPTY).map(|(name, _)| name).into_iter()
+}
+
 /// All that is known of the host.
 #[must_use]
-pub fn host<'a>(info: &HostInfo<'a>) -> [Fact<'a>; 8] {
+pub fn host<'a>(info: &HostInfo<'a>) -> [Fact<'a>; 10] {
     [
         ("version", Value::Text(info.version)),
         ("config", Value::Text(info.config)),
@@ -138,6 +146,8 @@ pub fn host<'a>(info: &HostInfo<'a>) -> [Fact<'a>; 8] {
         ("running", info.running.into()),
         ("failed", info.failed.into()),
         ("going_down", Value::Flag(info.going_down)),
+        ("cgroup", Value::Text(info.cgroup)),
+        ("reserve_bytes", info.reserve_bytes.into()),
     ]
 }
 
@@ -186,8 +196,7 @@ pub fn begin_object(json: &mut Json<'_, impl Write>, facts: &[Fact<'_>]) {
 
 /// What the kernel counts for a guest, as more members of an object.
 pub fn counters(json: &mut Json<'_, impl Write>, cgroups: Option<&OwnedFd>, info: &GuestInfo<'_>) {
-    let Some(cgroups) = cgroups else { return };
-    for (name, value) in Counters::read(cgroups.as_fd(), info.cgroup).all() {
+    for (name, value) in Counters::of(cgroups, info).all() {
         json.key(name);
         Value::from(value).json(json);
     }

@@ -1,124 +1,159 @@
 //! `inn list`.
 
+use core::ffi::CStr;
 use core::fmt::{self, Write};
 
-use super::ask::{PROMPT_MS, ask};
-use super::facts::{self, ExitWords, PlaceWords, StateWords};
+use rustix::fd::OwnedFd;
+
+use super::columns::{self, Cell, Item, Items, Key, Row, States};
+use super::facts::{self, ExitWords, PlaceWords};
+use super::guests::{self, Rows};
 use super::json::Json;
 use super::output::{Output, Plain};
 use super::parse::Options;
 use super::screen::Screen;
-use super::table::{Column, Table, Tone};
+use super::table::{self, Table, Tone};
 use super::tree;
-use super::units::{Bytes, Millis};
-use crate::control::wire::{Exit, GuestInfo, Reply, Request, State};
+use crate::control::wire::{Exit, GuestInfo, State};
+use crate::limits;
 use crate::sys::memory::Static;
 
 static TABLE: Static<Table> = Static::new(Table::new());
 
-const fn column(heading: &'static str, drop: u8, right: bool) -> Column {
-    Column { heading, drop, right }
-}
-
-const COLUMNS: [Column; 10] = [
-    column("NAME", 0, false),
-    column("STATE", 0, false),
-    column("PID", 6, true),
-    column("UPTIME", 3, true),
-    column("CPU", 7, true),
-    column("MEMORY", 2, true),
-    column("PROCS", 4, true),
-    column("RESTARTS", 8, true),
-    column("FAILS", 5, true),
-    column("DESCRIPTION", 9, false),
-];
-
-/// Prints all guests; returns the exit code.
+/// Prints the guests that `words` name, or all; returns the exit code.
 #[inline(never)]
-pub fn list(options: &Options, out: &mut Output) -> u8 {
-    let timeout_ms = options.timeout_ms.or(Some(PROMPT_MS));
-    let result = if options.json {
-        json(options, timeout_ms, out)
-    } else if options.plain {
-        plain(options, timeout_ms, out)
-    } else {
-        table(options, timeout_ms, out)
-    };
-    if result.is_err() {
-        // A heading without a table, half a JSON text.
-        out.discard();
-    }
-    out.finish(result.err().unwrap_or(0))
+pub fn list(words: &[&'static CStr], options: &Options, out: &mut Output) -> u8 {
+    let result = try_list(words, options, out);
+    out.finish(result.unwrap_or_else(|code| code))
 }
 
-fn json(options: &Options, timeout_ms: Option<u64>, out: &mut Output) -> Result<(), u8> {
+fn try_list(words: &[&'static CStr], options: &Options, out: &mut Output) -> Result<u8, u8> {
+    let items = options.columns.map(columns::chosen).transpose()?;
+    let sort = options.sort.map(|name| columns::named("sort", name.to_bytes(), name)).transpose()?;
+    let states = options.states.map_or(Ok(States::ALL), States::read)?;
+    // Taken here only, and once: a command lists once.
+    let Some(room) = guests::room() else { return Ok(0) };
+    let mut rows = Rows::new();
+    let code = guests::read(room, &mut rows, words, options)?;
+    if code != 0 && rows.is_empty() {
+        return Err(code);
+    }
+    rows.retain(|info| states.has(info.state));
+    let cgroups = tree::cgroups();
+    let order = ordered(&rows, sort, cgroups.as_ref());
+    let each = order.iter().filter_map(|index| rows.get(usize::from(*index)));
+    if options.json {
+        json(each, items.as_ref(), cgroups.as_ref(), out);
+    } else if options.plain {
+        plain(each, items.as_ref(), cgroups.as_ref(), out);
+    } else {
+        table(each, &items.unwrap_or_else(columns::usual), cgroups.as_ref(), out);
+    }
+    Ok(code)
+}
+
+/// The rows' numbers in the order in which they are shown: that of the config where nobody sorts.
+fn ordered(rows: &Rows<'_>, sort: Option<Item>, cgroups: Option<&OwnedFd>) -> heapless::Vec<u16, { limits::GUESTS }> {
+    let mut keyed = heapless::Vec::<(Key<'_>, u16), { limits::GUESTS }>::new();
+    for (index, info) in rows.iter().enumerate() {
+        let key = sort.map_or(Key::Unknown, |item| Row::new(info, &[item], cgroups).key(item));
+        // As many as there are rows.
+        let _ = keyed.push((key, index as u16));
+    }
+    if sort.is_some() {
+        keyed.sort_unstable_by(|one, other| one.0.order(&other.0).then(one.1.cmp(&other.1)));
+    }
+    keyed.iter().map(|(_, index)| *index).collect()
+}
+
+fn json<'g>(
+    rows: impl Iterator<Item = &'g GuestInfo<'g>>,
+    items: Option<&Items>,
+    cgroups: Option<&OwnedFd>,
+    out: &mut Output,
+) {
     let mut json = Json::new(out);
     json.begin_array();
-    let cgroups = tree::cgroups();
-    ask(options.socket, &Request::List, timeout_ms, &mut |reply, _| {
-        if let Reply::Guest(info) = reply {
-            facts::begin_object(&mut json, &facts::guest(info));
-            facts::counters(&mut json, cgroups.as_ref(), info);
-            json.end_object();
+    for info in rows {
+        match items {
+            None => {
+                facts::begin_object(&mut json, &facts::guest(info));
+                facts::counters(&mut json, cgroups, info);
+            }
+            Some(items) => {
+                let row = Row::new(info, items, cgroups);
+                json.begin_object();
+                for (name, value) in items.iter().flat_map(|item| row.facts_of(*item)) {
+                    json.key(name);
+                    value.json(&mut json);
+                }
+            }
         }
-    })?;
+        json.end_object();
+    }
     json.end_array();
     json.end_text();
-    Ok(())
 }
 
-fn plain(options: &Options, timeout_ms: Option<u64>, out: &mut Output) -> Result<(), u8> {
-    ask(options.socket, &Request::List, timeout_ms, &mut |reply, _| {
-        if let Reply::Guest(info) = reply {
-            let mut separator = "";
-            for (_, value) in facts::guest(info) {
-                let _ = write!(out, "{separator}{value}");
-                separator = "\t";
+fn plain<'g>(
+    rows: impl Iterator<Item = &'g GuestInfo<'g>>,
+    items: Option<&Items>,
+    cgroups: Option<&OwnedFd>,
+    out: &mut Output,
+) {
+    for info in rows {
+        let mut separator = "";
+        let mut put = |value: facts::Value<'_>| {
+            let _ = write!(out, "{separator}{value}");
+            separator = "\t";
+        };
+        match items {
+            None => facts::guest(info).into_iter().for_each(|(_, value)| put(value)),
+            Some(items) => {
+                let row = Row::new(info, items, cgroups);
+                items.iter().flat_map(|item| row.facts_of(*item)).for_each(|(_, value)| put(value));
             }
-            let _ = out.write_char('\n');
         }
-    })
+        let _ = out.write_char('\n');
+    }
 }
 
-fn table(options: &Options, timeout_ms: Option<u64>, out: &mut Output) -> Result<(), u8> {
-    // Taken here only, and once: a command lists once.
-    let Some(table) = TABLE.take() else { return Ok(()) };
+fn table<'g>(
+    rows: impl Iterator<Item = &'g GuestInfo<'g>>,
+    items: &Items,
+    cgroups: Option<&OwnedFd>,
+    out: &mut Output,
+) {
+    let Some(table) = TABLE.take() else { return };
     let screen = Screen::new();
+    let shapes: heapless::Vec<table::Column, { table::COLUMNS }> =
+        items.iter().map(|item| columns::shape(*item)).collect();
     let mut notes = heapless::String::<{ 32 << 10 }>::new();
-    let result = ask(options.socket, &Request::List, timeout_ms, &mut |reply, _| {
-        if let Reply::Guest(info) = reply {
-            if row(table, info).is_err() {
-                let _ = table.print(out, &COLUMNS, screen.width, screen.colour);
-                let _ = row(table, info);
-            }
-            note(&mut notes, info);
+    for info in rows {
+        let row = Row::new(info, items, cgroups);
+        let cells: heapless::Vec<Cell<'_, '_>, { table::COLUMNS }> =
+            items.iter().map(|item| Cell(&row, *item)).collect();
+        let cells: heapless::Vec<&dyn fmt::Display, { table::COLUMNS }> =
+            cells.iter().map(|cell| cell as &dyn fmt::Display).collect();
+        if table.row(tone(info), &cells).is_err() {
+            let _ = table.print(out, &shapes, screen.width, screen.colour);
+            let _ = table.row(tone(info), &cells);
         }
-    });
-    let _ = table.print(out, &COLUMNS, screen.width, screen.colour);
+        note(&mut notes, info);
+    }
+    let _ = table.print(out, &shapes, screen.width, screen.colour);
     let _ = out.write_str(&notes);
-    result
 }
 
-fn row(table: &mut Table, info: &GuestInfo<'_>) -> Result<(), super::table::Full> {
-    let tone = match info.state {
+/// How much a guest's row is to be seen.
+#[must_use]
+pub fn tone(info: &GuestInfo<'_>) -> Tone {
+    match info.state {
         State::Failed | State::Delayed => Tone::Bad,
         _ if info.is_stuck => Tone::Bad,
-        State::Down => Tone::Dim,
+        State::Down | State::Frozen => Tone::Dim,
         _ => Tone::Normal,
-    };
-    let cells: [&dyn fmt::Display; COLUMNS.len()] = [
-        &info.name,
-        &StateWords(info),
-        &Known((info.pid != 0).then_some(info.pid)),
-        &Known(info.uptime_ms.map(Millis)),
-        &Known(info.cpu_us.map(|us| Millis(us / 1000))),
-        &Use(info.memory_bytes.map(Bytes), info.memory_limit_bytes.map(Bytes)),
-        &Use(info.processes, info.processes_limit),
-        &info.restarts,
-        &Fails(info),
-        &info.description,
-    ];
-    table.row(tone, &cells)
+    }
 }
 
 /// Why a guest is not up, on a line of its own below the table.
@@ -131,44 +166,5 @@ fn note(notes: &mut heapless::String<{ 32 << 10 }>, info: &GuestInfo<'_>) {
     if writeln!(notes, "{}: {}{place}", Plain(info.name), ExitWords(exit)).is_err() {
         // `inn status` tells what found no room here.
         notes.truncate(before);
-    }
-}
-
-/// "m1 p20 c300": how often it ran into its limits of memory, processes and CPU; "0" where it did not.
-struct Fails<'a>(&'a GuestInfo<'a>);
-
-impl fmt::Display for Fails<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut blank = "";
-        let Fails(info) = self;
-        for (letter, count) in [('m', info.oom_kills), ('p', info.processes_refused), ('c', info.cpu_throttled)] {
-            if count > 0 {
-                write!(f, "{blank}{letter}{count}")?;
-                blank = " ";
-            }
-        }
-        f.write_str(if blank.is_empty() { "0" } else { "" })
-    }
-}
-
-/// A value, or `-`.
-pub struct Known<T>(pub Option<T>);
-
-impl<T: fmt::Display> fmt::Display for Known<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Some(value) => value.fmt(f),
-            None => f.write_char('-'),
-        }
-    }
-}
-
-/// "12.3M/64M": what is used, and what may be.
-struct Use<T>(Option<T>, Option<T>);
-
-impl<T: fmt::Display + Copy> fmt::Display for Use<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Known(self.0).fmt(f)?;
-        self.1.map_or(Ok(()), |limit| write!(f, "/{limit}"))
     }
 }

@@ -4,8 +4,10 @@
 //! | --- | --- |
 //! | [`verb`], [`parse`] | the table of verbs and options; a command line |
 //! | [`ask`] | one request to the supervisor |
+//! | [`names`], [`pattern`] | the guests that words name |
 //! | [`bounds`] | what a guest may do |
 //! | [`counters`] | what the kernel counts for a guest |
+//! | [`guests`], [`columns`] | all guests at once, and what can be shown of each |
 //! | [`facts`], [`table`], [`json`], [`units`], [`lossy`] | what is printed, and how |
 //! | [`output`], [`screen`] | where it is printed |
 //! | [`foreground`], [`terminal`] | a program that has our input, output and terminal |
@@ -17,28 +19,35 @@ pub mod act;
 pub mod ask;
 pub mod bounds;
 pub mod check;
+pub mod columns;
 pub mod console;
 pub mod counters;
 pub mod excess;
 pub mod exec;
 pub mod facts;
 pub mod foreground;
+pub mod guests;
+pub mod host;
 pub mod init;
 pub mod json;
 pub mod list;
 pub mod logs;
 pub mod lossy;
+pub mod names;
 pub mod output;
 pub mod parse;
+pub mod pattern;
 pub mod run;
 pub mod screen;
 pub mod set;
+pub mod stats;
 pub mod status;
 pub mod table;
 pub mod terminal;
 pub mod tree;
 pub mod verb;
 pub mod version;
+pub mod which;
 
 use core::ffi::CStr;
 
@@ -99,14 +108,18 @@ fn dispatch(invocation: &Invocation, arguments: &Arguments, out: &mut Output) ->
         Act::Run => run::run(invocation, arguments),
         Act::Supervise => 0,
         Act::Init => init::init(arguments, *command),
-        Act::List => list::list(options, out),
-        Act::Status => status::status(first, options, out),
-        Act::Start | Act::Stop | Act::Restart | Act::Kill => act::guests(verb.act, operands, options, out),
+        Act::List => list::list(operands, options, out),
+        Act::Status => status::status(operands, options, out),
+        Act::Start | Act::Stop | Act::Restart | Act::Kill | Act::Freeze | Act::Thaw => {
+            act::guests(verb.act, operands, options, out)
+        }
         Act::Set => set::set(invocation, out),
         Act::Exec | Act::Enter => exec::exec(invocation, arguments, verb.act == Act::Enter),
         Act::Console => console::console(first, options),
         Act::Logs => logs::logs(operands, options, out),
         Act::PowerOff | Act::Reboot | Act::Halt => act::power(verb.act, options, out),
+        Act::Stats => stats::stats(operands, options, out),
+        Act::Which => which::which(operands, options, out),
         Act::Version => version::version(options, out),
         Act::Help => help(first, out),
     }

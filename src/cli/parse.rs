@@ -55,6 +55,14 @@ pub struct Options {
     pub lines: Option<u64>,
     /// `--save`
     pub save: bool,
+    /// `--columns`
+    pub columns: Option<&'static CStr>,
+    /// `--sort`
+    pub sort: Option<&'static CStr>,
+    /// `--state`
+    pub states: Option<&'static CStr>,
+    /// `--interval`, milliseconds.
+    pub interval_ms: Option<u64>,
 }
 
 /// A key of a guest given as an option of `run`.
@@ -304,6 +312,13 @@ impl<W: Words + ?Sized> Parser<'_, W> {
         match facts.option {
             Opt::Config => self.options.config = Some(value),
             Opt::Socket => self.options.socket = Some(value),
+            Opt::Columns => self.options.columns = Some(value),
+            Opt::Sort => self.options.sort = Some(value),
+            Opt::State => self.options.states = Some(value),
+            Opt::Interval => {
+                let ms = units::parse_time_ms(value.to_bytes()).filter(|ms| *ms > 0).ok_or(bad)?;
+                self.options.interval_ms = Some(ms.max(limits::INTERVAL_LEAST_MS));
+            }
             Opt::Timeout => self.options.timeout_ms = Some(units::parse_time_ms(value.to_bytes()).ok_or(bad)?),
             _ => self.options.lines = Some(text::number(value.to_bytes()).ok_or(bad)?),
         }

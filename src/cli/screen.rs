@@ -2,6 +2,8 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
+
 use crate::sys::process::Arguments;
 use crate::sys::stdio;
 
@@ -43,4 +45,13 @@ pub fn read_environment(arguments: &Arguments) {
     if arguments.variable(b"NO_COLOR").is_some_and(|value| !value.is_empty()) {
         NO_COLOUR.store(true, Ordering::Relaxed);
     }
+}
+
+/// Waits; whether nobody reads standard output any more, and the wait is over for that.
+#[must_use]
+pub fn is_unread(ms: u64) -> bool {
+    let pause = Timespec { tv_sec: (ms / 1000) as i64, tv_nsec: (ms % 1000 * 1_000_000) as i64 };
+    // Nothing is asked for, so only the end of the other side is told.
+    let mut watched = [PollFd::from_borrowed_fd(stdio::output(), PollFlags::empty())];
+    rustix::event::poll(&mut watched, Some(&pause)).is_ok_and(|count| count > 0)
 }

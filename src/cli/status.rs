@@ -1,69 +1,49 @@
-//! `inn status`: one guest in full, or the host.
+//! `inn status`: guests in full, or the host ([`host`]).
 
 use core::ffi::CStr;
 use core::fmt::{self, Write};
 
-use super::ask::{PROMPT_MS, ask, guest};
+use super::ask::{PROMPT_MS, ask};
 use super::bounds;
+use super::columns::Known;
 use super::counters::{Counter, Counters};
 use super::facts::{self, ExitWords, Fact, PlaceWords, StateWords};
+use super::host;
 use super::json::Json;
-use super::list::Known;
 use super::logs::{self, Printer};
 use super::lossy::Lossy;
+use super::names::{All, Names};
 use super::output::{Output, Plain};
 use super::parse::Options;
 use super::tree::{self, Process, Tree};
 use super::units::{Bytes, Milli, Millis};
-use crate::control::wire::{Exit, GuestInfo, HostInfo, Name, Reply, Request};
+use crate::control::wire::{Exit, GuestInfo, Name, Reply, Request};
 use crate::sys::stdio;
 use rustix::fd::{AsFd, OwnedFd};
 
 /// Lines of its output shown with a guest.
 const LOG_LINES: u64 = 10;
 
-/// Shows the guest named, or the host.
+/// Shows the guests that `words` name, or the host.
 #[inline(never)]
-pub fn status(name: Option<&'static CStr>, options: &Options, out: &mut Output) -> u8 {
-    let result = match name {
-        Some(word) => guest(word).and_then(|name| one(name, options, out)),
-        None => whole_host(options, out),
-    };
-    out.finish(result.err().unwrap_or(0))
-}
-
-fn whole_host(options: &Options, out: &mut Output) -> Result<(), u8> {
-    let timeout_ms = options.timeout_ms.or(Some(PROMPT_MS));
-    ask(options.socket, &Request::HostStatus, timeout_ms, &mut |reply, _| {
-        let Reply::Host(info) = reply else { return };
-        let _ = if options.json {
-            let mut json = Json::new(out);
-            facts::begin_object(&mut json, &facts::host(info));
-            json.key("hardening");
-            facts::begin_object(&mut json, &facts::hardening(info));
-            json.end_object();
-            json.end_object();
-            json.end_text();
-            Ok(())
-        } else if options.plain {
-            plain(&facts::host(info), out).and_then(|()| plain(&facts::hardening(info), out))
-        } else {
-            host_words(info, out)
-        };
-    })
-}
-
-fn host_words(info: &HostInfo<'_>, out: &mut Output) -> fmt::Result {
-    let down = if info.going_down { ", going down" } else { "" };
-    writeln!(out, "supervisor {}, pid {}, up {}{down}", Plain(info.version), info.pid, Millis(info.uptime_ms))?;
-    line(out, "config", &Plain(info.config))?;
-    line(out, "guests", &format_args!("{}, {} running, {} failed", info.guests, info.running, info.failed))?;
-    let mut label = "hardening";
-    for (name, value) in facts::hardening(info) {
-        line(out, label, &format_args!("{name:<12} {value}"))?;
-        label = "";
+pub fn status(words: &[&'static CStr], options: &Options, out: &mut Output) -> u8 {
+    if words.is_empty() {
+        return host::status(options, out);
     }
-    Ok(())
+    let names = match Names::read(words, All::Everything, options) {
+        Ok(names) => names,
+        Err(code) => return out.finish(code),
+    };
+    let mut code = names.code;
+    let mut is_first = true;
+    for name in &names.all {
+        if !core::mem::take(&mut is_first) && !options.json {
+            let _ = out.write_char('\n');
+        }
+        let one = one(*name, options, out).err().unwrap_or(0);
+        code = if code == 0 { one } else { code };
+    }
+    out.finish(code)
 }
 
 fn one(name: Name, options: &Options, out: &mut Output) -> Result<(), u8> {
@@ -104,7 +84,7 @@ fn one(name: Name, options: &Options, out: &mut Output) -> Result<(), u8> {
 }
 
 /// Name and value, with a tab between them.
-fn plain(facts: &[Fact<'_>], out: &mut Output) -> fmt::Result {
+pub fn plain(facts: &[Fact<'_>], out: &mut Output) -> fmt::Result {
     facts.iter().try_for_each(|(name, value)| writeln!(out, "{name}\t{value}"))
 }
 
@@ -204,7 +184,7 @@ fn resources(info: &GuestInfo<'_>, cgroups: Option<&OwnedFd>, out: &mut Output) 
 }
 
 /// "  memory       12M of 64M"
-fn line(out: &mut Output, label: &str, value: &dyn fmt::Display) -> fmt::Result {
+pub fn line(out: &mut Output, label: &str, value: &dyn fmt::Display) -> fmt::Result {
     writeln!(out, "  {label:<12} {value}")
 }
 

@@ -14,7 +14,7 @@ use crate::text::{self, Made};
 /// Processes shown of one guest.
 const PROCESSES: usize = 512;
 /// Bytes shown of a command line.
-const COMMAND_BYTES: usize = 256;
+pub const COMMAND_BYTES: usize = 256;
 
 /// A process.
 #[derive(Clone, Copy, Debug)]
@@ -126,12 +126,22 @@ impl Tree {
     }
 }
 
-/// The root of the cgroup v2 file system, where it is mounted.
+/// The root of the cgroup v2 file system, where it is mounted and nothing is mounted over it.
 #[must_use]
 pub fn cgroups() -> Option<OwnedFd> {
-    let mut path = heapless::String::<1024>::new();
-    find_root(&mut path)?;
-    open(CWD, path.as_str()).ok()
+    let mut found = None;
+    let looked = mountinfo::each(&mut |mount| {
+        if mount.kind == b"cgroup2" && found.is_none() {
+            let mut buffer = [0; 512];
+            let target = mountinfo::unescape(mount.target, &mut buffer);
+            let root = target.and_then(|target| open(CWD, target).ok());
+            let is_so = |root: &OwnedFd| {
+                rustix::fs::fstatfs(root).is_ok_and(|about| about.f_type == libc::CGROUP2_SUPER_MAGIC as _)
+            };
+            found = root.filter(is_so);
+        }
+    });
+    looked.ok().and(found)
 }
 
 /// Opens a cgroup.
@@ -141,20 +151,6 @@ pub fn cgroups() -> Option<OwnedFd> {
 pub fn open(at: BorrowedFd<'_>, path: impl rustix::path::Arg) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     rustix::fs::openat(at, path, flags, Mode::empty())
-}
-
-/// Where the cgroup v2 file system is mounted.
-fn find_root(path: &mut heapless::String<1024>) -> Option<()> {
-    let mut found = None;
-    mountinfo::each(&mut |mount| {
-        if mount.kind == b"cgroup2" && found.is_none() {
-            let mut buffer = [0; 512];
-            let target = mountinfo::unescape(mount.target, &mut buffer).and_then(|target| target.to_str().ok());
-            found = target.and_then(|target| path.push_str(target).ok());
-        }
-    })
-    .ok()?;
-    found
 }
 
 /// The parent of process `pid` (proc_pid_stat(5)).
@@ -168,7 +164,8 @@ fn parent(pid: u32) -> Option<u32> {
 }
 
 /// Its command line, with blanks between the words; its name, in brackets, where it has none.
-fn command(pid: u32, buffer: &mut [u8; COMMAND_BYTES]) -> &[u8] {
+#[must_use]
+pub fn command(pid: u32, buffer: &mut [u8; COMMAND_BYTES]) -> &[u8] {
     let length = read(pid, "cmdline", buffer).map_or(0, <[u8]>::len);
     if length > 0 {
         let words = buffer.get_mut(..length).unwrap_or_default();

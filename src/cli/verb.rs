@@ -30,6 +30,14 @@ pub enum Opt {
     Lines,
     /// `--save`
     Save,
+    /// `--columns LIST`
+    Columns,
+    /// `--sort COLUMN`
+    Sort,
+    /// `--state LIST`
+    State,
+    /// `--interval TIME`
+    Interval,
 }
 
 /// An option as it is typed.
@@ -70,6 +78,10 @@ pub const OPTIONS: &[OptFacts] = &[
     option(Opt::Follow, "follow", Some(b'f'), "", "go on printing what comes"),
     option(Opt::Lines, "lines", Some(b'n'), "N", "only the last N lines"),
     option(Opt::Save, "save", Some(b's'), "", "also write it to the config; its comments stay"),
+    option(Opt::Columns, "columns", Some(b'o'), "LIST", "only these columns, in this order: name,memory"),
+    option(Opt::Sort, "sort", None, "COLUMN", "sort by it: the greatest number, the first letter on top"),
+    option(Opt::State, "state", None, "LIST", "only guests in one of these states: running,failed"),
+    option(Opt::Interval, "interval", Some(b'i'), "TIME", "how often (1s)"),
 ];
 
 /// What a verb does; the rest of the program knows it by this.
@@ -115,6 +127,14 @@ pub enum Act {
     Version,
     /// Explains a verb.
     Help,
+    /// Has guests stand still.
+    Freeze,
+    /// Lets guests go on.
+    Thaw,
+    /// Says to which guest a process belongs.
+    Which,
+    /// Says what the kernel counts for guests.
+    Stats,
 }
 
 /// How many words a verb takes behind its options.
@@ -204,25 +224,34 @@ pub const VERBS: &[Verb] = &[
     ),
     verb(
         ("list", Act::List),
-        ("", NOTHING),
-        &[Opt::Json, Opt::Plain, Opt::Socket, Opt::Timeout],
-        "all guests: state, use and limits",
-        "MEMORY and PROCS are what a guest uses, and what it may use. FAILS counts since\n\
-         the supervisor started: m, processes killed because memory was full; p, forks\n\
-         refused because it had too many processes; c, tenths of a second in which it\n\
-         came to the end of its CPU time.\n\n\
-         \x20 inn list\n\
-         \x20 inn list --plain | cut -f1,2\n",
+        ("[GUEST...]", Operands::Words(0, crate::limits::GUESTS)),
+        &[Opt::Columns, Opt::Sort, Opt::State, Opt::Json, Opt::Plain, Opt::Socket, Opt::Timeout],
+        "guests: state, use and limits",
+        "All guests and services, or those that are named: 'web-*' is all whose names\n\
+         begin so. MEMORY and PROCS are what a guest uses, and what it may use. FAILS\n\
+         counts since the supervisor started: m, processes killed because memory was\n\
+         full; p, forks refused because it had too many processes; c, tenths of a second\n\
+         in which it came to the end of its CPU time.\n\
+         Columns: name state kind pid uptime cpu memory processes restarts fails exit\n\
+         description, and every name that --json has. Where the terminal is too narrow\n\
+         these go, first to last: description restarts cpu pid fails processes uptime\n\
+         memory. --state running has those that are ready, too.\n\n\
+         \x20 inn list --sort memory 'web-*'\n\
+         \x20 inn list --state running,failed\n\
+         \x20 inn list --plain -o name,memory\n",
     ),
     verb(
         ("status", Act::Status),
-        ("[GUEST]", Operands::Words(0, 1)),
+        ("[GUEST...]", Operands::Words(0, crate::limits::GUESTS)),
         &[Opt::Json, Opt::Plain, Opt::Socket, Opt::Timeout],
-        "one guest in full, or the host",
-        "Shows limits with use and failures, the last exit and why, its processes, and\n\
-         the last lines it wrote. What FAILS of `inn list` counts is counted since the\n\
-         supervisor started, all else since the guest did. What the kernel does not\n\
-         count is left out, and null in JSON.\n\n\
+        "guests in full, or the host",
+        "Without a name: the host, its guests by state, its memory and what guests may\n\
+         take of it, its load, what is taken from everybody, and what its kernel lacks.\n\
+         Of a guest: limits with use and failures, the last exit and why, its processes,\n\
+         and the last lines it wrote. What FAILS of `inn list` counts is counted since\n\
+         the supervisor started, all else since the guest did. What the kernel does not\n\
+         count is left out, and null in JSON, which has one object a line.\n\n\
+         \x20 inn status\n\
          \x20 inn status web\n",
     ),
     verb(
@@ -230,7 +259,8 @@ pub const VERBS: &[Verb] = &[
         ("GUEST...", GUESTS),
         &[Opt::Wait, Opt::Timeout, Opt::Json, Opt::Quiet, Opt::Socket],
         "start guests",
-        "Returns when each is told to start, or with --wait when each is ready.\n\n\
+        "Returns when each runs, or waits for another that it comes after; with --wait\n\
+         when each is ready. All are started together.\n\n\
          \x20 inn start --wait --timeout 30s web store\n",
     ),
     verb(
@@ -238,15 +268,18 @@ pub const VERBS: &[Verb] = &[
         ("GUEST...", GUESTS),
         &[Opt::Timeout, Opt::Json, Opt::Quiet, Opt::Socket],
         "stop guests",
-        "Takes the steps of the guest's `stop`, and returns when all of it is gone.\n\n\
-         \x20 inn stop web\n",
+        "Takes the steps of each guest's `stop`, of all at once, and returns when all of\n\
+         them are gone. A pattern stands for many: * any letters, ? any one, [a-c] one of\n\
+         these. '*' is every guest; services are not among those, and are named.\n\n\
+         \x20 inn stop web\n\
+         \x20 inn stop 'web-*' store\n",
     ),
     verb(
         ("restart", Act::Restart),
         ("GUEST...", GUESTS),
         &[Opt::Wait, Opt::Timeout, Opt::Json, Opt::Quiet, Opt::Socket],
         "stop guests, then start them",
-        "Returns when each is told to start again, or with --wait when each is ready.\n\n\
+        "Returns when each runs again, or with --wait when each is ready.\n\n\
          \x20 inn restart --wait web\n",
     ),
     verb(
@@ -256,6 +289,25 @@ pub const VERBS: &[Verb] = &[
         "kill guests, all of each, at once",
         "Takes no step of the guest's `stop`. Returns when all of it is gone.\n\n\
          \x20 inn kill web\n",
+    ),
+    verb(
+        ("freeze", Act::Freeze),
+        ("GUEST...", GUESTS),
+        &[Opt::Timeout, Opt::Json, Opt::Quiet, Opt::Socket],
+        "have guests stand still",
+        "Every process of each stops where it is, keeps its memory, and uses no CPU.\n\
+         Returns when all stand still, and gives up waiting after 5s where --timeout does\n\
+         not say. A frozen guest that is stopped goes on for that; one that is killed\n\
+         does not. Nothing can enter it.\n\n\
+         \x20 inn freeze web\n",
+    ),
+    verb(
+        ("thaw", Act::Thaw),
+        ("GUEST...", GUESTS),
+        &[Opt::Timeout, Opt::Json, Opt::Quiet, Opt::Socket],
+        "let frozen guests go on",
+        "One that is not frozen just goes on.\n\n\
+         \x20 inn thaw 'web-*'\n",
     ),
     verb(
         ("set", Act::Set),
@@ -312,6 +364,27 @@ pub const VERBS: &[Verb] = &[
          \x20 inn logs -f -n 20 web\n",
     ),
     verb(
+        ("stats", Act::Stats),
+        ("[GUEST...]", Operands::Words(0, crate::limits::GUESTS)),
+        &[Opt::Follow, Opt::Interval, Opt::Json, Opt::Plain, Opt::Socket, Opt::Timeout],
+        "what is counted for guests: CPU, memory, disks, waiting",
+        "OPS is reads and writes of disks. WAITS: in how many percent of the last ten\n\
+         seconds something of it waited for CPU, memory, disks. FAILS is that of `inn\n\
+         list`. With --follow again and again; --json then has one object a line. What\n\
+         the kernel does not count is `-`, and null in JSON.\n\n\
+         \x20 inn stats 'web-*'\n\
+         \x20 inn stats --follow --interval 5s --json\n",
+    ),
+    verb(
+        ("which", Act::Which),
+        ("PID...", Operands::Words(1, crate::limits::GUESTS)),
+        &[Opt::Json, Opt::Plain, Opt::Socket, Opt::Timeout],
+        "the guest that a process belongs to",
+        "Prints its number, its guest, its cgroup and its command. Exit code 3: it is the\n\
+         host's, and no guest's.\n\n\
+         \x20 inn which $(pidof httpd)\n",
+    ),
+    verb(
         ("poweroff", Act::PowerOff),
         ("", NOTHING),
         &[Opt::Quiet, Opt::Socket],
@@ -340,7 +413,7 @@ pub const VERBS: &[Verb] = &[
         ("", NOTHING),
         &[Opt::Json, Opt::Socket],
         "version of the program, the supervisor and the kernel",
-        "Also says what this kernel offers to guests.\n\n\
+        "Also says what this kernel has of what guests are made of, and what it lacks.\n\n\
          \x20 inn version\n",
     ),
     verb(
@@ -355,8 +428,8 @@ pub const VERBS: &[Verb] = &[
 
 /// Verbs that are known, and refused: their mechanism has not been built yet.
 pub const LATER: &str = "\
-    freeze\0thaw\0create\0clone\0destroy\0rename\0snapshot\0mount\0umount\0top\0\
-    stats\0metrics\0which\0events\0reload\0upgrade\0modprobe\0switch-root";
+    create\0clone\0destroy\0rename\0snapshot\0mount\0umount\0top\0\
+    metrics\0events\0reload\0upgrade\0modprobe\0switch-root";
 
 impl Verb {
     /// The verb of this name.

@@ -3,6 +3,7 @@
 use core::fmt::Write;
 
 use super::ask::PROMPT_MS;
+use super::facts::Value;
 use super::json::Json;
 use super::output::{Output, Plain};
 use super::parse::Options;
@@ -21,6 +22,12 @@ pub const COMMIT: &str = match option_env!("INN_COMMIT") {
     None => "",
 };
 
+/// The commit, where the build knew it.
+#[must_use]
+pub fn commit() -> Value<'static> {
+    if COMMIT.is_empty() { Value::Unknown } else { Value::Text(COMMIT) }
+}
+
 /// Prints versions and what the kernel has.
 #[inline(never)]
 pub fn version(options: &Options, out: &mut Output) -> u8 {
@@ -37,10 +44,8 @@ pub fn version(options: &Options, out: &mut Output) -> u8 {
 }
 
 fn text(kernel: &str, machine: &str, supervisor: Option<Supervisor>, out: &mut Output) -> core::fmt::Result {
-    write!(out, "inn {VERSION}")?;
-    if !COMMIT.is_empty() {
-        write!(out, " ({COMMIT})")?;
-    }
+    let commit = if COMMIT.is_empty() { "built without git: its commit is not known" } else { COMMIT };
+    write!(out, "inn {VERSION} ({commit})")?;
     writeln!(out, "\nkernel {kernel} {machine}")?;
     if let Some(Supervisor { version, protocol }) = supervisor {
         if !version.is_empty() {
@@ -66,9 +71,14 @@ fn text(kernel: &str, machine: &str, supervisor: Option<Supervisor>, out: &mut O
 fn json(kernel: &str, machine: &str, supervisor: Option<Supervisor>, out: &mut Output) {
     let mut json = Json::new(out);
     json.begin_object();
-    for (key, value) in [("version", VERSION), ("commit", COMMIT), ("kernel", kernel), ("machine", machine)] {
+    for (key, value) in [
+        ("version", Value::Text(VERSION)),
+        ("commit", commit()),
+        ("kernel", Value::Text(kernel)),
+        ("machine", Value::Text(machine)),
+    ] {
         json.key(key);
-        json.string(value);
+        value.json(&mut json);
     }
     json.key("protocol");
     json.number(PROTOCOL.into());

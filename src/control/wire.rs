@@ -180,6 +180,20 @@ pub enum Request<'a> {
         /// At least one.
         changes: Changes<'a>,
     },
+    /// Begin to do something to it: done when that has begun.
+    Begin {
+        /// Which.
+        guest: Name,
+        /// What.
+        what: Doing,
+    },
+    /// Done when it has come to be so, by whatever was begun before; an error when it cannot any more.
+    Wait {
+        /// Which.
+        guest: Name,
+        /// How.
+        until: Until,
+    },
 }
 
 /// The end of the host.
@@ -292,6 +306,39 @@ pub struct GuestInfo<'a> {
     pub victim: Option<VictimInfo<'a>>,
 }
 
+impl GuestInfo<'_> {
+    /// A guest of which nothing is known.
+    pub const EMPTY: GuestInfo<'static> = GuestInfo {
+        name: "",
+        kind: Kind::Os,
+        state: State::Down,
+        waits_for: Name::ALL,
+        is_stuck: false,
+        pid: 0,
+        uptime_ms: None,
+        memory_bytes: None,
+        memory_limit_bytes: None,
+        swap_limit_bytes: None,
+        cpu_us: None,
+        cpus_limit_milli: None,
+        processes: None,
+        processes_limit: None,
+        oom_kills: 0,
+        processes_refused: 0,
+        restarts: 0,
+        next_start_ms: None,
+        exit: None,
+        place: None,
+        users: Extents::NONE,
+        autostart: false,
+        root: "",
+        cgroup: "",
+        description: "",
+        cpu_throttled: 0,
+        victim: None,
+    };
+}
+
 /// A process that the kernel killed because memory was full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VictimInfo<'a> {
@@ -326,6 +373,10 @@ pub struct HostInfo<'a> {
     pub going_down: bool,
     /// What `hardening` of the config takes away; nothing where this is not the host's init.
     pub hardening: Items,
+    /// The cgroup below which the guests' are, as in [`GuestInfo::cgroup`].
+    pub cgroup: &'a str,
+    /// Memory that the config keeps for the host, bytes.
+    pub reserve_bytes: Option<u64>,
 }
 
 /// What a command needs to join a guest.
@@ -488,6 +539,29 @@ words! {
         Clearing "clearing" "It has no process; its cgroup and the like are being removed.";
         Delayed "delayed" "It ended, and is started again after a pause.";
         Failed "failed" "It did not start, or ended with a failure, and stays down.";
+        Frozen "frozen" "Its program is there, and stands still until it is thawed.";
+    }
+}
+
+words! {
+    /// What is done to a guest.
+    Doing {
+        Start "start" "Start it, and all that it wants.";
+        Stop "stop" "Take the steps of its `stop`.";
+        Restart "restart" "Stop it, then start it.";
+        Kill "kill" "Kill all of it.";
+        Freeze "freeze" "Let it stand still.";
+        Thaw "thaw" "Let it go on.";
+    }
+}
+
+words! {
+    /// What a guest can be waited for to be.
+    Until {
+        Started "started" "Its program runs, or it waits for another guest.";
+        Ready "ready" "It is ready.";
+        Gone "gone" "Nothing of it exists.";
+        Frozen "frozen" "All of it stands still.";
     }
 }
 
@@ -561,7 +635,9 @@ impl<'a> Request<'a> {
             | Request::Join { guest }
             | Request::Logs { guest }
             | Request::Console { guest }
-            | Request::Set { guest, .. } => guest,
+            | Request::Set { guest, .. }
+            | Request::Begin { guest, .. }
+            | Request::Wait { guest, .. } => guest,
             Request::List | Request::HostStatus | Request::Power { .. } | Request::Version => Name::ALL,
         }
     }
@@ -860,7 +936,7 @@ structs! {
     Users { base count }
     User { uid gid }
     Place<'a> { file line }
-    HostInfo<'a> { version config pid uptime_ms guests running failed going_down hardening }
+    HostInfo<'a> { version config pid uptime_ms guests running failed going_down hardening cgroup reserve_bytes }
     Confinement { capabilities given filter opened nesting }
     JoinInfo<'a> { name kind confinement users user cgroup }
     GuestInfo<'a> {
@@ -930,6 +1006,8 @@ enums! {
         11 Version;
         12 Console { guest };
         13 Set { guest changes };
+        14 Begin { guest what };
+        15 Wait { guest until };
     }
     Reply<'a> or Reply::Done => {
         1 Guest(guest);

@@ -320,9 +320,20 @@ impl Base {
         rustix::fs::openat(cgroup, c"memory.events", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
     }
 
-    /// Lets `member` go on, which stands still for a change that is over. It may be gone.
-    pub fn thaw(&self, member: Member<'_>) {
-        let _ = self.open_member(member).and_then(|cgroup| write(cgroup.as_fd(), c"cgroup.freeze", b"0"));
+    /// Has `member` stand still, or go on. Asks only: see [`Base::is_frozen`].
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub fn hold(&self, member: Member<'_>, still: bool) -> Result<(), Fault> {
+        let value: &[u8] = if still { b"1" } else { b"0" };
+        self.open_member(member).and_then(|cgroup| write(cgroup.as_fd(), c"cgroup.freeze", value)).at(Step::Freeze)
+    }
+
+    /// Whether all of `member` stands still.
+    #[must_use]
+    pub fn is_frozen(&self, member: Member<'_>) -> bool {
+        let frozen = |cgroup: OwnedFd| read_number(cgroup.as_fd(), c"cgroup.events", b"frozen ");
+        self.open_member(member).ok().and_then(frozen) == Some(1)
     }
 
     /// Where the cgroups of guests, or of services, are.

@@ -60,6 +60,8 @@ pub struct Work<'a> {
     pub process: BorrowedFd<'a>,
     /// Whether to put back what `staged` may have changed, rather than to change it.
     pub back: bool,
+    /// Whether it stands still by itself, and is to be left so.
+    pub is_held: bool,
 }
 
 /// Starts a change. Never blocks.
@@ -131,7 +133,7 @@ impl Change<'_> {
         let each = keys.has(Key::OomScore) || keys.has(Key::Rlimit);
         // While it stands still it uses no more memory, and makes no process that would be missed.
         let freezes = less_memory || each || keys.has(Key::Tmpfs);
-        let _frozen = freezes.then(|| Frozen::new(self.cgroup)).transpose()?;
+        let _frozen = freezes.then(|| Frozen::new(self.cgroup, self.work.is_held)).transpose()?;
         for limit in Limit::ALL.iter().filter(|limit| keys.has(limit.key()) && **limit != Limit::Memory) {
             done.add(limit.key());
             limit.set(self.cgroup, after.limits, self.work.plan)?;
@@ -159,7 +161,7 @@ impl Change<'_> {
 
     /// Puts those of `keys` back to what they were. Goes on where one fails, and returns the first failure.
     fn put(&self, before: &Values<'_>, after: &Values<'_>, keys: Keys) -> Result<(), Fault> {
-        let _frozen = Frozen::new(self.cgroup);
+        let _frozen = Frozen::new(self.cgroup, self.work.is_held);
         let mut result = Ok(());
         let mut tried = |put: Result<(), Fault>| match put {
             // What is not there was not changed.
@@ -327,17 +329,20 @@ fn resize(path: &CStr, bytes: u64) -> Result<(), Errno> {
     rustix::mount::fsconfig_reconfigure(&tmpfs)
 }
 
-/// A guest that stands still, for as long as this lives.
-struct Frozen<'a>(BorrowedFd<'a>);
+/// A guest that stands still, for as long as this lives, and after that where it did before.
+struct Frozen<'a> {
+    cgroup: BorrowedFd<'a>,
+    stays: bool,
+}
 
 impl<'a> Frozen<'a> {
     /// Waits until every process stands still: one that the kernel is busy with takes a moment.
-    fn new(cgroup: BorrowedFd<'a>) -> Result<Frozen<'a>, Fault> {
+    fn new(cgroup: BorrowedFd<'a>, stays: bool) -> Result<Frozen<'a>, Fault> {
         let events = rustix::fs::openat(cgroup, c"cgroup.events", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .at(Step::Freeze)?;
         let until_ms = clock::now_ms().saturating_add(limits::FREEZE_TIMEOUT_MS);
         write(cgroup, c"cgroup.freeze", b"1").at(Step::Freeze)?;
-        let frozen = Frozen(cgroup);
+        let frozen = Frozen { cgroup, stays };
         while read_number(cgroup, c"cgroup.events", b"frozen ") == Some(0) {
             let left_ms = until_ms.saturating_sub(clock::now_ms());
             if left_ms == 0 {
@@ -353,7 +358,9 @@ impl<'a> Frozen<'a> {
 
 impl Drop for Frozen<'_> {
     fn drop(&mut self) {
-        // PID 1 does it again when the change is over.
-        let _ = write(self.0, c"cgroup.freeze", b"0");
+        // PID 1 does it again when the change is over: what is wanted may be another thing by then.
+        if !self.stays {
+            let _ = write(self.cgroup, c"cgroup.freeze", b"0");
+        }
     }
 }

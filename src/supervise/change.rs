@@ -85,6 +85,8 @@ pub struct Up<'p> {
     pub pid: u32,
     /// Its pidfd.
     pub process: BorrowedFd<'p>,
+    /// Whether it is to stand still, change or not.
+    pub is_held: bool,
 }
 
 impl Change {
@@ -111,7 +113,7 @@ impl Change {
         match up {
             // It starts with them.
             None => self.keep(id, staged, tools),
-            Some(up) => match start(id, staged, up.process, false, tools) {
+            Some(up) => match start(id, staged, up, false, tools) {
                 Ok((changing, is_watched)) => {
                     let deadline_ms = now_ms.saturating_add(limits::CHANGE_TIMEOUT_MS);
                     let (pid, staged) = (up.pid, *staged);
@@ -178,8 +180,10 @@ impl Change {
             _ => Fault { step: Step::ChangeHelper, errno: libc::ECHILD as u16, detail: 0 },
         };
         let is_same = up.is_some_and(|up| up.pid == pending.pid);
-        if let Some(guest) = tools.plan.guest(pending.id).filter(|_| is_same) {
-            tools.base.thaw(Member { kind: guest.kind, name: tools.plan.strings.c_str(guest.name) });
+        if let Some((guest, up)) = tools.plan.guest(pending.id).zip(up).filter(|_| is_same) {
+            // It may be gone.
+            let _ =
+                tools.base.hold(Member { kind: guest.kind, name: tools.plan.strings.c_str(guest.name) }, up.is_held);
         }
         let outcome = match (end, pending.back_for) {
             _ if !is_same => Outcome::Ended,
@@ -187,7 +191,7 @@ impl Change {
             (Some(DONE), Some(_)) | (Some(UNDONE), None) => Outcome::Unchanged(pending.back_for.unwrap_or(fault)),
             (Some(HALF), None) | (_, Some(_)) => Outcome::Half(pending.back_for.unwrap_or(fault)),
             // It died half-way.
-            (_, None) => match up.map(|up| start(pending.id, &pending.staged, up.process, true, tools)) {
+            (_, None) => match up.map(|up| start(pending.id, &pending.staged, up, true, tools)) {
                 Some(Ok((changing, is_watched))) => {
                     tools.poll.close(core::mem::replace(&mut pending.changing, changing).helper);
                     pending.back_for = Some(fault);
@@ -227,13 +231,14 @@ impl Change {
 fn start(
     id: GuestId,
     staged: &Staged,
-    process: BorrowedFd<'_>,
+    up: Up<'_>,
     back: bool,
     tools: &Tools<'_, '_>,
 ) -> Result<(Changing, bool), Fault> {
     let fault = Fault { step: Step::ForkChange, errno: libc::ENOENT as u16, detail: 0 };
     let guest = tools.plan.guest(id).ok_or(fault)?;
-    let changing = change::change(&Work { plan: tools.plan, guest, staged, base: tools.base, process, back })?;
+    let (process, is_held) = (up.process, up.is_held);
+    let changing = change::change(&Work { plan: tools.plan, guest, staged, base: tools.base, process, back, is_held })?;
     let is_watched = tools.poll.watch(changing.helper.as_fd(), Source::Change, Interest::Readable).is_ok();
     Ok((changing, is_watched))
 }

@@ -84,6 +84,8 @@ struct Slot {
     unwatched: bool,
     /// Whether `output` is a terminal: its reader waits for more than one end of it.
     is_terminal: bool,
+    /// Whether it is to stand still.
+    is_held: bool,
     /// When its first process was heard of.
     born_ms: u64,
     /// Fail counters of the runs before this one; `oom_kills` of this one too, as far as was heard.
@@ -284,6 +286,39 @@ impl<'a> Driver<'a> {
         (self.state(id) == State::Waiting)
             .then(|| order::waits_for(after, |other| self.state(other) == State::Ready))
             .flatten()
+    }
+
+    /// Has a guest that is up stand still, or go on; the kernel takes a moment for the first: see [`Driver::is_frozen`].
+    ///
+    /// # Errors
+    /// The step that failed; nothing has changed then.
+    pub fn hold(&mut self, id: GuestId, still: bool) -> Result<(), Fault> {
+        if still {
+            // Who waits for it is woken by that.
+            self.watch_cgroup(id)?;
+        }
+        // One that is being changed stands still for that, and is told at its end.
+        if let Some(member) = self.member(id).filter(|_| self.change.guest() != Some(id)) {
+            self.base.hold(member, still)?;
+        }
+        let Some(slot) = self.slot_mut(id) else { return Ok(()) };
+        if core::mem::replace(&mut slot.is_held, still) != still {
+            self.news.add(id);
+            self.announce(id, if still { Notice::Frozen } else { Notice::Thawed });
+        }
+        Ok(())
+    }
+
+    /// Whether a guest is to stand still.
+    #[must_use]
+    pub fn is_held(&self, id: GuestId) -> bool {
+        self.slot(id).is_some_and(|slot| slot.is_held)
+    }
+
+    /// Whether a guest that is to stand still does.
+    #[must_use]
+    pub fn is_frozen(&self, id: GuestId) -> bool {
+        self.is_held(id) && self.member(id).is_some_and(|member| self.base.is_frozen(member))
     }
 
     /// The pidfd of a guest's first process, while its program runs.
@@ -497,8 +532,9 @@ impl<'a> Driver<'a> {
     fn changing(&mut self, id: GuestId) -> (&mut Change, Option<Up<'_>>, Tools<'_, 'a>) {
         let Driver { plan, base, table, poll, journal, change, .. } = self;
         let process = table.slots.get(index(id)).and_then(|slot| slot.process.as_ref());
+        let is_held = table.slots.get(index(id)).is_some_and(|slot| slot.is_held);
         let keys = table.keys.get(index(id));
-        let up = process.zip(keys).map(|(process, keys)| Up { pid: keys.pid, process: process.as_fd() });
+        let up = process.zip(keys).map(|(process, keys)| Up { pid: keys.pid, process: process.as_fd(), is_held });
         (change, up, Tools { plan, base, poll, journal })
     }
 
@@ -527,6 +563,10 @@ impl<'a> Driver<'a> {
             Action::Signal(number) if self.is_deaf_to(id, number) => Some(Event::TimeOut),
             Action::Signal(number) => {
                 self.signal(id, number, now_ms);
+                if self.is_held(id) {
+                    // It could not do what it is asked for. Where this fails, the step's time-out goes on.
+                    let _ = self.hold(id, false);
+                }
                 None
             }
             Action::KillAll => match self.kill_all(id) {
@@ -554,6 +594,7 @@ impl<'a> Driver<'a> {
         let starting = guest::start(self.plan, id, &self.base, Stdio::Log)?;
         self.helpers += 1;
         slot.is_terminal = false;
+        slot.is_held = false;
         slot.unwatched = false;
         slot.born_ms = 0;
         (slot.killed, slot.untold) = (0, 0);
@@ -1040,6 +1081,8 @@ impl<'a> Driver<'a> {
                 }
             }
             Notice::Killed(count, None) => say(format_args!("out of memory: killed {count} of its processes")),
+            Notice::Frozen => say(format_args!("frozen")),
+            Notice::Thawed => say(format_args!("thawed")),
             Notice::Impossible => say(format_args!("an event came that cannot come: a bug of inn; going on")),
         }
     }

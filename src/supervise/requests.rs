@@ -12,7 +12,7 @@ use super::driver::Driver;
 use super::snapshot::{self, Cgroup, Facts};
 use super::state::{Event, Exit, State};
 use crate::control::server::{ClientId, Sent, Server};
-use crate::control::wire::{Changes, Code, Failure, Name, Place, Power, Reply, Request};
+use crate::control::wire::{Changes, Code, Doing, Failure, Name, Place, Power, Reply, Request, Until};
 use crate::fault::Fault;
 use crate::limits;
 use crate::plan::change::Refused;
@@ -27,6 +27,8 @@ enum Job {
     Up { id: GuestId, is_ready: bool },
     /// Done when nothing of the guest exists.
     Gone { id: GuestId },
+    /// Done when all of the guest stands still; an error when it is not to any more.
+    Still { id: GuestId },
     /// Done when the guest is changed; an error when it is not.
     Changed { id: GuestId, serial: u32 },
     /// An error: a step of a change failed.
@@ -136,7 +138,9 @@ fn begin(client: ClientId, request: &Request<'_>, desk: &mut Desk<'_, '_>) -> (J
         | Request::Join { .. }
         | Request::Logs { .. }
         | Request::Console { .. }
-        | Request::Set { .. } => {}
+        | Request::Set { .. }
+        | Request::Begin { .. }
+        | Request::Wait { .. } => {}
     }
     let job = match find(request.guest(), desk) {
         Ok(id) => match *request {
@@ -159,7 +163,7 @@ fn find(name: Name, desk: &Desk<'_, '_>) -> Result<GuestId, Job> {
 fn of_guest(request: &Request<'_>, id: GuestId, desk: &mut Desk<'_, '_>) -> Job {
     let one = |what| Job::Each { what, next: id.0, end: id.0 + 1 };
     let wrong_state = |why| Job::Fail { code: Code::WrongState, id: Some(id), why };
-    let now_ms = desk.now_ms;
+    let up = |id, is_ready| Job::Up { id, is_ready };
     match *request {
         Request::Status { .. } => one(What::Whole),
         Request::Logs { .. } if desk.driver.ring(id).is_none() => wrong_state("it has said nothing yet, or log is off"),
@@ -170,31 +174,52 @@ fn of_guest(request: &Request<'_>, id: GuestId, desk: &mut Desk<'_, '_>) -> Job 
         Request::Console { .. } if desk.driver.ring(id).is_none() => wrong_state("nothing of its console is kept"),
         Request::Console { .. } if desk.driver.console_of(id).is_none() => wrong_state("it does not run"),
         Request::Console { .. } => one(What::Console),
+        Request::Join { .. } if desk.driver.is_held(id) => wrong_state("it is frozen: thaw it first"),
         Request::Join { .. } if desk.driver.process(id).is_none() || !snapshot::is_up(desk.driver.state(id)) => {
             wrong_state("it does not run")
         }
         Request::Join { .. } => one(What::Join),
-        Request::Start { .. } | Request::Restart { .. } if desk.going_down => wrong_state("the host is going down"),
-        Request::Start { wait, .. } => {
-            desk.driver.start(id, now_ms);
-            Job::Up { id, is_ready: wait }
-        }
-        Request::Restart { wait, .. } => {
-            desk.driver.feed(id, Event::Restart, now_ms);
-            Job::Up { id, is_ready: wait }
-        }
-        Request::Stop { .. } => {
-            desk.driver.feed(id, Event::Stop, now_ms);
-            Job::Gone { id }
-        }
-        Request::Kill { .. } => {
-            desk.driver.feed(id, Event::Kill, now_ms);
-            Job::Gone { id }
-        }
+        Request::Start { wait, .. } => begun(Doing::Start, id, desk).unwrap_or_else(|| up(id, wait)),
+        Request::Restart { wait, .. } => begun(Doing::Restart, id, desk).unwrap_or_else(|| up(id, wait)),
+        Request::Stop { .. } => begun(Doing::Stop, id, desk).unwrap_or(Job::Gone { id }),
+        Request::Kill { .. } => begun(Doing::Kill, id, desk).unwrap_or(Job::Gone { id }),
+        Request::Begin { what, .. } => begun(what, id, desk).unwrap_or(Job::Each { what: What::Host, next: 0, end: 0 }),
+        Request::Wait { until, .. } => match until {
+            Until::Started => up(id, false),
+            Until::Ready => up(id, true),
+            Until::Gone => Job::Gone { id },
+            Until::Frozen => Job::Still { id },
+        },
         Request::List | Request::Set { .. } | Request::HostStatus | Request::Power { .. } | Request::Version => {
             one(What::Host)
         }
     }
+}
+
+/// Begins to do something to a guest; the error, where its state or the host's does not allow that.
+fn begun(what: Doing, id: GuestId, desk: &mut Desk<'_, '_>) -> Option<Job> {
+    let Desk { driver, going_down, now_ms, .. } = desk;
+    let wrong_state = |why| Some(Job::Fail { code: Code::WrongState, id: Some(id), why });
+    match what {
+        Doing::Start | Doing::Restart if *going_down => return wrong_state("the host is going down"),
+        Doing::Start => driver.start(id, *now_ms),
+        Doing::Restart => driver.feed(id, Event::Restart, *now_ms),
+        Doing::Stop => driver.feed(id, Event::Stop, *now_ms),
+        Doing::Kill => driver.feed(id, Event::Kill, *now_ms),
+        Doing::Freeze | Doing::Thaw => {
+            match driver.state(id) {
+                State::Running | State::Ready => {}
+                State::Stopping { .. } if what == Doing::Thaw => {}
+                State::Stopping { .. } => return wrong_state("it is stopping"),
+                State::Starting => return wrong_state("it is starting: try again"),
+                _ => return wrong_state("it does not run"),
+            }
+            if let Err(fault) = driver.hold(id, what == Doing::Freeze) {
+                return Some(Job::Unchanged { id, fault, why: "" });
+            }
+        }
+    }
+    None
 }
 
 /// Begins changes, and sends what they replace.
@@ -247,6 +272,12 @@ fn advance(client: ClientId, job: &mut Job, desk: &mut Desk<'_, '_>) -> Progress
         },
         Job::Gone { id } if desk.driver.is_down(id) => last(client, desk, &Reply::Done),
         Job::Gone { .. } => Progress::Waits,
+        Job::Still { id } if desk.driver.is_frozen(id) => last(client, desk, &Reply::Done),
+        Job::Still { id } if desk.driver.is_held(id) && snapshot::is_up(desk.driver.state(id)) => Progress::Waits,
+        Job::Still { id } => {
+            *job = Job::Fail { code: Code::WrongState, id: Some(id), why: "it does not stand still any more" };
+            advance(client, job, desk)
+        }
         Job::Changed { id, serial } => {
             *job = match desk.driver.outcome(serial) {
                 None => return Progress::Waits,

@@ -53,7 +53,11 @@ pub fn guest<'b>(
     Some(GuestInfo {
         name,
         kind: guest.kind,
-        state: state(machine.state()),
+        state: if is_up(machine.state()) && driver.is_frozen(id) {
+            wire::State::Frozen
+        } else {
+            state(machine.state())
+        },
         waits_for: waits_for.and_then(|other| Name::new(plan.strings.bytes(other.name))).unwrap_or(Name::ALL),
         is_stuck: machine.is_stuck(),
         pid: now.pid,
@@ -142,6 +146,8 @@ pub fn host<'b>(driver: &Driver<'_>, facts: &Facts<'b>, going_down: bool, now_ms
         going_down,
         // Only PID 1 takes anything away.
         hardening: if pid == Pid::INIT { driver.plan().host.hardening } else { 0 },
+        cgroup: facts.base,
+        reserve_bytes: driver.plan().host.reserve_bytes,
     }
 }
 

@@ -155,6 +155,10 @@ pub enum Notice {
     Killed(u32, Option<Victim>),
     /// An event that cannot come in this state: an error of this program. Nothing was done.
     Impossible,
+    /// It is to stand still.
+    Frozen,
+    /// It goes on.
+    Thawed,
 }
 
 /// Actions of one event.

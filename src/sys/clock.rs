@@ -11,6 +11,13 @@ pub fn now_ms() -> u64 {
     (time.tv_sec as u64).saturating_mul(1000).saturating_add(time.tv_nsec as u64 / 1_000_000)
 }
 
+/// Milliseconds since 1970, as the host has it (CLOCK_REALTIME).
+#[must_use]
+pub fn unix_ms() -> u64 {
+    let time = now(libc::CLOCK_REALTIME);
+    (time.tv_sec as u64).saturating_mul(1000).saturating_add(time.tv_nsec as u64 / 1_000_000)
+}
+
 /// The clock `id` (clock_gettime(2)), which must be one that always exists.
 #[must_use]
 pub fn now(id: libc::clockid_t) -> libc::timespec {

@@ -3,6 +3,7 @@
 //!
 //! What needs root or QEMU says so and passes where it has neither, unless `INN_MUST_RUN=1` makes that a failure.
 
+mod acting;
 mod attackers;
 mod binds;
 mod boot;

@@ -162,6 +162,8 @@ fn made(before: &str) -> String {
     for (name, words) in [
         ("State", words(State::ALL.iter().map(|one| one.word()))),
         ("Full", words(Full::ALL.iter().map(|one| one.word()))),
+        ("Doing", words(Doing::ALL.iter().map(|one| one.word()))),
+        ("Until", words(Until::ALL.iter().map(|one| one.word()))),
         ("Code", words(Code::ALL.iter().map(|one| one.word()))),
     ] {
         write!(to, "\n`{name}`:\n\n{words}").unwrap();
@@ -385,6 +387,8 @@ fn examples() -> Vec<Example> {
         Request::Version,
         Request::Console { guest: web },
         Request::Set { guest: web, changes: Changes::of(&changes) },
+        Request::Begin { guest: web, what: Doing::Freeze },
+        Request::Wait { guest: web, until: Until::Frozen },
     ];
     let users = Extents::new([Users { base: 655_360, count: 65_536 }].into_iter()).unwrap();
     let confinement = Confinement { capabilities: 0, given: 0, filter: true, opened: 0, nesting: false };
@@ -431,6 +435,8 @@ fn examples() -> Vec<Example> {
             failed: 1,
             going_down: false,
             hardening: 0,
+            cgroup: "inn",
+            reserve_bytes: Some(64 << 20),
         }),
         Reply::Join(JoinInfo {
             name: "web",

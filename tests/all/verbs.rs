@@ -186,6 +186,8 @@ fn host(request: &Request) -> Vec<Reply<'static>> {
                 failed: 0,
                 going_down: false,
                 hardening: 0,
+                cgroup: "inn",
+                reserve_bytes: Some(64 << 20),
             }),
             Reply::Done,
         ],

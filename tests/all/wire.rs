@@ -57,7 +57,7 @@ fn changes() -> impl Strategy<Value = Changes<'static>> {
 
 fn request() -> impl Strategy<Value = Request<'static>> {
     let power = select(vec![Power::PowerOff, Power::Reboot, Power::Halt]);
-    (0..13, name(), any::<bool>(), power, changes()).prop_map(|(which, guest, wait, how, changes)| match which {
+    (0..15, name(), any::<bool>(), power, changes()).prop_map(|(which, guest, wait, how, changes)| match which {
         0 => Request::List,
         1 => Request::Status { guest },
         2 => Request::Start { guest, wait },
@@ -70,6 +70,8 @@ fn request() -> impl Strategy<Value = Request<'static>> {
         9 => Request::Power { how },
         10 => Request::Console { guest },
         11 => Request::Set { guest, changes },
+        12 => Request::Begin { guest, what: Doing::ALL[usize::from(guest.as_str().len() as u8) % Doing::ALL.len()] },
+        13 => Request::Wait { guest, until: Until::ALL[guest.as_str().len() % Until::ALL.len()] },
         _ => Request::Version,
     })
 }
@@ -155,6 +157,8 @@ fn reply(which: u8, parts: &Parts) -> Reply<'_> {
             failed: info.processes_refused,
             going_down: info.autostart,
             hardening: info.pid as u16,
+            cgroup: "inn",
+            reserve_bytes: info.memory_limit_bytes,
         }),
         2 => Reply::Join(JoinInfo {
             name: a,
@@ -357,10 +361,13 @@ fn a_reply_without_the_fields_that_are_newest_is_an_older_servers() {
         failed: 5,
         going_down: true,
         hardening: 9,
+        cgroup: "inn",
+        reserve_bytes: Some(1),
     };
     let bytes = encoded(&Reply::Host(info));
-    let older = &bytes[..bytes.len() - 3];
-    assert_eq!(Reply::decode(older), Ok(Reply::Host(HostInfo { going_down: false, hardening: 0, ..info })));
+    // A text of three bytes, and a number that is there.
+    let older = &bytes[..bytes.len() - (2 + 3) - (1 + 8)];
+    assert_eq!(Reply::decode(older), Ok(Reply::Host(HostInfo { cgroup: "", reserve_bytes: None, ..info })));
     assert_eq!(Reply::decode(&bytes[..bytes.len() - 1]), Err(Wrong::Malformed), "half a field is none");
 }
 

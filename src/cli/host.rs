@@ -1,0 +1,248 @@
+//! `inn status` without a guest: the host in full. What the supervisor does not know is read from the kernel, here.
+
+use core::fmt::{self, Write};
+
+use rustix::fd::AsFd;
+
+use super::ask::{PROMPT_MS, ask};
+use super::facts::{self, Fact};
+use super::json::Json;
+use super::output::{Output, Plain};
+use super::parse::Options;
+use super::status::{line, plain};
+use super::tree;
+use super::units::{Bytes, Milli, Millis};
+use super::version;
+use crate::control::wire::{HostInfo, Reply, Request, State};
+use crate::guest::cgroup::read_number;
+use crate::host::features::{self, Feature};
+use crate::host::files;
+
+/// How many guests and services are in each state.
+type Counts = [u32; State::ALL.len()];
+
+/// Shows the host.
+#[inline(never)]
+pub fn status(options: &Options, out: &mut Output) -> u8 {
+    let timeout_ms = options.timeout_ms.or(Some(PROMPT_MS));
+    let mut counts = Counts::default();
+    let counted = ask(options.socket, &Request::List, timeout_ms, &mut |reply, _| {
+        if let Reply::Guest(info) = reply
+            && let Some(count) = counts.get_mut(info.state as usize)
+        {
+            *count += 1;
+        }
+    });
+    let result = counted.and_then(|()| {
+        ask(options.socket, &Request::HostStatus, timeout_ms, &mut |reply, _| {
+            let Reply::Host(info) = reply else { return };
+            let kernel = Kernel::read(info);
+            let _ = if options.json {
+                json(info, &kernel, &counts, out);
+                Ok(())
+            } else if options.plain {
+                plain(&facts::host(info), out)
+                    .and_then(|()| plain(&facts::hardening(info), out))
+                    .and_then(|()| plain(&kernel.facts(), out))
+            } else {
+                words(info, &kernel, &counts, out)
+            };
+        })
+    });
+    out.finish(result.err().unwrap_or(0))
+}
+
+/// What the kernel says of the host.
+#[derive(Debug, Default)]
+struct Kernel {
+    /// `/proc/uptime`
+    uptime_ms: Option<u64>,
+    /// Of one, five and fifteen minutes, in hundredths (`/proc/loadavg`).
+    load_centi: [Option<u64>; 3],
+    /// `/proc/meminfo`
+    memory_bytes: Option<u64>,
+    available_bytes: Option<u64>,
+    swap_bytes: Option<u64>,
+    swap_free_bytes: Option<u64>,
+    /// What all guests together use, and may use.
+    guests_bytes: Option<u64>,
+    guests_limit_bytes: Option<u64>,
+    /// In how many hundredths of a percent of the last ten seconds something waited for CPU, memory, disks.
+    pressure_centi: [Option<u64>; 3],
+}
+
+impl Kernel {
+    fn read(info: &HostInfo<'_>) -> Kernel {
+        let mut kernel = Kernel::default();
+        let mut buffer = [0; 4096];
+        if let Ok(text) = files::read_path(c"/proc/uptime", &mut buffer) {
+            kernel.uptime_ms = centi(text).map(|centi| centi.saturating_mul(10));
+        }
+        if let Ok(text) = files::read_path(c"/proc/loadavg", &mut buffer) {
+            let mut words = text.split(|byte| *byte == b' ');
+            kernel.load_centi = core::array::from_fn(|_| centi(words.next()?));
+        }
+        if let Ok(text) = files::read_path(c"/proc/meminfo", &mut buffer) {
+            let of = |label| kib(text, label);
+            kernel.memory_bytes = of(b"MemTotal:");
+            kernel.available_bytes = of(b"MemAvailable:");
+            kernel.swap_bytes = of(b"SwapTotal:");
+            kernel.swap_free_bytes = of(b"SwapFree:");
+        }
+        for (path, pressure) in [c"/proc/pressure/cpu", c"/proc/pressure/memory", c"/proc/pressure/io"]
+            .into_iter()
+            .zip(&mut kernel.pressure_centi)
+        {
+            let text = files::read_path(path, &mut buffer).ok();
+            *pressure = text.and_then(|text| centi(text.strip_prefix(b"some avg10=")?));
+        }
+        if let Some(guests) = tree::cgroups().and_then(|root| tree::open(root.as_fd(), info.cgroup).ok()) {
+            kernel.guests_bytes = read_number(guests.as_fd(), c"memory.current", b"");
+            kernel.guests_limit_bytes = read_number(guests.as_fd(), c"memory.max", b"");
+        }
+        kernel
+    }
+
+    fn facts(&self) -> [Fact<'static>; 13] {
+        let ([one, five, fifteen], [cpu, memory, io]) = (self.load_centi, self.pressure_centi);
+        [
+            ("host_uptime_ms", self.uptime_ms.into()),
+            ("load1_centi", one.into()),
+            ("load5_centi", five.into()),
+            ("load15_centi", fifteen.into()),
+            ("memory_bytes", self.memory_bytes.into()),
+            ("memory_available_bytes", self.available_bytes.into()),
+            ("swap_bytes", self.swap_bytes.into()),
+            ("swap_free_bytes", self.swap_free_bytes.into()),
+            ("guests_memory_bytes", self.guests_bytes.into()),
+            ("guests_memory_limit_bytes", self.guests_limit_bytes.into()),
+            ("cpu_pressure_centi", cpu.into()),
+            ("memory_pressure_centi", memory.into()),
+            ("io_pressure_centi", io.into()),
+        ]
+    }
+}
+
+/// "12.34" is 1234.
+fn centi(text: &[u8]) -> Option<u64> {
+    let end = text.iter().position(|byte| !byte.is_ascii_digit() && *byte != b'.').unwrap_or(text.len());
+    let mut parts = text.get(..end)?.splitn(2, |byte| *byte == b'.');
+    let whole = crate::text::number::<u64>(parts.next()?)?;
+    let rest = parts.next().and_then(|rest| crate::text::number::<u64>(rest.get(..2)?)).unwrap_or(0);
+    whole.checked_mul(100)?.checked_add(rest)
+}
+
+/// The number of a line "MemTotal:  16384 kB", bytes.
+fn kib(text: &[u8], label: &[u8]) -> Option<u64> {
+    let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(label))?;
+    let number = line.split(|byte| *byte == b' ').find(|word| !word.is_empty())?;
+    crate::text::number::<u64>(number)?.checked_mul(1024)
+}
+
+fn json(info: &HostInfo<'_>, kernel: &Kernel, counts: &Counts, out: &mut Output) {
+    let mut json = Json::new(out);
+    facts::begin_object(&mut json, &facts::host(info));
+    json.key("hardening");
+    facts::begin_object(&mut json, &facts::hardening(info));
+    json.end_object();
+    for (name, value) in kernel.facts() {
+        json.key(name);
+        value.json(&mut json);
+    }
+    json.key("states");
+    json.begin_object();
+    for (state, count) in State::ALL.iter().zip(counts) {
+        json.key(state.word());
+        json.number((*count).into());
+    }
+    json.end_object();
+    json.key("commit");
+    version::commit().json(&mut json);
+    json.key("lacks");
+    json.begin_array();
+    lacks(&mut |name| json.string(name));
+    json.end_array();
+    json.end_object();
+    json.end_text();
+}
+
+/// Calls `each` with the name of each feature that this kernel lacks.
+fn lacks(each: &mut dyn FnMut(&'static str)) {
+    let found = features::probe();
+    Feature::ALL.iter().filter(|feature| !found.has(**feature)).for_each(|feature| each(feature.name()));
+}
+
+fn words(info: &HostInfo<'_>, kernel: &Kernel, counts: &Counts, out: &mut Output) -> fmt::Result {
+    let down = if info.going_down { ", going down" } else { "" };
+    writeln!(out, "supervisor {}, pid {}, up {}{down}", Plain(info.version), info.pid, Millis(info.uptime_ms))?;
+    line(out, "config", &Plain(info.config))?;
+    if let Some(uptime_ms) = kernel.uptime_ms {
+        line(out, "host", &format_args!("up {}", Millis(uptime_ms)))?;
+    }
+    write!(out, "  {:<12} {}", "guests", info.guests)?;
+    for (state, count) in State::ALL.iter().zip(counts).filter(|(_, count)| **count > 0) {
+        write!(out, ", {count} {}", state.word())?;
+    }
+    out.write_char('\n')?;
+    if let Some((all, available)) = kernel.memory_bytes.zip(kernel.available_bytes) {
+        line(out, "memory", &format_args!("{} of {} available", Bytes(available), Bytes(all)))?;
+    }
+    if let Some((all, free)) = kernel.swap_bytes.zip(kernel.swap_free_bytes).filter(|(all, _)| *all > 0) {
+        line(out, "swap", &format_args!("{} of {} free", Bytes(free), Bytes(all)))?;
+    }
+    if let Some(used) = kernel.guests_bytes {
+        match kernel.guests_limit_bytes {
+            Some(limit) => line(out, "of guests", &format_args!("{} used, {} at most", Bytes(used), Bytes(limit)))?,
+            None => line(out, "of guests", &format_args!("{} used, as much as there is at most", Bytes(used)))?,
+        }
+    }
+    line(out, "reserve", &info.reserve_bytes.map_or(Reserve(None), |bytes| Reserve(Some(Bytes(bytes)))))?;
+    if let [Some(one), Some(five), Some(fifteen)] = kernel.load_centi.map(|centi| centi.map(|centi| Milli(centi * 10)))
+    {
+        line(out, "load", &format_args!("{one}, {five}, {fifteen}"))?;
+    }
+    if let [Some(cpu), Some(memory), Some(io)] = kernel.pressure_centi.map(|centi| centi.map(|centi| Milli(centi * 10)))
+    {
+        line(out, "waits for", &format_args!("CPU {cpu}%, memory {memory}%, disks {io}% of the last 10s"))?;
+    }
+    let mut label = "hardening";
+    for (name, value) in facts::hardening(info) {
+        line(out, label, &format_args!("{name:<12} {value}"))?;
+        label = "";
+    }
+    write!(out, "  {:<12}", "kernel lacks")?;
+    let mut separator = " ";
+    lacks(&mut |name| {
+        let _ = write!(out, "{separator}{name}");
+        separator = ", ";
+    });
+    out.write_str(if separator == " " { " nothing\n" } else { "\n" })
+}
+
+/// What is kept for the host.
+struct Reserve(Option<Bytes>);
+
+impl fmt::Display for Reserve {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(bytes) => write!(f, "{bytes} of the memory is the host's"),
+            None => f.write_str("nothing"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_proc_are_read() {
+        assert_eq!(centi(b"12.34 56.78\n"), Some(1234));
+        assert_eq!(centi(b"0.00 avg60=1.00"), Some(0));
+        assert_eq!(centi(b"7\n"), Some(700));
+        assert_eq!(centi(b"x"), None);
+        assert_eq!(kib(b"MemTotal:       16384 kB\nMemFree: 1 kB\n", b"MemFree:"), Some(1024));
+        assert_eq!(kib(b"MemTotal: x kB\n", b"MemTotal:"), None);
+        assert_eq!(kib(b"", b"MemTotal:"), None);
+    }
+}
