@@ -179,6 +179,12 @@ steps! {
     CgroupEvents "openat", None, "watch its cgroup";
     KillCgroup "write", None, "kill all of it";
     RemoveCgroup "unlinkat", None, "remove its cgroup";
+
+    // Its readiness.
+    AwaitOthers "", Some(Key::Ready), "wait any longer for what it comes after";
+    ReadyInTime "", Some(Key::Ready), "become ready in time";
+    NotifySocket "bind", Some(Key::Ready), "make its notification socket";
+    ReportNotify "sendmsg", Some(Key::Ready), "report its notification socket";
 }
 
 impl Step {
@@ -343,6 +349,9 @@ impl fmt::Display for Fault {
         if self.step == Step::MemoryInUse {
             let (mib, tenth) = (self.detail >> 10, ((self.detail & 1023) * 10) >> 10);
             return write!(f, "{}, which is {mib}.{tenth}M now", self.step.words());
+        }
+        if self.step.call().is_empty() {
+            return f.write_str(self.step.words());
         }
         write!(f, "{}: {}: {}", self.step.words(), self.step.call(), ErrnoWords(self.errno))
     }

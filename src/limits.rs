@@ -98,6 +98,16 @@ pub const TERMINALS: u32 = 256;
 pub const START_TIMEOUT_MS: u64 = 30_000;
 /// How long a supervisor waits for one that was killed: its helpers hold its place until the kernel has ended them.
 pub const CLAIM_TIMEOUT_MS: u64 = 3_000;
+/// A guest that is not ready so long after its program began to run has failed, where `ready` does not say `within`: longer
+/// than a distribution takes to boot on a slow machine.
+pub const READY_TIMEOUT_MS: u32 = 120_000;
+/// A guest that waits for others so long, none of which is on its way to be ready, has failed; those on their way have
+/// time-outs of their own.
+pub const WAIT_TIMEOUT_MS: u64 = 120_000;
+/// Bytes of one notification that are read (sd_notify(3) sends no more than a page); a longer one is cut.
+pub const NOTIFY_BYTES: usize = 2048;
+/// Bytes of what a guest says of itself that are kept.
+pub const SAID_BYTES: usize = 120;
 /// How long the kernel may take to empty a killed cgroup before `list` shows it as stuck.
 pub const KILL_TIMEOUT_MS: u64 = 10_000;
 /// Changes of a guest that take longer are undone: the kernel hangs.

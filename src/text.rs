@@ -46,7 +46,7 @@ pub fn word(table: &'static str, index: usize) -> &'static str {
 /// A short text for the kernel, made when it is needed: a path in `/proc`, a number, an option. One type for all, so that
 /// its code is there once.
 #[derive(Debug)]
-pub struct Made(heapless::String<96>);
+pub struct Made(heapless::String<112>);
 
 impl Made {
     /// Of these words; empty where they do not fit.

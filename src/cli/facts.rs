@@ -9,7 +9,7 @@ use super::json::Json;
 use super::output::Plain;
 use super::units::{Millis, Signal};
 use crate::config::key::Key;
-use crate::control::wire::{Exit, GuestInfo, HostInfo, Place};
+use crate::control::wire::{Activity, Exit, GuestInfo, HostInfo, Place};
 use crate::host::hardening::{self as host, Effect};
 use crate::plan::{Extents, Kind, hardening};
 use crate::text::word;
@@ -75,7 +75,7 @@ impl<N: Into<u64>> From<Option<N>> for Value<'_> {
 }
 
 /// How many facts are known of a guest.
-pub const GUEST: usize = 36;
+pub const GUEST: usize = 40;
 
 /// All that is known of a guest. The order is that of the columns of `--plain`: new facts come last.
 #[must_use]
@@ -126,6 +126,10 @@ pub fn guest<'a>(info: &'a GuestInfo<'a>) -> [Fact<'a>; GUEST] {
         ("oom_victim_pid", info.victim.map(|victim| victim.pid).into()),
         ("oom_victim_ago_ms", info.victim.map(|victim| victim.ago_ms).into()),
         ("oom_victim_of", info.victim.map_or(Value::Unknown, |victim| Value::Text(victim.full.word()))),
+        ("awaits", Value::Text(info.awaits)),
+        ("said", Value::Text(info.said)),
+        ("activity", Value::Text(info.activity.word())),
+        ("watchdog_ms", info.watchdog_ms.into()),
     ]
 }
 
@@ -181,6 +185,9 @@ impl fmt::Display for StateWords<'_> {
         if !info.waits_for.is_all() {
             write!(f, " for {}", info.waits_for.as_str())?;
         }
+        if info.activity != Activity::None {
+            write!(f, ", {}", info.activity.word())?;
+        }
         f.write_str(if info.is_stuck { ", stuck" } else { "" })
     }
 }
@@ -218,6 +225,7 @@ fn exit_kind(exit: Exit) -> &'static str {
         Exit::Signal(_) => "signal",
         Exit::OutOfMemory => "out-of-memory",
         Exit::Failed(_) => "start-failed",
+        Exit::Unhealthy(_) => "unhealthy",
     }
 }
 
@@ -245,6 +253,7 @@ impl fmt::Display for ExitWords {
             Exit::Signal(signal) => write!(f, "killed by {}", Signal(signal)),
             Exit::OutOfMemory => f.write_str("killed: out of memory"),
             Exit::Failed(fault) => write!(f, "could not {fault}"),
+            Exit::Unhealthy(illness) => write!(f, "unhealthy: {}", illness.word()),
         }
     }
 }

@@ -160,7 +160,7 @@ enum Source {
 
 const SOURCES: usize = 6;
 /// Kinds of [`Report`].
-const REPORTS: usize = 5;
+const REPORTS: usize = 6;
 
 impl Run<'_> {
     fn is_over(&self) -> bool {
@@ -316,6 +316,8 @@ impl Run<'_> {
                     crate::fault::ErrnoWords(errno.raw_os_error() as u16)
                 )),
             },
+            // Nobody waits for it to be ready.
+            Report::Notify(_) => {}
             Report::Failed(fault) => self.fail(fault),
             Report::Closed => {
                 self.reports = None;

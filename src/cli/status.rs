@@ -109,6 +109,15 @@ fn guest_words(info: &GuestInfo<'_>, cgroups: Option<&OwnedFd>, out: &mut Output
             line(out, "", &advice)?;
         }
     }
+    if !info.awaits.is_empty() {
+        line(out, "not ready", &Plain(info.awaits))?;
+    }
+    if !info.said.is_empty() {
+        line(out, "says", &Plain(info.said))?;
+    }
+    if let Some(watchdog_ms) = info.watchdog_ms {
+        line(out, "watchdog", &format_args!("it has to say that it is well every {}", Millis(watchdog_ms)))?;
+    }
     line(out, "restarts", &info.restarts)?;
     resources(info, cgroups, out)?;
     for users in info.users.ranges() {

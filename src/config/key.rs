@@ -148,7 +148,7 @@ keys! {
     Restart "restart" GS, now, "never, on-failure (where not given), always";
     RestartDelay "restart-delay" GS, now, "back-off between restarts: from to, 100ms 1m where not given";
     Critical "critical" GS, later, "while it is down the host is ill";
-    Ready "ready" GS, now, "exec (where not given); fd N: when it writes a newline to descriptor N";
+    Ready "ready" GS, now, "exec (where not given); fd N: when it writes a newline to descriptor N; notify: when it says READY=1 to NOTIFY_SOCKET; within TIME may follow, 2m where not given";
     Health "health" GS, later, "command every TIME timeout TIME failures N";
     Stop "stop" GS, now, "signals and time-outs: SIGTERM 10s SIGKILL where not given, of os SIGRTMIN+3 30s SIGUSR2 10s SIGKILL";
     HookCreate "hook-create" G | LIST, later, "host program run when it is created";

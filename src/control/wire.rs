@@ -26,8 +26,12 @@ pub const REQUEST_BYTES: usize = limits::MESSAGE_BYTES;
 /// Bytes of all changes of one request: what the message has besides them is a number, a name and a length.
 pub const CHANGES_BYTES: usize = REQUEST_BYTES - 2 - 1 - limits::NAME_BYTES - 2;
 
-// A `GuestInfo` is the longest reply: five texts, a short one, a name, and numbers: 129 bytes of them are ranges of users.
-const _: () = assert!(2 + 5 * (2 + TEXT_BYTES) + 1 + limits::NAME_BYTES + 500 <= limits::MESSAGE_BYTES);
+/// Bytes of what a guest waits for.
+pub const AWAITS_BYTES: usize = 160;
+
+// A `GuestInfo` is the longest reply: five texts, three short ones, a name, and numbers: 129 bytes of them are ranges of users.
+const LINES: usize = 2 + limits::SAID_BYTES + 2 + AWAITS_BYTES;
+const _: () = assert!(2 + 5 * (2 + TEXT_BYTES) + LINES + 1 + limits::NAME_BYTES + 440 <= limits::MESSAGE_BYTES);
 const _: () = assert!(CHANGES_BYTES <= u16::MAX as usize && limits::NAME_BYTES <= u8::MAX as usize);
 
 /// Why bytes are no message.
@@ -304,6 +308,14 @@ pub struct GuestInfo<'a> {
     pub cpu_throttled: u32,
     /// The process that was killed last because memory was full.
     pub victim: Option<VictimInfo<'a>>,
+    /// What keeps it from being ready, or whom it waits for, for people: [`AWAITS_BYTES`] at most; empty for nothing.
+    pub awaits: &'a str,
+    /// The line that it said last of itself: [`limits::SAID_BYTES`] at most.
+    pub said: &'a str,
+    /// What it says that it is doing.
+    pub activity: Activity,
+    /// How often it has to say that it is well, milliseconds.
+    pub watchdog_ms: Option<u64>,
 }
 
 impl GuestInfo<'_> {
@@ -336,6 +348,10 @@ impl GuestInfo<'_> {
         description: "",
         cpu_throttled: 0,
         victim: None,
+        awaits: "",
+        said: "",
+        activity: Activity::None,
+        watchdog_ms: None,
     };
 }
 
@@ -468,6 +484,8 @@ pub enum Exit {
     OutOfMemory,
     /// This step of its start failed.
     Failed(Fault),
+    /// It was stopped because it was not well.
+    Unhealthy(Illness),
 }
 
 /// Why a request was not carried out.
@@ -562,6 +580,23 @@ words! {
         Ready "ready" "It is ready.";
         Gone "gone" "Nothing of it exists.";
         Frozen "frozen" "All of it stands still.";
+    }
+}
+
+words! {
+    /// What a guest that is up says that it is doing.
+    Activity {
+        None "" "Nothing in particular.";
+        Reloading "reloading" "It reads its config anew.";
+        Stopping "stopping" "It is about to end.";
+    }
+}
+
+words! {
+    /// Why a guest counts as not well.
+    Illness {
+        Watchdog "missed its watchdog" "It has not said in time that it is well.";
+        Trigger "said that it is not well" "It said so itself.";
     }
 }
 
@@ -942,7 +977,7 @@ structs! {
     GuestInfo<'a> {
         name kind state waits_for is_stuck pid uptime_ms memory_bytes memory_limit_bytes swap_limit_bytes cpu_us cpus_limit_milli
         processes processes_limit oom_kills processes_refused restarts next_start_ms exit place users autostart
-        root cgroup description cpu_throttled victim
+        root cgroup description cpu_throttled victim awaits said activity watchdog_ms
     }
     VictimInfo<'a> { name pid ago_ms full }
     GivenDevice<'a> { path access }
@@ -984,7 +1019,7 @@ macro_rules! enums {
 enums! {
     Kind or Kind::Os => { 0 Os; 1 App; 2 Service; }
     Power or Power::PowerOff => { 0 PowerOff; 1 Reboot; 2 Halt; }
-    Exit or Exit::OutOfMemory => { 0 Code(code); 1 Signal(signal); 2 OutOfMemory; 3 Failed(fault); }
+    Exit or Exit::OutOfMemory => { 0 Code(code); 1 Signal(signal); 2 OutOfMemory; 3 Failed(fault); 4 Unhealthy(illness); }
     Change<'a> or Change::Cpuset { cpus: "" } => {
         0 Number { key value };
         1 Cpuset { cpus };

@@ -379,6 +379,19 @@ pub fn join_running(first: BorrowedFd<'_>, cgroup: &str, is_delegated: bool) -> 
     join(outer.as_fd()).at(Step::JoinCgroup)
 }
 
+/// Whether process `pid` is in the cgroup of `member`, where the base is called `base`. One that has ended is in none.
+#[must_use]
+pub fn is_in(pid: u32, base: &CStr, member: Member<'_>) -> bool {
+    let mut buffer = [0; libc::PATH_MAX as usize];
+    let path = Made::new(format_args!("/proc/{pid}/cgroup"));
+    let Ok(text) = read(CWD, path.as_c_str(), &mut buffer) else { return false };
+    let path = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::/")).unwrap_or_default();
+    let services = if member.kind == Kind::Service { SERVICES } else { "" };
+    let parts = [base.to_bytes(), services.as_bytes(), b"/", member.name.to_bytes()];
+    let rest = parts.iter().try_fold(path, |path, part| path.strip_prefix(*part));
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
+}
+
 fn join(outer: BorrowedFd<'_>) -> Result<(), Errno> {
     let inner = directory(outer, c"exec")?;
     write(inner.as_fd(), c"cgroup.procs", b"0")

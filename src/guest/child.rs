@@ -8,7 +8,7 @@ use rustix::fs::CWD;
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, UnmountFlags};
 use rustix::process::{Gid, Signal, Uid};
 
-use super::{Build, Prepared, Stdio, bind, command, confine, lock, own, report, stdio, view};
+use super::{Build, Prepared, Stdio, bind, command, confine, lock, notify, own, report, stdio, view};
 use crate::fault::{At, Fault, Step};
 use crate::plan::Network;
 use crate::sys::{link, process};
@@ -103,8 +103,9 @@ fn become_program(
     }
     let directory = if guest.directory.is_empty() { c"/" } else { plan.strings.c_str(guest.directory) };
     rustix::process::chdir(directory).at(Step::Directory)?;
+    let notify = notify::variable(build);
     match program {
-        Some(program) => Err(own::hand_over(program, build.reports.as_fd(), plan, guest)),
-        None => command::execute(plan, guest),
+        Some(program) => Err(own::hand_over(program, build.reports.as_fd(), plan, guest, &notify)),
+        None => command::execute(plan, guest, &notify),
     }
 }

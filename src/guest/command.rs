@@ -10,6 +10,7 @@ use crate::limits;
 use crate::plan::{Guest, Kind, Plan};
 use crate::sys::Errno;
 use crate::sys::exec::{self, Words};
+use crate::text::Made;
 
 /// Where a command without a slash is looked for, where the config sets no PATH.
 const PATH: &CStr = c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -18,24 +19,31 @@ const PATH: &CStr = c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 /// `container`; this is one that every init understands.
 const ENVIRONMENT: [&CStr; 4] = [PATH, c"HOME=/root", c"TERM=linux", c"container=lxc"];
 
-/// Room for the words of a command, or of an environment, and the null pointer behind them.
-pub const ROOM: usize = limits::COMMAND_WORDS + ENVIRONMENT.len() + 1;
+/// Room for the words of a command, or of an environment, where its notification socket is, and the null pointer behind them.
+pub const ROOM: usize = limits::COMMAND_WORDS + ENVIRONMENT.len() + 2;
 
 /// A list of words for exec.
 pub type List<'a> = Words<'a, ROOM>;
 
-/// Becomes the guest's program.
+/// Becomes the guest's program. `notify` is one more word of its environment, unless it is empty.
 ///
 /// # Errors
 /// [`Step::Words`], or why exec failed: [`Step::NoCommand`], [`Step::NoInterpreter`], [`Step::Execute`].
-pub fn execute(plan: &Plan, guest: &Guest) -> Result<Infallible, Fault> {
+pub fn execute(plan: &Plan, guest: &Guest, notify: &Made) -> Result<Infallible, Fault> {
     let mut arguments = List::new();
     for word in plan.words.get(guest.command) {
         arguments.push(plan.strings.c_str(*word)).at(Step::Words)?;
     }
-    let own = plan.words.get(guest.env).iter().map(|word| plan.strings.c_str(*word));
+    let own = own_environment(plan, guest, notify);
     let program = plan.words.get(guest.command).first().map_or(c"", |word| plan.strings.c_str(*word));
     Err(run(program, &arguments, own, guest.kind))
+}
+
+/// What a guest's program finds in its environment besides the defaults: what the config says, and `notify`.
+pub fn own_environment<'a>(plan: &'a Plan, guest: &Guest, notify: &'a Made) -> impl Iterator<Item = &'a CStr> + Clone {
+    let said = plan.words.get(guest.env).iter().map(|word| plan.strings.c_str(*word));
+    let notify = Some(notify.as_c_str()).filter(|word| !word.is_empty());
+    said.chain(notify)
 }
 
 /// Becomes `program`, with `own` and the defaults that it does not set as its environment. Returns why it could not.

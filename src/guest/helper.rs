@@ -8,7 +8,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{DumpableBehavior, Pid, Uid};
 
-use super::{Build, Prepared, about, bind, child, devices, inside, lock, own, report, root, terminals};
+use super::{Build, Prepared, about, bind, child, devices, inside, lock, notify, own, report, root, terminals};
 use crate::fault::{At, Fault, Step};
 use crate::limits;
 use crate::plan::{Extents, Kind, Network};
@@ -92,6 +92,7 @@ fn line(build: &Build<'_>) -> Result<(), Fault> {
 
 /// What a service needs of the helper: a process in its cgroup, with its limits.
 fn service(build: &Build<'_>, cgroup: BorrowedFd<'_>) -> Result<(), Fault> {
+    notify::make_on_host(build)?;
     let (ours, theirs) = start_signal()?;
     match clone(Flags::PARENT, Some(cgroup)).at(Step::Clone)? {
         Side::Child => {

@@ -22,6 +22,7 @@ pub mod limit;
 mod lock;
 mod login;
 mod masks;
+mod notify;
 mod own;
 pub mod report;
 mod root;
@@ -38,6 +39,7 @@ use rustix::pipe::PipeFlags;
 
 pub use command::search;
 pub use join::{Command, Facts, join};
+pub use notify::remove_on_host;
 pub use own::{begin_anew, is_reachable, resume};
 pub use report::{Report, receive};
 
@@ -118,7 +120,7 @@ pub fn start(plan: &Plan, id: GuestId, base: &cgroup::Base, stdio: Stdio) -> Res
     // Above every number that the guest's own descriptor may have: it must not be put in this one's place.
     let theirs = match guest.ready {
         Ready::Fd(_) => rustix::io::fcntl_dupfd_cloexec(theirs, 1 + i32::from(u8::MAX)).at(Step::ReportSocket)?,
-        Ready::Exec => theirs,
+        Ready::Exec | Ready::Notify => theirs,
     };
     match clone(Flags::NONE, None).at(Step::Fork)? {
         Side::Parent(_, helper) => Ok(Starting { helper, reports: ours, output, ready }),

@@ -49,8 +49,9 @@ pub fn open() -> Result<OwnedFd, Fault> {
         .at(Step::OwnProgram)
 }
 
-/// Becomes `program`, this one, to become the guest's: the rest is done by [`resume`]. Returns what went wrong.
-pub fn hand_over(program: BorrowedFd<'_>, reports: BorrowedFd<'_>, plan: &Plan, guest: &Guest) -> Fault {
+/// Becomes `program`, this one, to become the guest's: the rest is done by [`resume`]. `notify` is as for
+/// [`command::execute`]. Returns what went wrong.
+pub fn hand_over(program: BorrowedFd<'_>, reports: BorrowedFd<'_>, plan: &Plan, guest: &Guest, notify: &Made) -> Fault {
     let number = Made::new(format_args!("{}", reports.as_raw_fd()));
     let list = || {
         let mut arguments = Words::<{ command::ROOM + 2 }>::new();
@@ -58,7 +59,7 @@ pub fn hand_over(program: BorrowedFd<'_>, reports: BorrowedFd<'_>, plan: &Plan, 
         arguments.push(number.as_c_str())?;
         plan.words.get(guest.command).iter().try_for_each(|word| arguments.push(plan.strings.c_str(*word)))?;
         let mut environment = List::new();
-        plan.words.get(guest.env).iter().try_for_each(|word| environment.push(plan.strings.c_str(*word)))?;
+        command::own_environment(plan, guest, notify).try_for_each(|word| environment.push(word))?;
         rustix::io::fcntl_setfd(reports, FdFlags::empty())?;
         Ok(exec::execute_open(program, &arguments, &environment))
     };

@@ -30,6 +30,8 @@ pub enum Report {
     },
     /// The master side of the guest's terminal: its output comes from here.
     Console(OwnedFd),
+    /// The socket on which the guest says how it is (sd_notify(3)).
+    Notify(OwnedFd),
     /// A step failed; what was born is ending.
     Failed(Fault),
     /// Every end of the reports is closed. Exec has worked if the guest was born and no step failed.
@@ -42,6 +44,7 @@ const TERMINAL: u8 = 2;
 const FAILED: u8 = 3;
 const RELEASE: u8 = 4;
 const CONTEXTS: u8 = 5;
+const NOTIFY: u8 = 6;
 
 /// A record that finds no memory is sent so often before it is given up.
 const SEND_TRIES: u32 = 8;
@@ -59,6 +62,8 @@ pub fn receive(reports: BorrowedFd<'_>) -> Report {
         (Some([TERMINAL]), Some(master)) => Report::Console(master),
         // The descriptor was lost on the way: this process has no room for one more.
         (Some([TERMINAL]), None) => failed(Errno::MFILE, Step::ReportTerminal),
+        (Some([NOTIFY]), Some(socket)) => Report::Notify(socket),
+        (Some([NOTIFY]), None) => failed(Errno::MFILE, Step::ReportNotify),
         (Some([FAILED, fault @ ..]), _) => {
             Fault::decode(fault).map_or(failed(Errno::PROTO, Step::Report), Report::Failed)
         }
@@ -81,6 +86,14 @@ pub fn send_born(reports: BorrowedFd<'_>, pid: Pid) -> Result<(), Fault> {
 /// [`Step::ReportTerminal`].
 pub fn send_terminal(reports: BorrowedFd<'_>, master: BorrowedFd<'_>) -> Result<(), Fault> {
     send_with(reports, TERMINAL, &[master]).at(Step::ReportTerminal)
+}
+
+/// Hands the socket over on which the guest says how it is.
+///
+/// # Errors
+/// [`Step::ReportNotify`].
+pub fn send_notify(reports: BorrowedFd<'_>, socket: BorrowedFd<'_>) -> Result<(), Fault> {
+    send_with(reports, NOTIFY, &[socket]).at(Step::ReportNotify)
 }
 
 /// Lets the guest go on, the helper's work being done; `root` is its root if not the one that it knows.
@@ -225,6 +238,15 @@ mod tests {
         rustix::io::write(&master, b"x").unwrap();
         let mut byte = [0];
         assert_eq!(rustix::io::read(&read, &mut byte), Ok(1));
+    }
+
+    #[test]
+    fn a_notification_socket_arrives_as_a_descriptor_or_fails_the_start() {
+        let (ours, theirs) = pair();
+        send_notify(theirs.as_fd(), ours.as_fd()).unwrap();
+        assert!(matches!(receive(ours.as_fd()), Report::Notify(_)));
+        send_with(theirs.as_fd(), NOTIFY, &[]).unwrap();
+        assert!(matches!(receive(ours.as_fd()), Report::Failed(fault) if fault.step == Step::ReportNotify));
     }
 
     #[test]

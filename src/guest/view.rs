@@ -9,7 +9,7 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::MountFlags;
 
-use super::{Build, Prepared, about, lock, masks, target, terminals};
+use super::{Build, Prepared, about, lock, masks, notify, target, terminals};
 use crate::fault::{At, Fault, Step};
 use crate::limits;
 use crate::plan::Kind;
@@ -40,6 +40,7 @@ pub fn mount(build: &Build<'_>, prepared: &Prepared, root: BorrowedFd<'_>) -> Re
     if build.guest.kind == Kind::Os {
         about::write(STAGE, prepared.release.as_ref())?;
     }
+    notify::make(build, STAGE)?;
     target::attach(CWD, STAGE, root, c"run").at(Step::MountRun)?;
     memory(&options(build, "1777", tmp, limits::TMP_BYTES))?;
     target::attach(CWD, STAGE, root, c"tmp").at(Step::MountTmp)?;

@@ -309,7 +309,7 @@ fn assign(key: Key, from: &Guest, to: &mut Guest) {
         Key::Autostart => to.autostart = from.autostart,
         Key::Restart => to.restart = from.restart,
         Key::RestartDelay => to.restart_delay_ms = from.restart_delay_ms,
-        Key::Ready => to.ready = from.ready,
+        Key::Ready => (to.ready, to.ready_within_ms) = (from.ready, from.ready_within_ms),
         Key::Stop => to.stop = from.stop,
         Key::Log => to.log_bytes = from.log_bytes,
         key => to.limits.set_number(key, from.limits.number(key)),

@@ -70,6 +70,7 @@ impl Draft {
             restart: Restart::OnFailure,
             restart_delay_ms: limits::RESTART_DELAY_MS,
             ready: Ready::Exec,
+            ready_within_ms: limits::READY_TIMEOUT_MS,
             stop: List::EMPTY,
             log_bytes: 0,
             asked: [At::NOWHERE; Key::COUNT],
@@ -203,7 +204,7 @@ impl Builder<'_> {
                     guest.restart_delay_ms = delay_ms;
                 }
             }
-            Key::Ready => guest.ready = self.ready().unwrap_or(Ready::Exec),
+            Key::Ready => self.ready(guest),
             Key::Stop => guest.stop = self.stop(),
             Key::Log => guest.log_bytes = self.log().unwrap_or_default(),
             // `profile` was taken before; the others are numbers, lists, or not keys of a guest.
@@ -252,23 +253,43 @@ impl Builder<'_> {
         self.has_words(2).then_some((from, to))
     }
 
-    fn ready(&mut self) -> Option<Ready> {
-        let index = value::choice(self.value.word(0), "exec\0fd\0notify\0port\0file\0command");
-        match self.checked(0, index)? {
-            0 => self.is_one_word().then_some(Ready::Exec),
-            1 if self.value.len() < 2 => {
-                self.wrong(Wrong::detail(Code::WordMissing, Detail::Words("fd and its number")), self.value.at(0));
-                None
+    /// A way, what belongs to it, and at the end `within TIME`.
+    fn ready(&mut self, guest: &mut Guest) {
+        let way = value::choice(self.value.word(0), "exec\0fd\0notify\0port\0file\0command");
+        let Some(way) = self.checked(0, way) else { return };
+        guest.ready_within_ms = limits::READY_TIMEOUT_MS;
+        let mut words = self.value.len();
+        if words > 2 && self.value.word(words - 2) == b"within" {
+            let within = value::amount(self.value.word(words - 1), Unit::Time, TIMES);
+            words -= 2;
+            guest.ready_within_ms = self.checked(words + 1, within).unwrap_or_default() as u32;
+        }
+        guest.ready = match way {
+            0 => {
+                self.is_one_word();
+                Ready::Exec
+            }
+            1 if words < 2 => {
+                let missing = Wrong::detail(Code::WordMissing, Detail::Words("fd and its number"));
+                return self.wrong(missing, self.value.at(0));
             }
             1 => {
                 let number = value::amount(self.value.word(1), Unit::Count, READY_FDS);
-                let fd = self.checked(1, number)? as u8;
-                self.has_words(2).then_some(Ready::Fd(fd))
+                self.ends_at(2, words);
+                Ready::Fd(self.checked(1, number).unwrap_or_default() as u8)
             }
-            _ => {
-                self.wrong(Code::NotSupported.into(), self.value.at(0));
-                None
+            2 => {
+                self.ends_at(1, words);
+                Ready::Notify
             }
+            _ => return self.wrong(Code::NotSupported.into(), self.value.at(0)),
+        };
+    }
+
+    /// Reports a word too many: there should be `count`, before what stands at the end of any value of this key.
+    fn ends_at(&mut self, count: usize, words: usize) {
+        if words > count {
+            self.wrong(Code::WordTooMany.into(), self.value.at(count));
         }
     }
 

@@ -385,6 +385,8 @@ pub struct Guest {
     pub restart_delay_ms: (u64, u64),
     /// When it counts as ready.
     pub ready: Ready,
+    /// How long it may take to be ready once its program runs, milliseconds.
+    pub ready_within_ms: u32,
     /// How it is stopped, where the config says; see [`Plan::stop`].
     pub stop: List<StopStep>,
     /// Bytes of its output kept in memory; 0 for none.
@@ -625,6 +627,8 @@ pub enum Ready {
     Exec,
     /// When it writes a newline to this descriptor (3 or above).
     Fd(u8),
+    /// When it says so on its notification socket (sd_notify(3)).
+    Notify,
 }
 
 /// One step of a stop: this signal, then so long for it to go.

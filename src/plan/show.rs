@@ -9,6 +9,7 @@ use super::hardening::{self, Items};
 use super::{Device, Guest, GuestId, IoMax, Kind, Layer, Network, Plan, Ready, Restart, Sysctl, call, capability};
 use crate::config::diagnostic::{Amount, Unit};
 use crate::config::key::Key;
+use crate::limits;
 use crate::text::{List, Text, word, words};
 use crate::units::{Milli, Signal};
 
@@ -180,10 +181,17 @@ fn show(plan: &Plan, guest: &Guest, key: Key, out: &mut dyn Write) -> fmt::Resul
             let (from, to) = guest.restart_delay_ms;
             write!(out, "{} {}", Amount(from, Unit::Time), Amount(to, Unit::Time))
         }
-        Key::Ready => match guest.ready {
-            Ready::Exec => out.write_str("exec"),
-            Ready::Fd(number) => write!(out, "fd {}", u32::from(number)),
-        },
+        Key::Ready => {
+            match guest.ready {
+                Ready::Exec => out.write_str("exec")?,
+                Ready::Fd(number) => write!(out, "fd {}", u32::from(number))?,
+                Ready::Notify => out.write_str("notify")?,
+            }
+            match guest.ready_within_ms {
+                limits::READY_TIMEOUT_MS => Ok(()),
+                within => write!(out, " within {}", Amount(within.into(), Unit::Time)),
+            }
+        }
         Key::Stop => each(plan.stop(guest), " ", out, |step, out| {
             write!(out, "{}", Signal(step.signal))?;
             if step.timeout_ms == 0 { Ok(()) } else { write!(out, " {}", Amount(step.timeout_ms, Unit::Time)) }

@@ -11,24 +11,27 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 
+use super::awaited::{Awaited, Culprit};
 use super::change::{Change, NotBegun, Outcome, Tools, Up};
+use super::health::Health;
 use super::journal::Journal;
 use super::kernel_log::{KernelLog, Next};
+use super::notify;
 use super::oom::{self, Full, Quiet, Victim};
 use super::order::{self, Set};
 use super::poll::{Interest, Part, Poll, Source};
 use super::ring::{APPEND_BYTES, Ring};
 use super::snapshot::is_up;
-use super::state::{Action, Actions, Event, Exit, Machine, Notice, Policy, State};
+use super::state::{Action, Actions, Event, Exit, Illness, Machine, Notice, Policy, State};
 use super::unheard::is_unheard;
 use crate::config::key::Key;
 use crate::fault::{Fault, Step};
 use crate::guest::cgroup::{self, Base, Member, Usage};
 use crate::guest::{self, Report, Stdio};
 use crate::limits;
-use crate::plan::{self, Guest, GuestId, Kind, Plan};
+use crate::plan::{self, Guest, GuestId, Kind, Plan, Ready};
 use crate::sys::wait::{self, End, Which};
-use crate::sys::{clock, signal};
+use crate::sys::{clock, signal, socket};
 use crate::text::Text;
 use crate::units::Bytes;
 
@@ -44,12 +47,14 @@ pub struct Table {
     slots: heapless::Vec<Slot, { limits::GUESTS }>,
     // Apart from the slots, so that looking through them touches few pages.
     keys: [Keys; limits::GUESTS],
+    // Of use to those only that say how they are.
+    health: [Health; limits::GUESTS],
 }
 
 /// What guests are looked for by.
 #[derive(Clone, Copy, Debug)]
 struct Keys {
-    /// When the guest's time-out is due; 0 for never.
+    /// When the guest's time-out, or a look at its health, is due; 0 for never.
     deadline_ms: u64,
     /// Its first process; 0 for none.
     pid: u32,
@@ -59,7 +64,11 @@ impl Table {
     /// A table without guests; all zero, so that a static one takes no room in the file.
     #[must_use]
     pub const fn new() -> Table {
-        Table { slots: heapless::Vec::new(), keys: [Keys { deadline_ms: 0, pid: 0 }; limits::GUESTS] }
+        Table {
+            slots: heapless::Vec::new(),
+            keys: [Keys { deadline_ms: 0, pid: 0 }; limits::GUESTS],
+            health: [const { Health::new() }; limits::GUESTS],
+        }
     }
 }
 
@@ -415,8 +424,9 @@ impl<'a> Driver<'a> {
                 // What an event was lost of is found now at the latest.
                 self.look(id, now_ms);
                 if self.slot(id).and_then(|slot| slot.machine.deadline_ms()).is_some_and(|due| due <= now_ms) {
-                    self.feed(id, Event::TimeOut, now_ms);
+                    self.guest_time_out(id, now_ms);
                 }
+                self.look_at_health(id, now_ms);
             }
         }
         if self.sweep_at_ms.is_some_and(|due| due <= now_ms) {
@@ -429,6 +439,83 @@ impl<'a> Driver<'a> {
             self.look_at_change(now_ms);
             self.change.time_out(now_ms);
         }
+    }
+
+    fn guest_time_out(&mut self, id: GuestId, now_ms: u64) {
+        match self.state(id) {
+            State::Waiting => {
+                let event = match self.culprit(id) {
+                    // It has time-outs of its own.
+                    Some(other) if matches!(self.state(other), State::Starting | State::Running) => Event::TimeOut,
+                    Some(other) => Event::DependencyFailed(waited_for(other)),
+                    None => Event::TimeOut,
+                };
+                self.feed(id, event, now_ms);
+            }
+            State::Running => {
+                self.feed(id, Event::TimeOut, now_ms);
+                // Whoever waits for it has waited as long.
+                let mut waiting = Set::EMPTY;
+                for other in self.ids().filter(|other| self.culprit(*other) == Some(id)) {
+                    waiting.add(other);
+                }
+                while let Some(other) = waiting.take_first() {
+                    self.feed(other, Event::DependencyFailed(waited_for(id)), now_ms);
+                }
+            }
+            State::Down
+            | State::Starting
+            | State::Ready
+            | State::Stopping { .. }
+            | State::Killing
+            | State::Clearing
+            | State::Delayed
+            | State::Failed => self.feed(id, Event::TimeOut, now_ms),
+        }
+    }
+
+    /// Whom a guest that waits really waits for: the first behind those that wait themselves. Nothing for one that does not
+    /// wait.
+    fn culprit(&self, id: GuestId) -> Option<GuestId> {
+        let mut last = None;
+        let mut next = self.waits_for(id);
+        // There is no cycle.
+        while let Some(other) = next {
+            last = Some(other);
+            next = self.waits_for(other);
+        }
+        last
+    }
+
+    /// Says what keeps a guest from being ready: nothing where it is, or nobody wants it to be.
+    ///
+    /// # Errors
+    /// There is no room for it in `out`.
+    pub fn tell_awaited(&self, id: GuestId, out: &mut dyn fmt::Write) -> fmt::Result {
+        let (Some(guest), Some(slot)) = (self.guest(id), self.slot(id)) else { return Ok(()) };
+        let culprit = match (slot.machine.state(), slot.machine.exit()) {
+            (State::Running, _) => return write!(out, "it waits for {}", Awaited { plan: self.plan, guest }),
+            (State::Waiting, _) => self.culprit(id).and_then(|other| self.as_culprit(other)),
+            (State::Failed | State::Delayed, Some(Exit::Failed(fault))) => self.culprit_of(fault),
+            _ => None,
+        };
+        culprit.map_or(Ok(()), |culprit| write!(out, "{culprit}"))
+    }
+
+    /// Whom a guest has waited for in vain, where that is what `fault` says.
+    #[must_use]
+    pub fn culprit_of(&self, fault: Fault) -> Option<Culprit<'_>> {
+        if fault.step == Step::AwaitOthers { self.as_culprit(GuestId(fault.detail as u16)) } else { None }
+    }
+
+    fn as_culprit(&self, id: GuestId) -> Option<Culprit<'_>> {
+        Some(Culprit { plan: self.plan, guest: self.guest(id)?, state: self.state(id) })
+    }
+
+    /// How a guest is besides its state.
+    #[must_use]
+    pub fn health(&self, id: GuestId) -> Option<&Health> {
+        self.table.health.get(index(id))
     }
 
     /// Something happened to a part of a guest.
@@ -546,14 +633,25 @@ impl<'a> Driver<'a> {
         let before = slot.machine.state();
         let actions = slot.machine.on(event, now_ms, &policy);
         let after = slot.machine.state();
-        if let Some(keys) = self.table.keys.get_mut(index(id)) {
-            keys.deadline_ms = slot.machine.deadline_ms().map_or(0, |deadline| deadline.max(1));
+        if !matches!(after, State::Running | State::Ready)
+            && let Some(health) = self.table.health.get_mut(index(id)).filter(|health| health.due_ms().is_some())
+        {
+            health.rest();
         }
+        self.note_deadline(id);
         if before != after {
             self.news.add(id);
             self.look_at_waiting |= matches!(after, State::Waiting | State::Ready);
         }
         actions
+    }
+
+    fn note_deadline(&mut self, id: GuestId) {
+        let machine = self.slot(id).and_then(|slot| slot.machine.deadline_ms());
+        let health = self.health(id).and_then(Health::due_ms);
+        if let Some(keys) = self.table.keys.get_mut(index(id)) {
+            keys.deadline_ms = machine.into_iter().chain(health).min().map_or(0, |deadline| deadline.max(1));
+        }
     }
 
     /// Does it, and says what has come of it where that is known at once.
@@ -596,6 +694,11 @@ impl<'a> Driver<'a> {
         slot.is_terminal = false;
         slot.is_held = false;
         slot.unwatched = false;
+        if guest.ready == Ready::Notify
+            && let Some(health) = self.table.health.get_mut(index(id))
+        {
+            *health = Health::new();
+        }
         slot.born_ms = 0;
         (slot.killed, slot.untold) = (0, 0);
         let watch = |part, fd: &OwnedFd| self.poll.watch(fd.as_fd(), Source::Guest(part, id), Interest::Readable);
@@ -605,8 +708,7 @@ impl<'a> Driver<'a> {
         slot.ready = starting.ready;
         let watched = watch(Part::Helper, helper)
             .and_then(|()| watch(Part::Reports, reports))
-            .and_then(|()| slot.output.as_ref().map_or(Ok(()), |output| watch(Part::Output, output)))
-            .and_then(|()| slot.ready.as_ref().map_or(Ok(()), |ready| watch(Part::Ready, ready)));
+            .and_then(|()| slot.output.as_ref().map_or(Ok(()), |output| watch(Part::Output, output)));
         slot.unwatched = watched.is_err();
         watched.map_err(fault_at(Step::WatchGuest))
     }
@@ -699,6 +801,9 @@ impl<'a> Driver<'a> {
         let Some((slot, member)) = slot.zip(member(self.plan, id)) else { return Ok(()) };
         let parts = [&mut slot.reports, &mut slot.output, &mut slot.ready, &mut slot.cgroup, &mut slot.memory];
         parts.into_iter().filter_map(Option::take).for_each(|fd| self.poll.close(fd));
+        if member.kind == Kind::Service && self.plan.guest(id).is_some_and(|guest| guest.ready == Ready::Notify) {
+            guest::remove_on_host(member.name);
+        }
         let usage = self.base.usage(member);
         self.base.remove(member)?;
         slot.cpu_throttled = slot.cpu_throttled.saturating_add(usage.cpu_throttled);
@@ -722,6 +827,11 @@ impl<'a> Driver<'a> {
                 Report::Nothing => return,
                 Report::Born { pid, pidfd } => self.born(id, pid, pidfd, now_ms),
                 Report::Console(master) => self.console(id, master, now_ms),
+                Report::Notify(socket) => {
+                    if let Some(slot) = self.slot_mut(id) {
+                        slot.ready = Some(socket);
+                    }
+                }
                 Report::Failed(fault) => self.start_failed(id, fault, now_ms),
                 Report::Closed => {
                     if let Some(reports) = self.slot_mut(id).and_then(|slot| slot.reports.take()) {
@@ -729,6 +839,7 @@ impl<'a> Driver<'a> {
                     }
                     if self.state(id) == State::Starting && self.pid(id) != 0 {
                         self.feed(id, Event::Executed, now_ms);
+                        self.watch_ready(id, now_ms);
                     }
                 }
             }
@@ -777,6 +888,15 @@ impl<'a> Driver<'a> {
         let watched = set.and_then(|()| self.poll.watch(master.as_fd(), source, Interest::NewlyReadable));
         if let Err(errno) = watched {
             self.start_failed(id, fault_at(Step::ReportTerminal)(errno), now_ms);
+        }
+    }
+
+    /// From exec on: what the program says may come before that is known, and waits.
+    fn watch_ready(&mut self, id: GuestId, now_ms: u64) {
+        let Some(ready) = self.slot(id).and_then(|slot| slot.ready.as_ref()) else { return };
+        if let Err(errno) = self.poll.watch(ready.as_fd(), Source::Guest(Part::Ready, id), Interest::Readable) {
+            // It is not ready in time then.
+            self.journal.trouble("epoll_ctl", errno, now_ms);
         }
     }
 
@@ -918,9 +1038,10 @@ impl<'a> Driver<'a> {
     }
 
     fn ready(&mut self, id: GuestId, now_ms: u64) {
-        // It could say so only after exec.
-        self.reports(id, now_ms);
         let Some(ready) = self.slot(id).and_then(|slot| slot.ready.as_ref()) else { return };
+        if self.guest(id).is_some_and(|guest| guest.ready == Ready::Notify) {
+            return self.notified(id, now_ms);
+        }
         let mut buffer = [0; 64];
         let is_ready = match rustix::io::read(ready, &mut buffer) {
             Err(Errno::AGAIN | Errno::INTR) => return,
@@ -937,6 +1058,68 @@ impl<'a> Driver<'a> {
         }
         if is_ready && matches!(self.state(id), State::Running | State::Stopping { .. }) {
             self.feed(id, Event::ReadyReported, now_ms);
+        }
+    }
+
+    /// Takes one notification: more in the next turn, after others had theirs.
+    fn notified(&mut self, id: GuestId, now_ms: u64) {
+        let Some(socket) = self.slot(id).and_then(|slot| slot.ready.as_ref()) else { return };
+        let mut buffer = [0; limits::NOTIFY_BYTES];
+        let received = match socket::receive_from(socket.as_fd(), &mut buffer) {
+            Ok(received) => received,
+            Err(Errno::AGAIN | Errno::INTR) => return,
+            Err(errno) => {
+                // It would be said again and again.
+                if let Some(socket) = self.slot_mut(id).and_then(|slot| slot.ready.take()) {
+                    self.poll.close(socket);
+                }
+                return self.journal.trouble("recvmsg", errno, now_ms);
+            }
+        };
+        let is_own = received.sender.is_some_and(|sender| self.is_own_process(id, sender));
+        let Some(health) = self.table.health.get_mut(index(id)) else { return };
+        if !is_own {
+            if health.note_stranger() {
+                self.announce(id, Notice::Stranger);
+            }
+            return;
+        }
+        if !matches!(self.slot(id).map(|slot| slot.machine.state()), Some(State::Running | State::Ready)) {
+            return;
+        }
+        let said = notify::parse(buffer.get(..received.len).unwrap_or_default(), received.is_cut);
+        let Some(health) = self.table.health.get_mut(index(id)) else { return };
+        let news = health.take(&said, now_ms);
+        self.note_deadline(id);
+        if news.names_main_process {
+            self.announce(id, Notice::MainProcess);
+        }
+        if news.is_ready {
+            self.feed(id, Event::ReadyReported, now_ms);
+        }
+        if news.is_ill {
+            self.feed(id, Event::Unhealthy(Illness::Trigger), now_ms);
+        }
+    }
+
+    /// Whether a process, by its number and user, is a guest's own. Nobody else has a guest's users. Where it has those of the
+    /// host, its cgroup tells; one that has ended since is not known.
+    fn is_own_process(&self, id: GuestId, (pid, user): (u32, u32)) -> bool {
+        let Some((guest, member)) = self.guest(id).zip(self.member(id)) else { return false };
+        let users = self.plan.users(guest);
+        if users.is_empty() { cgroup::is_in(pid, self.base_name, member) } else { users.inside(user).is_some() }
+    }
+
+    /// Looks at a guest's health, where that is due.
+    fn look_at_health(&mut self, id: GuestId, now_ms: u64) {
+        if self.health(id).and_then(Health::due_ms).is_none_or(|due| due > now_ms) {
+            return;
+        }
+        let is_frozen = self.is_held(id) || self.change.guest() == Some(id);
+        let illness = self.table.health.get_mut(index(id)).and_then(|health| health.look(is_frozen, now_ms));
+        self.note_deadline(id);
+        if let Some(illness) = illness.filter(|_| matches!(self.state(id), State::Running | State::Ready)) {
+            self.feed(id, Event::Unhealthy(illness), now_ms);
         }
     }
 
@@ -1063,6 +1246,13 @@ impl<'a> Driver<'a> {
             Notice::Started => say(format_args!("started, process {}", self.pid(id))),
             Notice::Ready => say(format_args!("ready")),
             Notice::Stopping => say(format_args!("stopping")),
+            Notice::Ended(Exit::Failed(fault)) if fault.step == Step::ReadyInTime => {
+                let awaited = Awaited { plan: self.plan, guest };
+                say(format_args!("not ready in time: it still waits for {awaited}; stopping"));
+            }
+            Notice::Ended(Exit::Failed(fault)) if let Some(culprit) = self.culprit_of(fault) => {
+                say(format_args!("not started: {culprit}"));
+            }
             Notice::Ended(exit @ Exit::Failed(fault)) => match self.place(guest, fault) {
                 Some((file, line)) => say(format_args!("{exit} ({}, {file}:{line})", self.value(guest, fault))),
                 None => say(format_args!("{exit}")),
@@ -1083,6 +1273,12 @@ impl<'a> Driver<'a> {
             Notice::Killed(count, None) => say(format_args!("out of memory: killed {count} of its processes")),
             Notice::Frozen => say(format_args!("frozen")),
             Notice::Thawed => say(format_args!("thawed")),
+            Notice::MainProcess => {
+                say(format_args!("names another main process by MAINPID, which stays the one that inn started"));
+            }
+            Notice::Stranger => say(format_args!(
+                "a notification came from a process that is not its own, or had ended by then: it is not heeded"
+            )),
             Notice::Impossible => say(format_args!("an event came that cannot come: a bug of inn; going on")),
         }
     }
@@ -1157,8 +1353,24 @@ impl fmt::Display for Exit {
             Exit::PowerOff => f.write_str("powered off from inside"),
             Exit::Reboot => f.write_str("rebooted from inside"),
             Exit::Unknown => f.write_str("ended, nobody knows how"),
+            Exit::Unhealthy(illness) => write!(f, "not well, stopping: {illness}"),
         }
     }
+}
+
+/// "it has not said in time that it is well"
+impl fmt::Display for Illness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Illness::Watchdog => "it has not said WATCHDOG=1 in time",
+            Illness::Trigger => "it has said WATCHDOG=trigger",
+        })
+    }
+}
+
+/// A guest was waited for in vain.
+fn waited_for(id: GuestId) -> Fault {
+    Fault { step: Step::AwaitOthers, errno: libc::ETIMEDOUT as u16, detail: id.0.into() }
 }
 
 fn index(id: GuestId) -> usize {
@@ -1180,6 +1392,7 @@ fn policy(plan: &Plan, id: GuestId) -> Option<Policy<'_>> {
         restart: guest.restart,
         delay_ms: guest.restart_delay_ms,
         ready: guest.ready,
+        ready_within_ms: guest.ready_within_ms.into(),
         stop: plan.stop(guest),
     })
 }

@@ -15,13 +15,19 @@
 //! | [`unheard`] | signals that a guest's first process does not hear |
 //! | [`kernel_log`] | the kernel's log |
 //! | [`oom`] | what the kernel's log says about processes killed for want of memory. Pure |
+//! | [`health`] | how a guest is besides its state. Pure |
+//! | [`notify`] | what a guest says on its notification socket. Pure |
+//! | [`awaited`] | what a guest that is not ready waits for, in words. Pure |
 //! | [`journal`] | what the person at the console is told |
 
+pub mod awaited;
 pub mod change;
 pub mod driver;
 pub mod events;
+pub mod health;
 pub mod journal;
 pub mod kernel_log;
+pub mod notify;
 pub mod oom;
 pub mod order;
 pub mod poll;

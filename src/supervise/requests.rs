@@ -7,13 +7,14 @@ use core::fmt::Write;
 
 use rustix::fd::OwnedFd;
 
+use super::awaited::Awaited;
 use super::change::{NotBegun, Outcome};
 use super::driver::Driver;
-use super::snapshot::{self, Cgroup, Facts};
+use super::snapshot::{self, Awaits, Cgroup, Facts};
 use super::state::{Event, Exit, State};
 use crate::control::server::{ClientId, Sent, Server};
 use crate::control::wire::{Changes, Code, Doing, Failure, Name, Place, Power, Reply, Request, Until};
-use crate::fault::Fault;
+use crate::fault::{Fault, Step};
 use crate::limits;
 use crate::plan::change::Refused;
 use crate::plan::{GuestId, Kind, Ready};
@@ -328,7 +329,7 @@ fn each(client: ClientId, job: &mut Job, desk: &mut Desk<'_, '_>, what: What, ne
 }
 
 fn tell(client: ClientId, desk: &mut Desk<'_, '_>, what: What, id: GuestId) -> Sent {
-    let mut cgroup = Cgroup::new();
+    let (mut cgroup, mut awaits) = (Cgroup::new(), Awaits::new());
     let Desk { driver, server, facts, going_down, now_ms, is_init: _ } = desk;
     let now_ms = *now_ms;
     match what {
@@ -336,7 +337,7 @@ fn tell(client: ClientId, desk: &mut Desk<'_, '_>, what: What, id: GuestId) -> S
             Some(bounds) => server.send(client, &Reply::Bounds(bounds), None, now_ms),
             None => Sent::Done,
         },
-        What::Guest | What::Whole => match snapshot::guest(driver, facts, id, now_ms, &mut cgroup) {
+        What::Guest | What::Whole => match snapshot::guest(driver, facts, id, now_ms, (&mut cgroup, &mut awaits)) {
             Some(info) => server.send(client, &Reply::Guest(info), None, now_ms),
             None => Sent::Done,
         },
@@ -385,6 +386,16 @@ fn fail(client: ClientId, desk: &mut Desk<'_, '_>, code: Code, id: Option<GuestI
         failure.guest = plan.strings.str(guest.name);
         let exit = desk.driver.now(id).and_then(|now| now.machine.exit());
         match exit.filter(|_| code == Code::Failed) {
+            Some(Exit::Failed(fault)) if let Some(culprit) = desk.driver.culprit_of(fault) => {
+                // What does not fit is cut.
+                let _ = write!(words, "{why}: {culprit}");
+                failure.why = &words;
+            }
+            Some(Exit::Failed(fault)) if fault.step == Step::ReadyInTime => {
+                let awaited = Awaited { plan, guest };
+                let _ = write!(words, "{why} in time: it still waited for {awaited}");
+                failure.why = &words;
+            }
             Some(Exit::Failed(fault)) => {
                 failure.fault = Some(fault);
                 failure.place = desk.driver.place(guest, fault).map(|(file, line)| Place { file, line });

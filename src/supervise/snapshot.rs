@@ -5,8 +5,9 @@ use core::fmt::Write;
 use rustix::process::Pid;
 
 use super::driver::Driver;
+use super::health::{Activity, Health};
 use super::oom::Full;
-use super::state::{Exit, State};
+use super::state::{Exit, Illness, State};
 use crate::control::wire::{
     self, BoundsInfo, GivenDevice, GivenDevices, GuestInfo, HostInfo, JoinInfo, Name, Place, VictimInfo,
 };
@@ -18,6 +19,8 @@ use crate::plan::{GuestId, Kind};
 pub const CGROUP_BYTES: usize = 512;
 /// The name of a guest's cgroup.
 pub type Cgroup = heapless::String<CGROUP_BYTES>;
+/// What a guest waits for.
+pub type Awaits = heapless::String<{ wire::AWAITS_BYTES }>;
 
 /// What does not change while a supervisor runs.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +39,7 @@ pub fn guest<'b>(
     facts: &Facts<'_>,
     id: GuestId,
     now_ms: u64,
-    cgroup: &'b mut Cgroup,
+    (cgroup, awaits): (&'b mut Cgroup, &'b mut Awaits),
 ) -> Option<GuestInfo<'b>> {
     let plan = driver.plan();
     let (guest, now) = driver.guest(id).zip(driver.now(id))?;
@@ -49,6 +52,9 @@ pub fn guest<'b>(
         Some(Exit::Failed(fault)) => driver.place(guest, fault),
         _ => None,
     };
+    // What does not fit is cut.
+    let _ = driver.tell_awaited(id, awaits);
+    let health = driver.health(id).filter(|_| is_up(machine.state()));
     let waits_for = driver.waits_for(id).and_then(|other| driver.guest(other));
     Some(GuestInfo {
         name,
@@ -89,6 +95,10 @@ pub fn guest<'b>(
             ago_ms: now_ms.saturating_sub(*at_ms),
             full: full(victim.full),
         }),
+        awaits,
+        said: health.map_or("", Health::said),
+        activity: health.map_or(wire::Activity::None, |health| activity(health.activity())),
+        watchdog_ms: health.and_then(Health::watchdog_ms),
     })
 }
 
@@ -182,6 +192,14 @@ fn state(state: State) -> wire::State {
     }
 }
 
+fn activity(activity: Activity) -> wire::Activity {
+    match activity {
+        Activity::None => wire::Activity::None,
+        Activity::Reloading => wire::Activity::Reloading,
+        Activity::Stopping => wire::Activity::Stopping,
+    }
+}
+
 fn full(full: Full) -> wire::Full {
     match full {
         Full::Guest => wire::Full::Guest,
@@ -198,6 +216,10 @@ fn wire_exit(exit: Exit) -> Option<wire::Exit> {
         Exit::OutOfMemory => wire::Exit::OutOfMemory,
         Exit::Failed(fault) => wire::Exit::Failed(fault),
         Exit::PowerOff | Exit::Reboot => wire::Exit::Code(0),
+        Exit::Unhealthy(illness) => wire::Exit::Unhealthy(match illness {
+            Illness::Watchdog => wire::Illness::Watchdog,
+            Illness::Trigger => wire::Illness::Trigger,
+        }),
         Exit::Unknown => return None,
     })
 }

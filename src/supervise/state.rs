@@ -61,6 +61,8 @@ pub enum Event {
     Kill,
     /// Everything it comes after is ready.
     DependenciesReady,
+    /// What it comes after is not ready, and is not on its way to be.
+    DependencyFailed(Fault),
     /// Its first process exists.
     Born,
     /// A step of its start failed.
@@ -69,6 +71,8 @@ pub enum Event {
     Executed,
     /// It said that it is ready.
     ReadyReported,
+    /// It is up, and not well.
+    Unhealthy(Illness),
     /// Its first process ended.
     Exited(Exit),
     /// No process of it is left, and those that were ours are waited for.
@@ -102,6 +106,17 @@ pub enum Exit {
     Reboot,
     /// Somebody else took the exit status.
     Unknown,
+    /// It was stopped because it was not well.
+    Unhealthy(Illness),
+}
+
+/// Why a guest counts as not well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Illness {
+    /// It has not said in time that it is well.
+    Watchdog,
+    /// It said itself that it is not.
+    Trigger,
 }
 
 impl Exit {
@@ -110,7 +125,12 @@ impl Exit {
     pub fn is_failure(self) -> bool {
         match self {
             Exit::Code(0) | Exit::PowerOff | Exit::Reboot => false,
-            Exit::Code(_) | Exit::Signal(_) | Exit::OutOfMemory | Exit::Failed(_) | Exit::Unknown => true,
+            Exit::Code(_)
+            | Exit::Signal(_)
+            | Exit::OutOfMemory
+            | Exit::Failed(_)
+            | Exit::Unknown
+            | Exit::Unhealthy(_) => true,
         }
     }
 }
@@ -153,6 +173,10 @@ pub enum Notice {
     Trouble(Fault),
     /// The kernel killed so many of its processes for want of memory; one of them, where the kernel says which.
     Killed(u32, Option<Victim>),
+    /// It named another main process, which is not heeded.
+    MainProcess,
+    /// Somebody else, or a process that was gone by then, sent a notification in its name, which is not heeded.
+    Stranger,
     /// An event that cannot come in this state: an error of this program. Nothing was done.
     Impossible,
     /// It is to stand still.
@@ -173,6 +197,8 @@ pub struct Policy<'a> {
     pub delay_ms: (u64, u64),
     /// When it counts as ready.
     pub ready: Ready,
+    /// How long it may take to be, once its program runs.
+    pub ready_within_ms: u64,
     /// How it is stopped.
     pub stop: &'a [StopStep],
 }
@@ -215,6 +241,8 @@ pub struct Machine {
 
 /// Exec was not reached within [`limits::START_TIMEOUT_MS`].
 const TIMED_OUT: Fault = Fault { step: Step::StartTimeOut, errno: libc::ETIMEDOUT as u16, detail: 0 };
+/// It has not become ready within the time that it has for that.
+const NOT_READY: Fault = Fault { step: Step::ReadyInTime, errno: libc::ETIMEDOUT as u16, detail: 0 };
 /// A kill or a removal that the kernel refused is tried again after so long, until it counts as stuck; from then on
 /// every [`limits::KILL_TIMEOUT_MS`].
 const RETRY_MS: u64 = 100;
@@ -309,7 +337,7 @@ impl Machine {
     pub fn on(&mut self, event: Event, now: u64, policy: &Policy<'_>) -> Actions {
         match self.state {
             State::Down | State::Failed => self.at_rest(event, now),
-            State::Waiting => self.waiting(event, now),
+            State::Waiting => self.waiting(event, now, policy),
             State::Delayed => self.delayed(event, now),
             State::Starting => self.starting(event, now, policy),
             State::Running | State::Ready => self.up(event, now, policy),
@@ -327,10 +355,12 @@ impl Machine {
             Event::Stop | Event::Kill => none(),
             Event::HostGoingDown => self.stay_down(),
             Event::DependenciesReady
+            | Event::DependencyFailed(_)
             | Event::Born
             | Event::StartFailed(_)
             | Event::Executed
             | Event::ReadyReported
+            | Event::Unhealthy(_)
             | Event::Exited(_)
             | Event::Emptied
             | Event::KillFailed(_)
@@ -340,7 +370,7 @@ impl Machine {
         }
     }
 
-    fn waiting(&mut self, event: Event, now: u64) -> Actions {
+    fn waiting(&mut self, event: Event, now: u64, policy: &Policy<'_>) -> Actions {
         match event {
             Event::Start | Event::Restart => none(),
             Event::Stop | Event::Kill => self.rest(State::Down, now),
@@ -349,16 +379,28 @@ impl Machine {
                 self.rest(State::Down, now)
             }
             Event::DependenciesReady => self.spawn(now),
+            // What it comes after is on its way.
+            Event::TimeOut => {
+                self.deadline_ms = Some(now.saturating_add(limits::WAIT_TIMEOUT_MS));
+                none()
+            }
+            Event::DependencyFailed(fault) => {
+                let exit = Exit::Failed(fault);
+                self.last_exit = self.exit.replace(exit).or(self.last_exit);
+                let mut actions = one(Action::Announce(Notice::Ended(exit)));
+                push(&mut actions, self.settle(now, policy));
+                actions
+            }
             Event::Born
             | Event::StartFailed(_)
             | Event::Executed
             | Event::ReadyReported
+            | Event::Unhealthy(_)
             | Event::Exited(_)
             | Event::Emptied
             | Event::KillFailed(_)
             | Event::Cleared
-            | Event::ClearFailed(_)
-            | Event::TimeOut => impossible(),
+            | Event::ClearFailed(_) => impossible(),
         }
     }
 
@@ -372,14 +414,16 @@ impl Machine {
             }
             Event::TimeOut => {
                 self.restarts = self.restarts.saturating_add(1);
-                self.go(State::Waiting, now, None);
+                self.go(State::Waiting, now, Some(limits::WAIT_TIMEOUT_MS));
                 none()
             }
             Event::DependenciesReady
+            | Event::DependencyFailed(_)
             | Event::Born
             | Event::StartFailed(_)
             | Event::Executed
             | Event::ReadyReported
+            | Event::Unhealthy(_)
             | Event::Exited(_)
             | Event::Emptied
             | Event::KillFailed(_)
@@ -402,12 +446,16 @@ impl Machine {
             Event::TimeOut => self.end(Exit::Failed(TIMED_OUT), now),
             Event::Executed => {
                 self.up_ms = now.max(1);
-                let state = if policy.ready == Ready::Exec { State::Ready } else { State::Running };
-                self.go(state, now, None);
+                match policy.ready {
+                    Ready::Exec => self.go(State::Ready, now, None),
+                    Ready::Fd(_) | Ready::Notify => self.go(State::Running, now, Some(policy.ready_within_ms)),
+                }
                 one(Action::Announce(Notice::Started))
             }
             Event::DependenciesReady
+            | Event::DependencyFailed(_)
             | Event::ReadyReported
+            | Event::Unhealthy(_)
             | Event::Emptied
             | Event::KillFailed(_)
             | Event::Cleared
@@ -429,7 +477,10 @@ impl Machine {
                 one(Action::Announce(Notice::Ready))
             }
             Event::Exited(exit) => self.end(exit, now),
+            Event::Unhealthy(illness) => self.give_up(Exit::Unhealthy(illness), now, policy),
+            Event::TimeOut if self.state == State::Running => self.give_up(Exit::Failed(NOT_READY), now, policy),
             Event::DependenciesReady
+            | Event::DependencyFailed(_)
             | Event::Born
             | Event::StartFailed(_)
             | Event::Executed
@@ -447,10 +498,11 @@ impl Machine {
             Event::Stop => self.then(Then::Rest),
             Event::Kill => self.kill(Then::Rest, now),
             Event::HostGoingDown => self.stay_down(),
-            Event::ReadyReported => none(),
+            Event::ReadyReported | Event::Unhealthy(_) => none(),
             Event::Exited(exit) => self.end(exit, now),
             Event::TimeOut => self.stop_step(step.saturating_add(1), now, policy),
             Event::DependenciesReady
+            | Event::DependencyFailed(_)
             | Event::Born
             | Event::StartFailed(_)
             | Event::Executed
@@ -469,7 +521,7 @@ impl Machine {
             // The helper was faster than the kill: what it has just made must go too.
             Event::Born => one(Action::KillAll),
             // What is heard of a start that is being killed anyway.
-            Event::StartFailed(_) | Event::Executed | Event::ReadyReported => none(),
+            Event::StartFailed(_) | Event::Executed | Event::ReadyReported | Event::Unhealthy(_) => none(),
             Event::Exited(exit) => {
                 self.exit.get_or_insert(exit);
                 none()
@@ -486,7 +538,9 @@ impl Machine {
                 push(&mut actions, self.note_stuck(now));
                 actions
             }
-            Event::DependenciesReady | Event::Cleared | Event::ClearFailed(_) => impossible(),
+            Event::DependenciesReady | Event::DependencyFailed(_) | Event::Cleared | Event::ClearFailed(_) => {
+                impossible()
+            }
         }
     }
 
@@ -504,10 +558,12 @@ impl Machine {
                 actions
             }
             Event::DependenciesReady
+            | Event::DependencyFailed(_)
             | Event::Born
             | Event::StartFailed(_)
             | Event::Executed
             | Event::ReadyReported
+            | Event::Unhealthy(_)
             | Event::Exited(_)
             | Event::Emptied
             | Event::KillFailed(_) => impossible(),
@@ -541,7 +597,7 @@ impl Machine {
             self.then = Then::Policy;
             self.delay_ms = 0;
             self.up_ms = 0;
-            self.go(State::Waiting, now, None);
+            self.go(State::Waiting, now, Some(limits::WAIT_TIMEOUT_MS));
         }
         none()
     }
@@ -588,9 +644,18 @@ impl Machine {
         one(Action::KillAll)
     }
 
+    /// Its program runs and is of no use: it is stopped as it asks to be, and `restart` says what follows.
+    fn give_up(&mut self, why: Exit, now: u64, policy: &Policy<'_>) -> Actions {
+        self.exit = Some(why);
+        let mut actions = one(Action::Announce(Notice::Ended(why)));
+        push(&mut actions, self.stop_step(0, now, policy));
+        actions
+    }
+
     /// Its first process is gone or of no use: nothing of it may stay.
     fn end(&mut self, exit: Exit, now: u64) -> Actions {
-        self.exit = Some(exit);
+        // Why it was given up counts, not how it then ended.
+        self.exit.get_or_insert(exit);
         if self.up_ms != 0 && now.saturating_sub(self.up_ms) >= limits::STABLE_MS {
             self.delay_ms = 0;
         }

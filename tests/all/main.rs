@@ -34,6 +34,7 @@ mod must;
 mod nesting;
 mod private;
 mod protocol;
+mod ready;
 mod reasons;
 mod resources;
 mod server;

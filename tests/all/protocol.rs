@@ -162,6 +162,8 @@ fn made(before: &str) -> String {
     for (name, words) in [
         ("State", words(State::ALL.iter().map(|one| one.word()))),
         ("Full", words(Full::ALL.iter().map(|one| one.word()))),
+        ("Activity", words(Activity::ALL.iter().map(|one| one.word()))),
+        ("Illness", words(Illness::ALL.iter().map(|one| one.word()))),
         ("Doing", words(Doing::ALL.iter().map(|one| one.word()))),
         ("Until", words(Until::ALL.iter().map(|one| one.word()))),
         ("Code", words(Code::ALL.iter().map(|one| one.word()))),
@@ -420,6 +422,10 @@ fn examples() -> Vec<Example> {
         description: "",
         cpu_throttled: 7,
         victim: Some(VictimInfo { name: "httpd", pid: 1240, ago_ms: 90_000, full: Full::Guest }),
+        awaits: "READY=1 on its notification socket (/etc/inn.conf:9)",
+        said: "reading orders",
+        activity: Activity::Reloading,
+        watchdog_ms: Some(30_000),
     };
     let fault = Fault { step: Step::LimitMemory, errno: 2, detail: 0 };
     let place = Some(Place { file: "/etc/inn.conf", line: 7 });

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use innkeep::control::server::{Incoming, Sent, Server};
 use innkeep::control::wire::{
-    Code, Exit, Failure, Full, GuestInfo, HostInfo, Name, Place, Reply, Request, State, VictimInfo,
+    Activity, Code, Exit, Failure, Full, GuestInfo, HostInfo, Name, Place, Reply, Request, State, VictimInfo,
 };
 use innkeep::fault::{Fault, Step};
 use innkeep::plan::{Extents, Kind, Users};
@@ -138,6 +138,10 @@ const WEB: GuestInfo<'static> = GuestInfo {
     description: "the \"front\" door\x1b[2J",
     cpu_throttled: 7,
     victim: Some(VictimInfo { name: "hog", pid: 77, ago_ms: 65_000, full: Full::Guest }),
+    awaits: "",
+    said: "serving \x1b[2J",
+    activity: Activity::None,
+    watchdog_ms: Some(2_000),
 };
 
 const STORE: GuestInfo<'static> = GuestInfo {
@@ -168,6 +172,10 @@ const STORE: GuestInfo<'static> = GuestInfo {
     description: "",
     cpu_throttled: 0,
     victim: None,
+    awaits: "",
+    said: "",
+    activity: Activity::None,
+    watchdog_ms: None,
 };
 
 /// A host with two guests.
@@ -217,7 +225,7 @@ fn plain_has_the_same_columns_for_every_guest() {
     let text = Fake::new("plain", host).prints(&["list", "--plain"]);
     let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
     assert_eq!(rows.len(), 2);
-    assert!(rows.iter().all(|row| row.len() == 36));
+    assert!(rows.iter().all(|row| row.len() == 40));
     assert_eq!(&rows[0][..8], ["web", "ready", "app", "1234", "200000", "1234567", "500", "12900000"]);
     assert_eq!(&rows[1][..8], ["store", "delayed", "os", "-", "-", "-", "-", "-"]);
     assert_eq!(rows[0][27], "the \"front\" door?[2J");

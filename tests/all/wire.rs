@@ -86,6 +86,7 @@ fn exit() -> impl Strategy<Value = Exit> {
         any::<u8>().prop_map(Exit::Signal),
         Just(Exit::OutOfMemory),
         fault().prop_map(Exit::Failed),
+        select(Illness::ALL).prop_map(Exit::Unhealthy),
     ]
 }
 
@@ -139,6 +140,10 @@ fn guest(((name, root, cgroup, description, file), numbers, rest): &Parts) -> Gu
             ago_ms: numbers.1.unwrap_or(1),
             full: Full::Host,
         }),
+        awaits: &description[..description.floor_char_boundary(AWAITS_BYTES)],
+        said: &root[..root.floor_char_boundary(limits::SAID_BYTES)],
+        activity: if rest.3 { Activity::Reloading } else { Activity::Stopping },
+        watchdog_ms: numbers.2,
     }
 }
 

@@ -8,7 +8,13 @@ const HUP: StopStep = StopStep { signal: 1, timeout_ms: 1_000 };
 const KILL: StopStep = StopStep { signal: 9, timeout_ms: 0 };
 
 fn policy(restart: Restart) -> Policy<'static> {
-    Policy { restart, delay_ms: limits::RESTART_DELAY_MS, ready: Ready::Exec, stop: &[TERM, KILL] }
+    Policy {
+        restart,
+        delay_ms: limits::RESTART_DELAY_MS,
+        ready: Ready::Exec,
+        ready_within_ms: 9_000,
+        stop: &[TERM, KILL],
+    }
 }
 
 /// A guest under test, its policy and its clock.
@@ -75,6 +81,62 @@ fn with_ready_fd_it_runs_first_and_is_ready_when_it_says_so() {
     assert_eq!(bench.on(Event::ReadyReported).as_slice(), [Action::Announce(Notice::Ready)]);
     assert_eq!(bench.machine.state(), State::Ready);
     assert_eq!(bench.on(Event::ReadyReported).as_slice(), []);
+}
+
+#[test]
+fn one_that_is_not_ready_in_time_is_stopped_as_it_asks_to_be_and_that_counts() {
+    for (restart, after) in [(Restart::Never, State::Failed), (Restart::OnFailure, State::Delayed)] {
+        let mut bench = Bench::new(Policy { ready: Ready::Notify, ..policy(restart) });
+        bench.start();
+        assert_eq!(bench.machine.deadline_ms(), Some(bench.now + 9_000));
+        let why = Exit::Failed(NOT_READY);
+        assert_eq!(bench.time_out().as_slice(), [Action::Announce(Notice::Ended(why)), Action::Signal(15)]);
+        bench.walk(&[(Event::ReadyReported, State::Stopping { step: 0 })]);
+        bench.end(Exit::Code(0));
+        assert_eq!((bench.machine.state(), bench.machine.exit()), (after, Some(why)));
+    }
+}
+
+#[test]
+fn one_that_is_not_well_is_stopped_and_started_again_as_after_a_failure() {
+    for (ready, illness) in [(Ready::Exec, Illness::Watchdog), (Ready::Notify, Illness::Trigger)] {
+        let mut bench = Bench::new(Policy { ready, ..policy(Restart::OnFailure) });
+        bench.start();
+        let why = Exit::Unhealthy(illness);
+        let actions = bench.on(Event::Unhealthy(illness));
+        assert_eq!(actions.as_slice(), [Action::Announce(Notice::Ended(why)), Action::Signal(15)]);
+        assert_eq!(bench.on(Event::Unhealthy(illness)).as_slice(), [], "it is being stopped");
+        assert_eq!(bench.time_out().as_slice(), [Action::KillAll]);
+        bench.end(Exit::Signal(9));
+        assert_eq!((bench.machine.state(), bench.machine.exit()), (State::Delayed, Some(why)));
+        bench.time_out();
+        assert_eq!(bench.machine.restarts(), 1);
+    }
+}
+
+#[test]
+fn a_stop_by_a_person_wins_over_one_for_want_of_health() {
+    let mut bench = Bench::new(policy(Restart::Always));
+    bench.start();
+    bench.on(Event::Unhealthy(Illness::Watchdog));
+    bench.on(Event::Stop);
+    bench.end(Exit::Code(0));
+    assert_eq!(bench.machine.state(), State::Down);
+}
+
+#[test]
+fn one_that_waits_in_vain_has_failed_and_one_that_waits_for_somebody_on_the_way_waits_on() {
+    for (restart, after) in [(Restart::Never, State::Failed), (Restart::OnFailure, State::Delayed)] {
+        let mut bench = Bench::new(policy(restart));
+        bench.walk(&[(Event::Start, State::Waiting)]);
+        assert_eq!(bench.machine.deadline_ms(), Some(bench.now + limits::WAIT_TIMEOUT_MS));
+        assert_eq!(bench.time_out().as_slice(), []);
+        assert_eq!(bench.machine.deadline_ms(), Some(bench.now + limits::WAIT_TIMEOUT_MS));
+        let why = Exit::Failed(FAULT);
+        let actions = bench.on(Event::DependencyFailed(FAULT));
+        assert_eq!(actions.first(), Some(&Action::Announce(Notice::Ended(why))));
+        assert_eq!((bench.machine.state(), bench.machine.exit()), (after, Some(why)));
+    }
 }
 
 #[test]
@@ -370,6 +432,8 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Event::StartFailed(FAULT)),
         Just(Event::Executed),
         Just(Event::ReadyReported),
+        prop_oneof![Just(Illness::Watchdog), Just(Illness::Trigger)].prop_map(Event::Unhealthy),
+        Just(Event::DependencyFailed(FAULT)),
         exit.prop_map(Event::Exited),
         Just(Event::Emptied),
         Just(Event::KillFailed(FAULT)),
@@ -385,13 +449,14 @@ fn any_policy() -> impl Strategy<Value = Policy<'static>> {
     (
         prop_oneof![Just(Restart::Never), Just(Restart::OnFailure), Just(Restart::Always)],
         (1_u64..5_000, 1_u64..100_000),
-        prop_oneof![Just(Ready::Exec), Just(Ready::Fd(3))],
+        prop_oneof![Just(Ready::Exec), Just(Ready::Fd(3)), Just(Ready::Notify)],
         proptest::sample::select(STOPS),
     )
         .prop_map(|(restart, (from, more), ready, stop)| Policy {
             restart,
             delay_ms: (from, from + more),
             ready,
+            ready_within_ms: 9_000,
             stop,
         })
 }
@@ -435,7 +500,12 @@ proptest! {
             prop_assert!(machine.state() != State::Ready || executed, "ready only after exec");
             let timed = matches!(
                 machine.state(),
-                State::Starting | State::Stopping { .. } | State::Killing | State::Delayed
+                State::Waiting
+                    | State::Starting
+                    | State::Running
+                    | State::Stopping { .. }
+                    | State::Killing
+                    | State::Delayed
             );
             prop_assert!(!timed || machine.deadline_ms().is_some(), "no state waits for others without a deadline");
         }
