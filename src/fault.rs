@@ -170,6 +170,12 @@ steps! {
     ListProcesses "read", None, "list its processes";
     ResizeTmpfs "fsconfig", Some(Key::Tmpfs), "change what a file system in memory holds";
 
+    // A config that is read again.
+    ReloadMemory "memfd_create", None, "find memory for a new plan";
+    ForkReload "clone3", None, "start the helper that reads the config";
+    ReloadHelper "waitid", None, "read the config: the helper died or hangs";
+    ReserveInUse "write", Some(Key::Reserve), "keep memory for the host that guests have";
+
     // A command joining a running guest.
     JoinCgroup "write", None, "join its cgroup";
     Schedule "sched_setscheduler", None, "give it the guest's share of the processors";
@@ -346,7 +352,7 @@ impl Fault {
 /// "mount /proc: mount: EPERM (not permitted)".
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.step == Step::MemoryInUse {
+        if matches!(self.step, Step::MemoryInUse | Step::ReserveInUse) {
             let (mib, tenth) = (self.detail >> 10, ((self.detail & 1023) * 10) >> 10);
             return write!(f, "{}, which is {mib}.{tenth}M now", self.step.words());
         }

@@ -112,6 +112,12 @@ pub const SAID_BYTES: usize = 120;
 pub const KILL_TIMEOUT_MS: u64 = 10_000;
 /// Changes of a guest that take longer are undone: the kernel hangs.
 pub const CHANGE_TIMEOUT_MS: u64 = 30_000;
+/// Reading the config again: after so long the attempt is given up, for its storage hangs.
+pub const RELOAD_TIMEOUT_MS: u64 = 30_000;
+/// How often the config is read anew because guests went on meanwhile: each of them does so once.
+pub const RELOAD_TRIES: u32 = 8;
+/// Lines told of a config that is wrong where nobody asked but a signal.
+pub const RELOAD_LINES: usize = 20;
 /// How long a guest may take to stand still for a change.
 pub const FREEZE_TIMEOUT_MS: u64 = 5_000;
 /// Back-off between restarts, where `restart-delay` does not say: from, to.

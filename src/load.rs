@@ -2,20 +2,25 @@
 
 use core::ffi::CStr;
 
+use rustix::process::Pid;
+
 use crate::config::source::Source;
 use crate::config::{Config, Diagnostics};
 use crate::guest::inside;
 use crate::host::disk::Disk;
 use crate::plan::Plan;
 use crate::plan::record::RUN;
-use crate::plan::users::Stock;
+use crate::plan::users::{Old, Stock};
 use crate::record::{Buffer, Holder, Record, Unrecorded};
 use crate::sys::memory::{Apart, Static, discard, discard_old_stack};
+use crate::text::Full;
 
 /// Where the config is, unless `--config` or `inn.config=` says otherwise.
 pub const CONFIG: &CStr = c"/etc/inn.conf";
 
 static LOADER: Static<Loader> = Static::new(Loader::new());
+/// What a child of a supervisor reads the config with again. The supervisor itself never takes it.
+static AGAIN: Static<Loader> = Static::new(Loader::new());
 
 /// All that reading a config takes. A process has one, for as long as it lives.
 #[derive(Debug)]
@@ -37,6 +42,11 @@ impl Loader {
     /// The loader, the first time; nothing after that.
     pub fn take() -> Option<&'static mut Loader> {
         LOADER.take()
+    }
+
+    /// The loader of a child that reads the config again.
+    pub fn take_again() -> Option<&'static mut Loader> {
+        AGAIN.take()
     }
 
     /// Reads the config at `path` and what it includes.
@@ -92,5 +102,33 @@ impl Loader {
         };
         let good = plan.build_from(config, diagnostics, &Stock { record: record.text(), ..stock });
         (good, if good { record.add(plan, holder).err() } else { None })
+    }
+
+    /// Makes the plan of what has been read, for the guests of `holder`, which is process `owner`, to go on from `old` with.
+    /// What they get is recorded, unless this is a `dry` run. Whether it is a plan.
+    ///
+    /// # Errors
+    /// [`Full`]: there is not enough room for what runs and what is to run.
+    pub fn build_after(
+        &mut self,
+        old: Old<'_>,
+        (holder, owner): (&Holder<'_>, Pid),
+        buffer: &mut Buffer,
+        dry: bool,
+    ) -> Result<bool, Full> {
+        let Loader { plan, config, diagnostics } = self;
+        let stock = Stock { pool: inside::pool(), holder: holder.name, old: Some(old), ..Stock::ALL };
+        // Without a record they keep what they have all the same.
+        let record = Record::open_for(buffer, owner).ok();
+        let text = record.as_ref().map_or(&b""[..], Record::text);
+        if !plan.build_from(config, diagnostics, &Stock { record: text, ..stock }) {
+            return Ok(false);
+        }
+        plan.follow(old.plan)?;
+        if let Some(record) = record.filter(|_| !dry) {
+            // It was said at the start that nothing can be recorded here.
+            let _ = record.add(plan, holder);
+        }
+        Ok(true)
     }
 }

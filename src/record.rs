@@ -34,6 +34,14 @@ const STAT_BYTES: usize = 1024;
 pub type Buffer = [u8; limits::RECORD_BYTES];
 static BUFFER: Static<Buffer> = Static::new([0; limits::RECORD_BYTES]);
 
+/// What a child of a supervisor reads the record into.
+static AGAIN: Static<Buffer> = Static::new([0; limits::RECORD_BYTES]);
+
+/// The buffer of a child that reads the config again.
+pub fn buffer_again() -> Option<&'static mut Buffer> {
+    AGAIN.take()
+}
+
 /// The buffer, the first time; nothing after that.
 pub fn buffer() -> Option<&'static mut Buffer> {
     BUFFER.take()
@@ -86,6 +94,14 @@ impl<'a> Record<'a> {
     /// # Errors
     /// The call that failed: no record can be kept.
     pub fn open(text: &'a mut Buffer) -> Result<Record<'a>, Unrecorded> {
+        Record::open_for(text, rustix::process::getpid())
+    }
+
+    /// The same, of process `owner` in place of this one.
+    ///
+    /// # Errors
+    /// See [`Record::open`].
+    pub fn open_for(text: &'a mut Buffer, owner: Pid) -> Result<Record<'a>, Unrecorded> {
         match rustix::fs::mkdir(DIRECTORY, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(Unrecorded("mkdir", errno)),
@@ -96,7 +112,7 @@ impl<'a> Record<'a> {
         // Also says whether the directory can be written to, before anything relies on it.
         let new = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         rustix::fs::openat(&directory, NEW_FILE, new, Mode::RUSR | Mode::WUSR).map_err(at("openat"))?;
-        let me = process(rustix::process::getpid()).ok_or(Unrecorded("read /proc/self/stat", Errno::NOENT))?;
+        let me = process(owner).ok_or(Unrecorded("read /proc/PID/stat", Errno::NOENT))?;
         let len = match files::open_at(directory.as_fd(), FILE) {
             Ok(file) => files::read_whole(file.as_fd(), text).map_err(at("read"))?,
             Err(Errno::NOENT) => 0,

@@ -40,7 +40,7 @@ pub fn ask(
         let result = converse(socket, request, left_ms, each);
         match result {
             // One change at a time: the other's is over soon.
-            Err(Code::Busy) if matches!(request, Request::Set { .. }) && left_ms != Some(0) => {
+            Err(Code::Busy) if waits_for_others(request) && left_ms != Some(0) => {
                 let pause = rustix::time::Timespec { tv_sec: 0, tv_nsec: BUSY_PAUSE_NS };
                 let _ = rustix::thread::nanosleep(&pause);
             }
@@ -51,6 +51,11 @@ pub fn ask(
             result => return result.map_err(Code::exit),
         }
     }
+}
+
+/// Whether it waits where another changes something.
+fn waits_for_others(request: &Request) -> bool {
+    matches!(request, Request::Set { .. } | Request::Reload { .. })
 }
 
 /// The same on a connection that is closed on return.
@@ -72,7 +77,7 @@ fn converse(
             (Reply::Error(failure), _) => {
                 let asked = request.guest();
                 let guest = if failure.guest.is_empty() { asked.as_str() } else { failure.guest };
-                if failure.code != Code::Busy || !matches!(request, Request::Set { .. }) {
+                if failure.code != Code::Busy || !waits_for_others(request) {
                     explain(&Failure { guest, ..failure });
                 }
                 if failure.code == Code::Version {

@@ -11,6 +11,7 @@ use super::units::{Millis, Signal};
 use crate::config::key::Key;
 use crate::control::wire::{Activity, Exit, GuestInfo, HostInfo, Place};
 use crate::host::hardening::{self as host, Effect};
+use crate::plan::change::Keys;
 use crate::plan::{Extents, Kind, hardening};
 use crate::text::word;
 
@@ -30,6 +31,8 @@ pub enum Value<'a> {
     Exit(Exit),
     /// Ranges of users, as in the config.
     Users(Extents),
+    /// Keys; a list in JSON.
+    Keys(Keys),
     /// Nothing known.
     Unknown,
 }
@@ -44,6 +47,8 @@ impl fmt::Display for Value<'_> {
             Value::Flag(flag) => f.write_str(if flag { "yes" } else { "no" }),
             Value::Exit(exit) => write!(f, "{}", ExitWords(exit)),
             Value::Users(users) => write!(f, "{}", UsersWords(users)),
+            Value::Keys(keys) if keys.is_empty() => f.write_char('-'),
+            Value::Keys(keys) => write!(f, "{keys}"),
         }
     }
 }
@@ -57,6 +62,11 @@ impl Value<'_> {
             Value::Flag(flag) => json.boolean(flag),
             Value::Exit(exit) => json.display(ExitWords(exit)),
             Value::Users(users) => json.display(UsersWords(users)),
+            Value::Keys(keys) => {
+                json.begin_array();
+                keys.each().for_each(|key| json.string(key.name()));
+                json.end_array();
+            }
             Value::Unknown => json.null(),
         }
     }
@@ -75,7 +85,7 @@ impl<N: Into<u64>> From<Option<N>> for Value<'_> {
 }
 
 /// How many facts are known of a guest.
-pub const GUEST: usize = 40;
+pub const GUEST: usize = 42;
 
 /// All that is known of a guest. The order is that of the columns of `--plain`: new facts come last.
 #[must_use]
@@ -130,6 +140,8 @@ pub fn guest<'a>(info: &'a GuestInfo<'a>) -> [Fact<'a>; GUEST] {
         ("said", Value::Text(info.said)),
         ("activity", Value::Text(info.activity.word())),
         ("watchdog_ms", info.watchdog_ms.into()),
+        ("pending", Value::Keys(info.pending)),
+        ("removed", Value::Flag(info.is_removed)),
     ]
 }
 
@@ -188,7 +200,8 @@ impl fmt::Display for StateWords<'_> {
         if info.activity != Activity::None {
             write!(f, ", {}", info.activity.word())?;
         }
-        f.write_str(if info.is_stuck { ", stuck" } else { "" })
+        f.write_str(if info.is_stuck { ", stuck" } else { "" })?;
+        f.write_str(if info.is_removed { ", removed" } else { "" })
     }
 }
 

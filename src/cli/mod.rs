@@ -37,6 +37,7 @@ pub mod names;
 pub mod output;
 pub mod parse;
 pub mod pattern;
+pub mod reload;
 pub mod run;
 pub mod screen;
 pub mod set;
@@ -114,6 +115,7 @@ fn dispatch(invocation: &Invocation, arguments: &Arguments, out: &mut Output) ->
             act::guests(verb.act, operands, options, out)
         }
         Act::Set => set::set(invocation, out),
+        Act::Reload => reload::reload(options, out),
         Act::Exec | Act::Enter => exec::exec(invocation, arguments, verb.act == Act::Enter),
         Act::Console => console::console(first, options),
         Act::Logs => logs::logs(operands, options, out),

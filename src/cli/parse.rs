@@ -63,6 +63,8 @@ pub struct Options {
     pub states: Option<&'static CStr>,
     /// `--interval`, milliseconds.
     pub interval_ms: Option<u64>,
+    /// `--dry-run`
+    pub dry_run: bool,
 }
 
 /// A key of a guest given as an option of `run`.
@@ -302,6 +304,7 @@ impl<W: Words + ?Sized> Parser<'_, W> {
                 Opt::Quiet => &mut self.options.quiet,
                 Opt::Follow => &mut self.options.follow,
                 Opt::Save => &mut self.options.save,
+                Opt::DryRun => &mut self.options.dry_run,
                 _ => &mut self.options.help,
             };
             *flag = true;

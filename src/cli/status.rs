@@ -119,6 +119,9 @@ fn guest_words(info: &GuestInfo<'_>, cgroups: Option<&OwnedFd>, out: &mut Output
         line(out, "watchdog", &format_args!("it has to say that it is well every {}", Millis(watchdog_ms)))?;
     }
     line(out, "restarts", &info.restarts)?;
+    if !info.pending.is_empty() {
+        line(out, "next start", &format_args!("otherwise: {}", info.pending))?;
+    }
     resources(info, cgroups, out)?;
     for users in info.users.ranges() {
         let last = users.base.saturating_add(users.count.saturating_sub(1));

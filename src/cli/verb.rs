@@ -38,6 +38,8 @@ pub enum Opt {
     State,
     /// `--interval TIME`
     Interval,
+    /// `--dry-run`
+    DryRun,
 }
 
 /// An option as it is typed.
@@ -82,6 +84,7 @@ pub const OPTIONS: &[OptFacts] = &[
     option(Opt::Sort, "sort", None, "COLUMN", "sort by it: the greatest number, the first letter on top"),
     option(Opt::State, "state", None, "LIST", "only guests in one of these states: running,failed"),
     option(Opt::Interval, "interval", Some(b'i'), "TIME", "how often (1s)"),
+    option(Opt::DryRun, "dry-run", None, "", "say what would be done, and do nothing"),
 ];
 
 /// What a verb does; the rest of the program knows it by this.
@@ -109,6 +112,8 @@ pub enum Act {
     Kill,
     /// Changes limits of a guest.
     Set,
+    /// Reads the config again.
+    Reload,
     /// Runs a command inside.
     Exec,
     /// Attaches to the console of a guest.
@@ -323,6 +328,21 @@ pub const VERBS: &[Verb] = &[
          \x20 inn set web rlimit='nofile 1024:4096' --save\n",
     ),
     verb(
+        ("reload", Act::Reload),
+        ("", NOTHING),
+        &[Opt::DryRun, Opt::Timeout, Opt::Json, Opt::Quiet, Opt::Socket],
+        "read the config again, and do only what changed",
+        "Says first what is otherwise: + a guest that is new and starts, - one that is\n\
+         stopped and forgotten, ~ a key that changes at once, ! one that does not. A\n\
+         guest runs on as it is, all of it, where it cannot change, and is what the\n\
+         config says from its next start on; `inn list` tells of it. What `inn set` has\n\
+         changed without --save goes back. A config with an error changes nothing: exit\n\
+         code 2. A guest that the kernel does not let change stays as it was: 1. Returns\n\
+         when all is changed, and what is removed is gone. SIGHUP does the same.\n\n\
+         \x20 inn reload --dry-run\n\
+         \x20 inn reload\n",
+    ),
+    verb(
         ("exec", Act::Exec),
         ("GUEST COMMAND...", Operands::Command(1)),
         &[Opt::Socket],
@@ -429,7 +449,7 @@ pub const VERBS: &[Verb] = &[
 /// Verbs that are known, and refused: their mechanism has not been built yet.
 pub const LATER: &str = "\
     create\0clone\0destroy\0rename\0snapshot\0mount\0umount\0top\0\
-    metrics\0events\0reload\0upgrade\0modprobe\0switch-root";
+    metrics\0events\0upgrade\0modprobe\0switch-root";
 
 impl Verb {
     /// The verb of this name.

@@ -9,7 +9,8 @@ use core::fmt;
 use crate::config::key::Key;
 use crate::fault::{Fault, Step};
 use crate::limits;
-use crate::plan::change::Change;
+use crate::plan::change::{Change, Keys};
+use crate::plan::difference::What;
 use crate::plan::hardening::Items;
 use crate::plan::{Confinement, Extents, Kind, User, Users};
 
@@ -198,6 +199,12 @@ pub enum Request<'a> {
         /// How.
         until: Until,
     },
+    /// Read the config again: a [`Reply::Report`] for each part of what is wrong with it, or a [`Reply::Difference`] each;
+    /// then it is carried out, and a [`Reply::Refused`] comes for each guest whose change is refused.
+    Reload {
+        /// Only say what it would do.
+        dry: bool,
+    },
 }
 
 /// The end of the host.
@@ -237,6 +244,12 @@ pub enum Reply<'a> {
     Version(&'a str),
     /// What a change replaced, in the order of the request.
     Was(Change<'a>),
+    /// A part of what is wrong with a config, for people.
+    Report(&'a str),
+    /// What is otherwise in a config that was read again.
+    Difference(DifferenceInfo<'a>),
+    /// What else was asked for is done; this is not.
+    Refused(Failure<'a>),
     /// All is done. Final.
     Done,
     /// It was not done. Final.
@@ -316,6 +329,27 @@ pub struct GuestInfo<'a> {
     pub activity: Activity,
     /// How often it has to say that it is well, milliseconds.
     pub watchdog_ms: Option<u64>,
+    /// What it has otherwise from its next start on.
+    pub pending: Keys,
+    /// The config has it no more: it is forgotten when it is down.
+    pub is_removed: bool,
+}
+
+/// What is otherwise in a config that was read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DifferenceInfo<'a> {
+    /// The guest; empty for the host.
+    pub guest: &'a str,
+    /// What becomes of it.
+    pub what: What,
+    /// The key; nothing where it is the guest as such.
+    pub key: Option<Key>,
+    /// What that was; empty for nothing. A longer text than [`TEXT_BYTES`] is cut.
+    pub from: &'a str,
+    /// What it is to be.
+    pub to: &'a str,
+    /// Where the config says so.
+    pub place: Option<Place<'a>>,
 }
 
 impl GuestInfo<'_> {
@@ -352,6 +386,8 @@ impl GuestInfo<'_> {
         said: "",
         activity: Activity::None,
         watchdog_ms: None,
+        pending: Keys::from_bits(0),
+        is_removed: false,
     };
 }
 
@@ -673,7 +709,9 @@ impl<'a> Request<'a> {
             | Request::Set { guest, .. }
             | Request::Begin { guest, .. }
             | Request::Wait { guest, .. } => guest,
-            Request::List | Request::HostStatus | Request::Power { .. } | Request::Version => Name::ALL,
+            Request::List | Request::HostStatus | Request::Power { .. } | Request::Version | Request::Reload { .. } => {
+                Name::ALL
+            }
         }
     }
 }
@@ -868,6 +906,18 @@ impl<'a> Field<'a> for Key {
     }
 }
 
+impl<'a> Field<'a> for Keys {
+    fn put(&self, to: &mut Writer<'_>) {
+        self.bits().put(to);
+    }
+
+    fn take(from: &mut Reader<'a>) -> Self {
+        let bits = u128::take(from);
+        let keys = Keys::from_bits(bits);
+        if keys.bits() == bits { keys } else { from.wrong(keys) }
+    }
+}
+
 impl<'a> Field<'a> for (u64, u64) {
     fn put(&self, to: &mut Writer<'_>) {
         self.0.put(to);
@@ -977,11 +1027,12 @@ structs! {
     GuestInfo<'a> {
         name kind state waits_for is_stuck pid uptime_ms memory_bytes memory_limit_bytes swap_limit_bytes cpu_us cpus_limit_milli
         processes processes_limit oom_kills processes_refused restarts next_start_ms exit place users autostart
-        root cgroup description cpu_throttled victim awaits said activity watchdog_ms
+        root cgroup description cpu_throttled victim awaits said activity watchdog_ms pending is_removed
     }
     VictimInfo<'a> { name pid ago_ms full }
     GivenDevice<'a> { path access }
     BoundsInfo<'a> { kind is_mapped confinement devices }
+    DifferenceInfo<'a> { guest what key from to place }
 }
 
 /// Enums: a number, then the fields of that variant in order; what stands in for a number that is none.
@@ -1018,6 +1069,9 @@ macro_rules! enums {
 }
 enums! {
     Kind or Kind::Os => { 0 Os; 1 App; 2 Service; }
+    What or What::Now => {
+        0 Starts; 1 Added; 2 Stops; 3 Removed; 4 Now; 5 Restart; 6 Start; 7 Boot; 8 Other;
+    }
     Power or Power::PowerOff => { 0 PowerOff; 1 Reboot; 2 Halt; }
     Exit or Exit::OutOfMemory => { 0 Code(code); 1 Signal(signal); 2 OutOfMemory; 3 Failed(fault); 4 Unhealthy(illness); }
     Change<'a> or Change::Cpuset { cpus: "" } => {
@@ -1043,6 +1097,7 @@ enums! {
         13 Set { guest changes };
         14 Begin { guest what };
         15 Wait { guest until };
+        16 Reload { dry };
     }
     Reply<'a> or Reply::Done => {
         1 Guest(guest);
@@ -1055,5 +1110,8 @@ enums! {
         8 Console { guest };
         9 Was(change);
         10 Bounds(bounds);
+        11 Report(text);
+        12 Difference(difference);
+        13 Refused(failure);
     }
 }

@@ -117,11 +117,7 @@ impl Base {
 
     /// Bounds all guests together: some memory as the config asks, and some processes always, are the host's.
     fn keep_for_host(&self, parent: BorrowedFd<'_>, plan: &Plan) -> Result<(), Fault> {
-        if let Some(reserve) = plan.host.reserve_bytes {
-            // Of a supervisor that is bounded itself: what it has.
-            let all = read_number(parent, c"memory.max", b"").unwrap_or(u64::MAX).min(machine::memory_bytes());
-            let left =
-                all.checked_sub(reserve).filter(|left| *left > 0).ok_or(Errno::OVERFLOW).at(Step::LimitReserve)?;
+        if let Some(left) = left_of(parent, plan)? {
             write_number(self.guests.as_fd(), c"memory.max", left).at(Step::LimitReserve)?;
         } else if self.has("memory") {
             // An earlier supervisor that was killed may have left another.
@@ -131,6 +127,52 @@ impl Base {
             let left = processes - processes / limits::HOST_PROCESSES_SHARE;
             write_number(self.guests.as_fd(), c"pids.max", left).at(Step::LimitAllProcesses)?;
         }
+        Ok(())
+    }
+
+    /// The same once more, by a child: the guests are there, and nothing of them is to be killed for it.
+    ///
+    /// # Errors
+    /// The step that failed; all is as it was then.
+    pub fn keep_again(&self, plan: &Plan) -> Result<(), Fault> {
+        let guests = self.guests.as_fd();
+        let parent = rustix::fs::openat(guests, c"..", DIRECTORY, Mode::empty()).at(Step::LimitReserve)?;
+        let left = left_of(parent.as_fd(), plan)?;
+        let used = || read_number(guests, c"memory.current", b"").unwrap_or(0);
+        if left.is_some_and(|left| used() > left) {
+            // Takes back what guests can do without, and kills nobody.
+            let high = left.map_or(Ok(()), |left| write_number(guests, c"memory.high", left));
+            let (used, back) = (used(), write(guests, c"memory.high", b"max"));
+            high.and(back).at(Step::LimitReserve)?;
+            if left.is_some_and(|left| used > left) {
+                let detail = u32::try_from(used >> 10).unwrap_or(u32::MAX);
+                return Err(Fault { step: Step::ReserveInUse, errno: Errno::BUSY.raw_os_error() as u16, detail });
+            }
+        }
+        self.keep_for_host(parent.as_fd(), plan)
+    }
+
+    /// What the host keeps is bounded now.
+    pub fn bounded(&mut self) {
+        self.unbounded = None;
+    }
+
+    /// Sees that there is a place for services, where there were none before; `name` is that of the base.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub fn serve(&mut self, name: &CStr) -> Result<(), Fault> {
+        if self.services.is_some() {
+            return Ok(());
+        }
+        let root = find().at(Step::FindCgroup)?;
+        let services = with_services(name, |name| directory(root.as_fd(), name)).at(Step::MakeBase)?;
+        for (bit, controller) in CONTROLLERS.iter().enumerate() {
+            if self.controllers >> bit & 1 == 1 {
+                enable(services.as_fd(), controller).at(Step::EnableControllers)?;
+            }
+        }
+        self.services = Some(services);
         Ok(())
     }
 
@@ -349,6 +391,15 @@ impl Base {
     pub fn open_member(&self, member: Member<'_>) -> Result<OwnedFd, Errno> {
         rustix::fs::openat(self.of(member.kind), member.name, DIRECTORY, Mode::empty())
     }
+}
+
+/// How much memory the host leaves to guests; nothing where it keeps none. `parent` is the cgroup around theirs.
+fn left_of(parent: BorrowedFd<'_>, plan: &Plan) -> Result<Option<u64>, Fault> {
+    let Some(reserve) = plan.host.reserve_bytes else { return Ok(None) };
+    // Of a supervisor that is bounded itself: what it has.
+    let all = read_number(parent, c"memory.max", b"").unwrap_or(u64::MAX).min(machine::memory_bytes());
+    let left = all.checked_sub(reserve).filter(|left| *left > 0);
+    left.ok_or(Errno::OVERFLOW).at(Step::LimitReserve).map(Some)
 }
 
 /// Moves this process into the cgroup `exec` of the guest whose first process is `first` and whose cgroup the supervisor

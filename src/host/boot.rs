@@ -75,8 +75,20 @@ pub fn early() -> Host {
 ///
 /// Where guests are given there and no config is named, there need not be one.
 pub fn read_config(host: &Host, config: &mut Config, diagnostics: &mut Diagnostics) {
-    let named = host.config();
-    let guests = host.words().filter_map(|word| if let Word::Guest(text) = word { Some(text) } else { None });
+    read_as(host.line.get(..host.used).unwrap_or_default(), config, diagnostics);
+}
+
+/// The same, by who is not PID 1 itself.
+pub fn read_config_again(config: &mut Config, diagnostics: &mut Diagnostics) {
+    let mut buffer = [0; cmdline::BYTES];
+    read_as(files::read_path(c"/proc/cmdline", &mut buffer).unwrap_or_default(), config, diagnostics);
+}
+
+/// As the kernel's command line has it.
+fn read_as(line: &[u8], config: &mut Config, diagnostics: &mut Diagnostics) {
+    let words = cmdline::words(line);
+    let named = words.clone().filter_map(|word| if let Word::Config(path) = word { Some(path) } else { None }).last();
+    let guests = words.filter_map(|word| if let Word::Guest(text) = word { Some(text) } else { None });
     let missing = rustix::fs::access(CONFIG, rustix::fs::Access::EXISTS) == Err(Errno::NOENT);
     if named.is_some() || !missing || guests.clone().next().is_none() {
         config.read(named.unwrap_or(CONFIG.to_bytes()), &mut Disk, diagnostics);

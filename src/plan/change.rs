@@ -113,7 +113,7 @@ impl Keys {
 
     /// Those of these bits that are keys.
     #[must_use]
-    pub fn from_bits(bits: u128) -> Keys {
+    pub const fn from_bits(bits: u128) -> Keys {
         Keys(bits & ((1 << Key::COUNT) - 1))
     }
 

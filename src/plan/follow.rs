@@ -229,6 +229,21 @@ impl Plan {
         true
     }
 
+    /// Whether a guest that runs by users that it is to lose has some that another is to have.
+    #[must_use]
+    pub fn users_meet(&self, is_up: &dyn Fn(GuestId) -> bool) -> bool {
+        let each = || self.guests.iter().enumerate().filter(|(_, guest)| !guest.is_free());
+        let loses = |id: GuestId, guest: &Guest| guest.is_removed || self.pending(id).has(Key::Userns);
+        each().map(|(place, guest)| (GuestId(place as u16), guest)).any(|(id, guest)| {
+            let meets =
+                |other: &Guest| self.ranges(other).any(|users| self.ranges(guest).any(|mine| mine.overlaps(users)));
+            loses(id, guest)
+                && is_up(id)
+                && (each().any(|(place, other)| place != usize::from(id.0) && meets(other))
+                    || self.next.iter().any(|next| next.id != id && meets(&next.guest)))
+        })
+    }
+
     /// What of guest `id` waits and can be changed while it runs, as a change that is staged; nothing where there is none.
     #[must_use]
     pub fn stage_next(&self, id: GuestId) -> Option<Staged> {

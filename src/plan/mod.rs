@@ -117,7 +117,7 @@ pub struct Plan {
     /// The pool of limits of disks.
     pub io_max: Pool<IoMax, { 2 * limits::GUESTS }>,
     /// Profiles, while a plan is built.
-    profiles: heapless::Vec<guest::Draft, { limits::PROFILES }>,
+    pub(crate) profiles: heapless::Vec<guest::Draft, { limits::PROFILES }>,
     /// References of guests to each other as they were written, while a plan is built.
     references: Pool<GuestId, { limits::DEPENDENCIES }>,
 }

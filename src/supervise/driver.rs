@@ -3,8 +3,13 @@
 //! A guest is watched by up to six descriptors; each of its functions below may be called at any time, also when
 //! nothing has happened there, and never blocks. That makes a lost or stale event harmless.
 
+mod follow;
+
 use core::ffi::CStr;
 use core::fmt;
+
+use follow::Reload;
+pub use follow::{Failure, Verdict};
 
 use rustix::event::Timespec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,6 +25,7 @@ use super::notify;
 use super::oom::{self, Full, Quiet, Victim};
 use super::order::{self, Set};
 use super::poll::{Interest, Part, Poll, Source};
+use super::reload::From;
 use super::ring::{APPEND_BYTES, Ring};
 use super::snapshot::is_up;
 use super::state::{Action, Actions, Event, Exit, Illness, Machine, Notice, Policy, State};
@@ -49,6 +55,8 @@ pub struct Table {
     keys: [Keys; limits::GUESTS],
     // Of use to those only that say how they are.
     health: [Health; limits::GUESTS],
+    /// What could not be changed when the config was read again: of each guest, and the host twice.
+    refused: heapless::Vec<Failure, { limits::GUESTS + 2 }>,
 }
 
 /// What guests are looked for by.
@@ -68,6 +76,7 @@ impl Table {
             slots: heapless::Vec::new(),
             keys: [Keys { deadline_ms: 0, pid: 0 }; limits::GUESTS],
             health: [const { Health::new() }; limits::GUESTS],
+            refused: heapless::Vec::new(),
         }
     }
 }
@@ -151,16 +160,22 @@ pub struct Driver<'a> {
     /// When people are told of more of them.
     tell_at_ms: Option<u64>,
     change: Change,
+    reload: Reload,
+    /// Where the next plan goes.
+    spare: Option<&'static mut Plan>,
+    /// Where the config is.
+    from: From<'a>,
 }
 
 impl<'a> Driver<'a> {
     /// A driver for the guests of `plan`, all down, whose cgroups are below `base`, which is called `base_name`.
     pub fn new(
-        plan: &'static mut Plan,
+        (plan, spare): (&'static mut Plan, Option<&'static mut Plan>),
         (base, base_name): (Base, &'a CStr),
         table: &'static mut Table,
         poll: &'a Poll,
         journal: Journal<'a>,
+        from: From<'a>,
     ) -> Driver<'a> {
         while table.slots.len() < plan.guests.len() && table.slots.push(Slot::default()).is_ok() {}
         Driver {
@@ -178,6 +193,9 @@ impl<'a> Driver<'a> {
             bereft: Set::EMPTY,
             tell_at_ms: None,
             change: Change::default(),
+            reload: Reload::default(),
+            spare,
+            from,
         }
     }
 
@@ -253,7 +271,7 @@ impl<'a> Driver<'a> {
     /// What the plan says about a guest.
     #[must_use]
     pub fn guest(&self, id: GuestId) -> Option<&Guest> {
-        self.plan.guests.get(index(id))
+        self.plan.guest(id)
     }
 
     /// How a guest is now.
@@ -379,6 +397,7 @@ impl<'a> Driver<'a> {
             .chain(self.sweep_at_ms)
             .chain(self.tell_at_ms)
             .chain(self.change.deadline_ms())
+            .chain(self.reload_deadline_ms(clock::now_ms()))
             .min()
     }
 
@@ -393,6 +412,7 @@ impl<'a> Driver<'a> {
                 }
             }
         }
+        self.renew(id);
     }
 
     /// Starts waiting guests whose dependencies are ready: so many in a turn, and so many at a time. Whether it should be
@@ -439,6 +459,9 @@ impl<'a> Driver<'a> {
             self.look_at_change(now_ms);
             self.change.time_out(now_ms);
         }
+        if self.has_reload_child() {
+            self.look_at_reload(now_ms);
+        }
     }
 
     fn guest_time_out(&mut self, id: GuestId, now_ms: u64) {
@@ -477,14 +500,9 @@ impl<'a> Driver<'a> {
     /// Whom a guest that waits really waits for: the first behind those that wait themselves. Nothing for one that does not
     /// wait.
     fn culprit(&self, id: GuestId) -> Option<GuestId> {
-        let mut last = None;
-        let mut next = self.waits_for(id);
+        let next = |id: &GuestId| self.waits_for(*id);
         // There is no cycle.
-        while let Some(other) = next {
-            last = Some(other);
-            next = self.waits_for(other);
-        }
-        last
+        core::iter::successors(self.waits_for(id), next).take(limits::GUESTS).last()
     }
 
     /// Says what keeps a guest from being ready: nothing where it is, or nobody wants it to be.
@@ -561,7 +579,7 @@ impl<'a> Driver<'a> {
     /// Whether no change can begin.
     #[must_use]
     pub fn is_changing(&self) -> bool {
-        self.change.is_busy()
+        self.change.is_busy() || self.is_reloading()
     }
 
     /// Begins to change guest `id`, all that `changes` say or nothing. Returns what [`Driver::outcome`] is to be asked with.
@@ -575,7 +593,7 @@ impl<'a> Driver<'a> {
         now_ms: u64,
     ) -> Result<u32, NotBegun> {
         let is_down = self.is_down(id);
-        if self.change.is_busy() {
+        if self.is_changing() {
             return Err(NotBegun::Busy);
         }
         if !is_down && !is_up(self.state(id)) {
@@ -1226,7 +1244,7 @@ impl<'a> Driver<'a> {
     /// Reaps what killed helpers made and could not report: children that raise no signal and belong to no guest.
     fn sweep(&mut self, now_ms: u64) {
         self.sweep_at_ms = None;
-        if self.helpers > 0 || self.change.guest().is_some() {
+        if self.helpers > 0 || self.change.guest().is_some() || self.has_reload_child() {
             // Helpers look the same from here.
             self.sweep_at_ms = Some(now_ms.saturating_add(SWEEP_MS));
             return;
@@ -1387,7 +1405,7 @@ fn member(plan: &Plan, id: GuestId) -> Option<Member<'_>> {
 }
 
 fn policy(plan: &Plan, id: GuestId) -> Option<Policy<'_>> {
-    let guest = plan.guests.get(index(id))?;
+    let guest = plan.guest(id)?;
     Some(Policy {
         restart: guest.restart,
         delay_ms: guest.restart_delay_ms,

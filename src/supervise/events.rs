@@ -7,6 +7,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::time::Timespec;
 
+use super::change::NotBegun;
 use super::driver::Driver;
 use super::poll::{self, EVENTS, Happened, Interest, Part, Poll, Source};
 use super::requests::{Desk, Requests};
@@ -83,6 +84,8 @@ pub struct Supervisor<'a> {
     up_by_ms: Option<u64>,
     /// Something was done that takes much stack. Orphans and guests' output come too often to give it back each time.
     was_deep: bool,
+    /// A signal has asked for the config to be read again.
+    hang_ups: bool,
 }
 
 impl<'a> Supervisor<'a> {
@@ -126,6 +129,7 @@ impl<'a> Supervisor<'a> {
             reap_more: true,
             up_by_ms: None,
             was_deep: true,
+            hang_ups: false,
         }
     }
 
@@ -199,6 +203,7 @@ impl<'a> Supervisor<'a> {
         }
         self.go_down(now_ms);
         self.come_up(now_ms);
+        self.reload(now_ms);
         let starts = self.driver.start_waiting(now_ms);
         let killed = self.driver.tell_killed(now_ms);
         let requests = self.answer(now_ms);
@@ -246,6 +251,7 @@ impl<'a> Supervisor<'a> {
             Source::Guest(part, id) => self.driver.happened(part, id, now_ms),
             Source::Shell => self.shell_ended(),
             Source::Change => self.driver.look_at_change(now_ms),
+            Source::Reload => self.driver.look_at_reload(now_ms),
         }
     }
 
@@ -291,6 +297,10 @@ impl<'a> Supervisor<'a> {
             self.reap_more = true;
             return;
         }
+        if number == libc::SIGHUP {
+            self.hang_ups = true;
+            return;
+        }
         match self.role {
             Role::Init { .. } => {
                 if let Some(wanted) = Wanted::from_signal(number as u8) {
@@ -298,10 +308,27 @@ impl<'a> Supervisor<'a> {
                 }
             }
             Role::Process => {
-                if matches!(number, libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT) {
+                if matches!(number, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT) {
                     self.begin_ending(None, now_ms);
                 }
             }
+        }
+    }
+
+    /// Reads the config again where a signal asks for it, and carries out what is otherwise.
+    fn reload(&mut self, now_ms: u64) {
+        let was_reloading = self.driver.is_reloading();
+        self.driver.go_on(now_ms);
+        if self.hang_ups && !self.driver.is_changing() && self.ending.is_none() {
+            self.hang_ups = false;
+            if let Err(NotBegun::Failed(fault)) = self.driver.begin_reload(false, false, now_ms) {
+                self.driver.journal.error(format_args!("the config was not read again: {fault}"));
+            }
+        }
+        self.driver.keep_verdict(self.requests.has_reload());
+        if was_reloading && !self.driver.is_reloading() && matches!(self.role, Role::Init { .. }) {
+            // What is taken away when the host is up may be more now.
+            self.up_by_ms = self.up_by_ms.or(Some(now_ms.saturating_add(limits::UP_TIMEOUT_MS)));
         }
     }
 
@@ -382,6 +409,7 @@ impl<'a> Supervisor<'a> {
         }
         let time_ms = self.driver.plan().host.shutdown_timeout_ms;
         self.driver.journal.line(format_args!("going down"));
+        self.driver.refuse_reload();
         self.ending = Some(Ending {
             wanted,
             kill_at_ms: now_ms.saturating_add(time_ms - time_ms / KILL_SHARE),

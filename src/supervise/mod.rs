@@ -9,6 +9,7 @@
 //! | [`change`] | the change of a guest's limits that is being carried out |
 //! | [`events`] | the event loop |
 //! | [`poll`] | what the loop waits for |
+//! | [`reload`] | the config read again |
 //! | [`requests`] | clients' requests while they are carried out |
 //! | [`snapshot`] | guests and host as clients see them |
 //! | [`ring`] | the log of a guest |
@@ -31,6 +32,7 @@ pub mod notify;
 pub mod oom;
 pub mod order;
 pub mod poll;
+pub mod reload;
 pub mod requests;
 pub mod ring;
 pub mod serve;

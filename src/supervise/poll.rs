@@ -28,6 +28,8 @@ pub enum Source {
     Shell,
     /// The child that changes a guest: it has ended.
     Change,
+    /// The child that reads the config again, or changes the host: it has ended.
+    Reload,
 }
 
 /// What a guest is watched by.
@@ -148,6 +150,7 @@ impl Source {
             Source::Client(client) => (3, client.number()),
             Source::Shell => (4, 0),
             Source::Change => (5, 0),
+            Source::Reload => (6, 0),
             Source::Guest(part, id) => (8 + part as u64, u32::from(id.0)),
         };
         kind << 32 | u64::from(number)
@@ -162,6 +165,7 @@ impl Source {
             3 => Source::Client(ClientId::from_number(number)),
             4 => Source::Shell,
             5 => Source::Change,
+            6 => Source::Reload,
             8 => guest(Part::Helper),
             9 => guest(Part::Reports),
             10 => guest(Part::Process),
@@ -198,6 +202,7 @@ mod tests {
             Source::Listener,
             Source::Shell,
             Source::Change,
+            Source::Reload,
             Source::Client(ClientId::from_number(u32::MAX)),
         ];
         for source in guests.into_iter().chain(others) {

@@ -9,11 +9,11 @@ use rustix::fd::OwnedFd;
 
 use super::awaited::Awaited;
 use super::change::{NotBegun, Outcome};
-use super::driver::Driver;
+use super::driver::{Driver, Failure, Verdict};
 use super::snapshot::{self, Awaits, Cgroup, Facts};
 use super::state::{Event, Exit, State};
 use crate::control::server::{ClientId, Sent, Server};
-use crate::control::wire::{Changes, Code, Doing, Failure, Name, Place, Power, Reply, Request, Until};
+use crate::control::wire::{self, Changes, Code, Doing, Name, Place, Power, Reply, Request, Until};
 use crate::fault::{Fault, Step};
 use crate::limits;
 use crate::plan::change::Refused;
@@ -36,6 +36,10 @@ enum Job {
     Unchanged { id: GuestId, fault: Fault, why: &'static str },
     /// An error: the plan does not take a change.
     Refused { id: GuestId, refused: Refused },
+    /// Tells what is otherwise in the config, from this byte of it on; then what could not be changed, from this one on.
+    Reload { serial: u32, next: u64, refused: u16 },
+    /// Done, or an error where not all could be changed, when the config's guests alone are there.
+    Removed { is_all: bool },
     /// An error.
     Fail { code: Code, id: Option<GuestId>, why: &'static str },
 }
@@ -103,6 +107,12 @@ impl Requests {
         self.jobs.retain(|(other, _)| *other != client);
     }
 
+    /// Whether a client is still to be told what became of reading the config again.
+    #[must_use]
+    pub fn has_reload(&self) -> bool {
+        self.jobs.iter().any(|(_, job)| matches!(job, Job::Reload { .. }))
+    }
+
     /// Goes on with every job, and calls `touched` for each client that something was sent to. Whether there is more to
     /// do now.
     pub fn advance(&mut self, desk: &mut Desk<'_, '_>, mut touched: impl FnMut(&Server, ClientId)) -> bool {
@@ -125,6 +135,7 @@ fn begin(client: ClientId, request: &Request<'_>, desk: &mut Desk<'_, '_>) -> (J
         Request::List => return all(What::Guest, count),
         Request::HostStatus => return all(What::Host, 1),
         Request::Version => return all(What::Version, 1),
+        Request::Reload { dry } => return (reload(dry, desk), None),
         Request::Logs { guest } if guest.is_all() => return all(What::Logs, count),
         Request::Power { .. } if !desk.is_init => {
             let why = "the host has another init; this supervisor ends with SIGTERM";
@@ -191,9 +202,12 @@ fn of_guest(request: &Request<'_>, id: GuestId, desk: &mut Desk<'_, '_>) -> Job 
             Until::Gone => Job::Gone { id },
             Until::Frozen => Job::Still { id },
         },
-        Request::List | Request::Set { .. } | Request::HostStatus | Request::Power { .. } | Request::Version => {
-            one(What::Host)
-        }
+        Request::List
+        | Request::Set { .. }
+        | Request::HostStatus
+        | Request::Power { .. }
+        | Request::Version
+        | Request::Reload { .. } => one(What::Host),
     }
 }
 
@@ -201,7 +215,9 @@ fn of_guest(request: &Request<'_>, id: GuestId, desk: &mut Desk<'_, '_>) -> Job 
 fn begun(what: Doing, id: GuestId, desk: &mut Desk<'_, '_>) -> Option<Job> {
     let Desk { driver, going_down, now_ms, .. } = desk;
     let wrong_state = |why| Some(Job::Fail { code: Code::WrongState, id: Some(id), why });
+    let is_removed = driver.guest(id).is_some_and(|guest| guest.is_removed);
     match what {
+        Doing::Start | Doing::Restart if is_removed => return wrong_state("the config has it no more"),
         Doing::Start | Doing::Restart if *going_down => return wrong_state("the host is going down"),
         Doing::Start => driver.start(id, *now_ms),
         Doing::Restart => driver.feed(id, Event::Restart, *now_ms),
@@ -222,6 +238,21 @@ fn begun(what: Doing, id: GuestId, desk: &mut Desk<'_, '_>) -> Option<Job> {
     }
     None
 }
+
+fn reload(dry: bool, desk: &mut Desk<'_, '_>) -> Job {
+    let fail = |code, why| Job::Fail { code, id: None, why };
+    if desk.going_down {
+        return fail(Code::WrongState, "the host is going down");
+    }
+    match desk.driver.begin_reload(dry, true, desk.now_ms) {
+        Ok(serial) => Job::Reload { serial, next: 0, refused: 0 },
+        Err(NotBegun::Failed(fault)) => Job::Unchanged { id: NOBODY, fault, why: "nothing was changed" },
+        Err(_) => fail(Code::Busy, "another change is being made"),
+    }
+}
+
+/// No guest: it has no name.
+const NOBODY: GuestId = GuestId(u16::MAX);
 
 /// Begins changes, and sends what they replace.
 fn set(client: ClientId, id: GuestId, changes: Changes<'_>, desk: &mut Desk<'_, '_>) -> Job {
@@ -271,6 +302,12 @@ fn advance(client: ClientId, job: &mut Job, desk: &mut Desk<'_, '_>) -> Progress
             | State::Killing
             | State::Clearing => Progress::Waits,
         },
+        Job::Reload { serial, next, refused } => reloaded(client, job, desk, (serial, next, refused)),
+        Job::Removed { .. } if desk.driver.is_removing() => Progress::Waits,
+        Job::Removed { is_all: true } => last(client, desk, &Reply::Done),
+        Job::Removed { is_all: false } => {
+            fail(client, desk, Code::Failed, None, "not all of it could be changed; the rest holds")
+        }
         Job::Gone { id } if desk.driver.is_down(id) => last(client, desk, &Reply::Done),
         Job::Gone { .. } => Progress::Waits,
         Job::Still { id } if desk.driver.is_frozen(id) => last(client, desk, &Reply::Done),
@@ -292,17 +329,72 @@ fn advance(client: ClientId, job: &mut Job, desk: &mut Desk<'_, '_>) -> Progress
             advance(client, job, desk)
         }
         Job::Unchanged { id, fault, why } => {
-            let failure = Failure { fault: Some(fault), ..Failure::new(Code::Failed, "", why) };
+            let failure = wire::Failure { fault: Some(fault), ..wire::Failure::new(Code::Failed, "", why) };
             fail_with(client, desk, id, failure)
         }
         Job::Refused { id, refused } => {
             let mut words = heapless::String::<256>::new();
             // It fits.
             let _ = write!(words, "{refused}; nothing was changed");
-            fail_with(client, desk, id, Failure::new(Code::Failed, "", &words))
+            fail_with(client, desk, id, wire::Failure::new(Code::Failed, "", &words))
         }
         Job::Fail { code, id, why } => fail(client, desk, code, id, why),
     }
+}
+
+/// Tells what came of reading the config again, as far as it is known.
+fn reloaded(client: ClientId, job: &mut Job, desk: &mut Desk<'_, '_>, at: (u32, u64, u16)) -> Progress {
+    let (serial, mut next, mut refused) = at;
+    let Desk { driver, server, now_ms, .. } = desk;
+    let mut buffer = [0; limits::MESSAGE_BYTES];
+    for _ in 0..limits::LIST_BATCH {
+        let Some((reply, behind)) = driver.told(serial).and_then(|told| told.message(next, &mut buffer)) else { break };
+        match server.send(client, &reply, None, *now_ms) {
+            Sent::Done => next = behind,
+            Sent::Later => return Progress::Waits,
+            Sent::Gone => return Progress::Over,
+        }
+        *job = Job::Reload { serial, next, refused };
+    }
+    if driver.told(serial).is_some_and(|told| told.message(next, &mut buffer).is_some()) {
+        return Progress::More;
+    }
+    let Some(verdict) = driver.verdict(serial) else { return Progress::Waits };
+    while let Some(failure) = driver.refused().get(usize::from(refused)) {
+        let guest = failure.id.and_then(|id| driver.guest(id));
+        // What it is to be says where that is asked for.
+        let asked = failure.id.and_then(|id| driver.plan().next(id)).map(|next| &next.guest).or(guest);
+        let place = asked.zip(failure.fault).and_then(|(guest, fault)| driver.place(guest, fault));
+        let why = match failure {
+            Failure { fault: None, .. } => "not all of [host] could be changed; the console says what",
+            Failure { is_half: true, .. } => "what was changed could not be undone",
+            _ => "it stays as it was",
+        };
+        let reply = Reply::Refused(wire::Failure {
+            guest: guest.map_or("", |guest| driver.plan().strings.str(guest.name)),
+            fault: failure.fault,
+            place: place.map(|(file, line)| Place { file, line }),
+            ..wire::Failure::new(Code::Failed, "", why)
+        });
+        match server.send(client, &reply, None, *now_ms) {
+            Sent::Done => refused += 1,
+            Sent::Later => return Progress::Waits,
+            Sent::Gone => return Progress::Over,
+        }
+        *job = Job::Reload { serial, next, refused };
+    }
+    let fail = |code, why| Job::Fail { code, id: None, why };
+    *job = match verdict {
+        Verdict::Done => Job::Removed { is_all: driver.refused().is_empty() },
+        Verdict::Dry => Job::Each { what: What::Host, next: 0, end: 0 },
+        Verdict::Wrong => fail(Code::Usage, "the config cannot be used; nothing was changed"),
+        Verdict::Late => {
+            fail(Code::TimedOut, "reading the config took too long, its storage hangs; nothing was changed")
+        }
+        Verdict::GoingDown => fail(Code::WrongState, "the host is going down"),
+        Verdict::Failed(fault) => Job::Unchanged { id: NOBODY, fault, why: "nothing was changed" },
+    };
+    advance(client, job, desk)
 }
 
 /// Whether the last run of a guest that is down got as far as its program, or as being ready.
@@ -372,16 +464,16 @@ fn as_fd(fd: &OwnedFd) -> rustix::fd::BorrowedFd<'_> {
     rustix::fd::AsFd::as_fd(fd)
 }
 
-fn fail_with(client: ClientId, desk: &mut Desk<'_, '_>, id: GuestId, failure: Failure<'_>) -> Progress {
+fn fail_with(client: ClientId, desk: &mut Desk<'_, '_>, id: GuestId, failure: wire::Failure<'_>) -> Progress {
     let Desk { driver, server, now_ms, .. } = desk;
     let guest = driver.guest(id).map_or("", |guest| driver.plan().strings.str(guest.name));
-    sent(server.send(client, &Reply::Error(Failure { guest, ..failure }), None, *now_ms))
+    sent(server.send(client, &Reply::Error(wire::Failure { guest, ..failure }), None, *now_ms))
 }
 
 fn fail(client: ClientId, desk: &mut Desk<'_, '_>, code: Code, id: Option<GuestId>, why: &str) -> Progress {
     let plan = desk.driver.plan();
     let mut words = heapless::String::<256>::new();
-    let mut failure = Failure::new(code, "", why);
+    let mut failure = wire::Failure::new(code, "", why);
     if let Some((id, guest)) = id.and_then(|id| Some((id, desk.driver.guest(id)?))) {
         failure.guest = plan.strings.str(guest.name);
         let exit = desk.driver.now(id).and_then(|now| now.machine.exit());

@@ -7,6 +7,7 @@ use super::driver::{Driver, Table};
 use super::events::{Outcome, Role, Supervisor};
 use super::journal::{Journal, To};
 use super::poll::Poll;
+use super::reload::From;
 use super::snapshot::{CGROUP_BYTES, Facts};
 use crate::control::server;
 use crate::fault::ErrnoWords;
@@ -21,6 +22,8 @@ use crate::sys::memory::Static;
 use crate::sys::{Errno, clock, signal, stdio};
 
 static TABLE: Static<Table> = Static::new(Table::new());
+/// Where the next plan goes when the config is read again.
+static SPARE: Static<Plan> = Static::new(Plan::new());
 
 /// The name of the cgroup of all guests.
 const BASE: &str = "inn";
@@ -103,7 +106,8 @@ fn try_in_base(
     let facts = facts(config, name);
     let journal = Journal::new(To::Descriptor(stdio::error()));
     tell_unbounded(&journal, &base, plan);
-    let driver = Driver::new(plan, (base, name), table, &poll, journal);
+    let from = From { config, socket, is_init: false };
+    let driver = Driver::new((plan, SPARE.take()), (base, name), table, &poll, journal, from);
     let mut supervisor = Supervisor::new(&poll, Role::Process, driver, facts, socket)
         .map_err(|errno| Refused::Call("signalfd4", errno))?;
     supervisor.listen().map_err(Refused::Socket)?;
@@ -136,7 +140,8 @@ pub fn init(console: &Console, plan: &'static mut Plan, config: &CStr, needs_she
     let emergency = needs_shell.then(|| Emergency::start(console, Some(plan)));
     let role = Role::Init { console, emergency };
     tell_unbounded(&journal, &base, plan);
-    let driver = Driver::new(plan, (base, name), table, &poll, journal);
+    let from = From { config, socket: server::PATH, is_init: true };
+    let driver = Driver::new((plan, SPARE.take()), (base, name), table, &poll, journal, from);
     let mut supervisor = Supervisor::with_signals(&poll, signals, role, driver, facts(config, name), server::PATH);
     supervisor.run()
 }

@@ -89,6 +89,8 @@ pub fn guest<'b>(
         cgroup: name_cgroup(facts, guest.kind, name, cgroup),
         description: plan.strings.str(guest.description),
         cpu_throttled: now.cpu_throttled.saturating_add(usage.map_or(0, |usage| usage.cpu_throttled)),
+        pending: plan.pending(id),
+        is_removed: guest.is_removed,
         victim: driver.victim(id).map(|(victim, at_ms)| VictimInfo {
             name: victim.name(),
             pid: victim.pid,
@@ -143,14 +145,15 @@ pub fn join<'b>(
 
 /// The host.
 pub fn host<'b>(driver: &Driver<'_>, facts: &Facts<'b>, going_down: bool, now_ms: u64) -> HostInfo<'b> {
-    let count = |is: fn(State) -> bool| driver.ids().filter(|&id| is(driver.state(id))).count() as u32;
+    let guests = || driver.ids().filter(|id| driver.guest(*id).is_some());
+    let count = |is: fn(State) -> bool| guests().filter(|&id| is(driver.state(id))).count() as u32;
     let pid = rustix::process::getpid();
     HostInfo {
         version: env!("CARGO_PKG_VERSION"),
         config: facts.config,
         pid: pid.as_raw_nonzero().get() as u32,
         uptime_ms: now_ms.saturating_sub(facts.started_ms),
-        guests: driver.ids().count() as u32,
+        guests: guests().count() as u32,
         running: count(is_up),
         failed: count(|state| state == State::Failed),
         going_down,

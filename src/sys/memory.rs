@@ -1,13 +1,18 @@
 //! Static memory: what a heap would hold stands in `.bss` and is taken once.
 
 use core::cell::UnsafeCell;
+use core::marker::PhantomData;
 use core::mem::size_of;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::fs::{FallocateFlags, MemfdFlags, SeekFrom};
 use rustix::mm::{Advice, madvise};
 use rustix::process::getpid;
 use rustix::thread::gettid;
+
+use super::{Errno, call};
 
 /// A static that can be taken once, mutably, for the rest of the program.
 ///
@@ -89,6 +94,18 @@ pub fn discard<T>(value: &'static mut T) {
     }
 }
 
+/// Gives back the memory behind the items of `list`: what was there is gone.
+pub fn discard_spare<T, const N: usize>(list: &mut heapless::Vec<T, N>) {
+    let room = list.spare_capacity_mut();
+    let at = room.as_mut_ptr();
+    let start = at.addr().next_multiple_of(PAGE);
+    let end = (at.addr() + size_of_val(room)) & !(PAGE - 1);
+    if start < end {
+        // SAFETY: the pages are inside what may hold anything, and the list may write there again.
+        let _ = unsafe { madvise(at.with_addr(start).cast(), end - start, Advice::LinuxDontNeed) };
+    }
+}
+
 /// Gives back the stack that functions have used which have returned.
 #[inline(never)]
 pub fn discard_old_stack() {
@@ -104,4 +121,123 @@ pub fn discard_old_stack() {
     // SAFETY: below the frames in use there is only stack that is not in use, and, where the stack has not grown so far,
     // nothing at all: the kernel keeps everything else 128 MiB away from the start of the first thread's stack.
     let _ = unsafe { madvise(here.with_addr(start).cast(), end - start, Advice::LinuxDontNeed) };
+}
+
+/// A type whose values are the same in another process of this program: no pointers into anything that is a process's own,
+/// nothing to be dropped, and all bytes zero is one of them.
+///
+/// # Safety
+/// All of that must hold.
+pub unsafe trait Plain {}
+
+// SAFETY: numbers, enums, and `heapless` vectors of these, which are a length and the items; `Plan::new` is all zero.
+unsafe impl Plain for crate::plan::Plan {}
+
+/// A value on its way from a child of this process, made by `clone` without exec, to this process: a file in memory that
+/// nobody else has, as large as the value, with holes where that is zero.
+#[derive(Debug)]
+pub struct Image<T> {
+    file: OwnedFd,
+    of: PhantomData<T>,
+}
+
+impl<T: Plain> Image<T> {
+    /// Without a value.
+    ///
+    /// # Errors
+    /// EMFILE, ENFILE, ENOMEM.
+    pub fn new() -> Result<Image<T>, Errno> {
+        let file = rustix::fs::memfd_create(c"inn-plan", MemfdFlags::CLOEXEC)?;
+        Ok(Image { file, of: PhantomData })
+    }
+
+    /// Puts `value` there: of the child.
+    ///
+    /// # Errors
+    /// ENOMEM, ENOSPC.
+    pub fn put(&self, value: &T) -> Result<(), Errno> {
+        let mut done = 0;
+        while done < size_of::<T>() {
+            let from = (&raw const *value).addr() + done;
+            let rest = size_of::<T>() - done;
+            // SAFETY: the bytes are the value's; only the kernel looks at them, so that it does not matter which of them
+            // were never written.
+            done += unsafe { call(libc::SYS_pwrite64, [self.number(), from, rest, done]) }?;
+        }
+        let mut page = [0; PAGE];
+        for at in (0..size_of::<T>() as u64).step_by(PAGE) {
+            let count = rustix::io::pread(&self.file, &mut page, at)?;
+            if page.get(..count).is_some_and(|bytes| bytes.iter().all(|byte| *byte == 0)) {
+                let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+                rustix::fs::fallocate(&self.file, flags, at, count as u64)?;
+            }
+        }
+        // Only what is whole is one byte longer.
+        rustix::io::pwrite(&self.file, &[1], size_of::<T>() as u64).map(drop)
+    }
+
+    /// Gives `value` what the child put there. Pages that would be zero are not touched, and cost nothing.
+    ///
+    /// # Errors
+    /// With `value`, which is all zero then: EBADMSG where the child has put nothing there, or not all; ENXIO and others
+    /// where the file cannot be read.
+    pub fn take(&self, value: &'static mut T) -> Result<&'static mut T, (Errno, &'static mut T)> {
+        let value = wipe(value);
+        let start = (&raw mut *value).addr();
+        match self.read_to(start) {
+            Ok(()) => Ok(value),
+            Err(errno) => Err((errno, wipe(value))),
+        }
+    }
+
+    /// Reads the value to the address `start`, where one is that nobody looks at meanwhile.
+    fn read_to(&self, start: usize) -> Result<(), Errno> {
+        let size = size_of::<T>() as u64;
+        if rustix::fs::fstat(&self.file)?.st_size as u64 != size + 1 {
+            return Err(Errno::BADMSG);
+        }
+        let mut at = 0;
+        while at < size {
+            // There is always some: the byte behind the value.
+            at = rustix::fs::seek(&self.file, SeekFrom::Data(at))?;
+            let end = rustix::fs::seek(&self.file, SeekFrom::Hole(at))?.min(size);
+            while at < end {
+                let (to, rest) = (start + at as usize, (end - at) as usize);
+                // SAFETY: the bytes are inside the value, and become those that the same program had for one (see
+                // `Plain`): the file is our own, and only `put` of a process with the same memory has written to it.
+                match unsafe { call(libc::SYS_pread64, [self.number(), to, rest, at as usize]) }? {
+                    0 => return Err(Errno::BADMSG),
+                    count => at += count as u64,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn number(&self) -> usize {
+        self.file.as_raw_fd() as usize
+    }
+}
+
+/// Makes `value` all zero, and gives its memory back to the kernel.
+pub fn wipe<T: Plain>(value: &'static mut T) -> &'static mut T {
+    let at = &raw mut *value;
+    let (start, end) = (at.addr(), at.addr() + size_of::<T>());
+    let (first, last) = (start.next_multiple_of(PAGE).min(end), end & !(PAGE - 1));
+    let zero = |from: usize, to: usize| {
+        // SAFETY: the bytes are inside the value, of which all zero is one.
+        unsafe { at.with_addr(from).cast::<u8>().write_bytes(0, to.saturating_sub(from)) };
+    };
+    if first < last {
+        zero(start, first);
+        zero(last, end);
+        // SAFETY: the pages are inside the value, a static in .bss: the kernel gives zeros in their place.
+        if unsafe { madvise(at.with_addr(first).cast(), last - first, Advice::LinuxDontNeed) }.is_err() {
+            zero(first, last);
+        }
+    } else {
+        zero(start, end);
+    }
+    // SAFETY: it is a value again, and nobody else has it.
+    unsafe { &mut *at }
 }

@@ -36,6 +36,7 @@ mod private;
 mod protocol;
 mod ready;
 mod reasons;
+mod reload;
 mod resources;
 mod server;
 mod set;

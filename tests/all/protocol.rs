@@ -8,7 +8,8 @@ use innkeep::config::key::Key;
 use innkeep::control::wire::*;
 use innkeep::fault::{Fault, Step};
 use innkeep::limits;
-use innkeep::plan::change::{Change, NUMBERS};
+use innkeep::plan::change::{Change, Keys, NUMBERS};
+use innkeep::plan::difference::What;
 use innkeep::plan::{Confinement, Extents, Kind, User, Users};
 
 use crate::must;
@@ -19,7 +20,13 @@ const MADE: &str = "<!-- made by tests/all/protocol.rs from here on: INN_UPDATE=
 const RELEASED: &str = "This version was released: what stands here may only grow at its ends.";
 
 /// Where the types of messages are.
-const SOURCES: &[&str] = &["src/control/wire.rs", "src/plan/mod.rs", "src/plan/change.rs", "src/plan/confinement.rs"];
+const SOURCES: &[&str] = &[
+    "src/control/wire.rs",
+    "src/plan/mod.rs",
+    "src/plan/change.rs",
+    "src/plan/confinement.rs",
+    "src/plan/difference.rs",
+];
 
 #[test]
 fn the_page_lists_what_the_code_has() {
@@ -183,6 +190,7 @@ fn made(before: &str) -> String {
         keys.collect::<String>()
     )
     .unwrap();
+    writeln!(to, "All of them, by their numbers from 0 on:\n\n{}\n", wrapped(&names(Key::ALL))).unwrap();
     let steps =
         Step::ALL.iter().enumerate().map(|(number, step)| format!("- {number} {} (`{}`)\n", step.words(), step.call()));
     writeln!(to, "## Steps\n\nWhat a fault says was being done, and by which call.\n\n{}", steps.collect::<String>())
@@ -194,6 +202,11 @@ fn made(before: &str) -> String {
         writeln!(to, "\n```text\n{}\n\n{}\n```", hex.join("\n"), wrapped(&format!("{kind} {debug}"))).unwrap();
     }
     to.replace("\n\n\n", "\n\n")
+}
+
+/// "`hostname` `modules`"
+fn names(keys: &[Key]) -> String {
+    keys.iter().map(|key| format!("`{}`", key.name())).collect::<Vec<_>>().join(" ")
 }
 
 fn words<'w>(words: impl Iterator<Item = &'w str>) -> String {
@@ -342,6 +355,7 @@ fn form(kind: &str) -> String {
         "Key" => "key".into(),
         "Fault" => "fault".into(),
         "Items" => "u16".into(),
+        "Keys" => "keys".into(),
         "call::Calls" => "u128".into(),
         "[Option<u64>; 4]" => "four limits".into(),
         "(u64, u64)" => "soft and hard".into(),
@@ -391,6 +405,7 @@ fn examples() -> Vec<Example> {
         Request::Set { guest: web, changes: Changes::of(&changes) },
         Request::Begin { guest: web, what: Doing::Freeze },
         Request::Wait { guest: web, until: Until::Frozen },
+        Request::Reload { dry: true },
     ];
     let users = Extents::new([Users { base: 655_360, count: 65_536 }].into_iter()).unwrap();
     let confinement = Confinement { capabilities: 0, given: 0, filter: true, opened: 0, nesting: false };
@@ -426,6 +441,8 @@ fn examples() -> Vec<Example> {
         said: "reading orders",
         activity: Activity::Reloading,
         watchdog_ms: Some(30_000),
+        pending: Keys::default(),
+        is_removed: false,
     };
     let fault = Fault { step: Step::LimitMemory, errno: 2, detail: 0 };
     let place = Some(Place { file: "/etc/inn.conf", line: 7 });
@@ -464,6 +481,20 @@ fn examples() -> Vec<Example> {
             is_mapped: true,
             confinement,
             devices: GivenDevices::new([GivenDevice { path: "/dev/fuse", access: 3 }].into_iter()),
+        }),
+        Reply::Report("/etc/inn.conf:7:1: unknown key `memry`: did you mean `memory`?\n"),
+        Reply::Difference(DifferenceInfo {
+            guest: "web",
+            what: What::Now,
+            key: Some(Key::Memory),
+            from: "64M",
+            to: "96M",
+            place,
+        }),
+        Reply::Refused(Failure {
+            fault: Some(fault),
+            place,
+            ..Failure::new(Code::Failed, "web", "it stays as it was")
         }),
     ];
     let requests = requests.iter().map(|request| {

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::thread::JoinHandle;
 
+use innkeep::cli::facts::GUEST;
 use innkeep::control::server::{Incoming, Sent, Server};
 use innkeep::control::wire::{
     Activity, Code, Exit, Failure, Full, GuestInfo, HostInfo, Name, Place, Reply, Request, State, VictimInfo,
 };
 use innkeep::fault::{Fault, Step};
+use innkeep::plan::change::Keys;
 use innkeep::plan::{Extents, Kind, Users};
 use rustix::event::{PollFd, PollFlags};
 use serde_json::Value;
@@ -142,6 +144,8 @@ const WEB: GuestInfo<'static> = GuestInfo {
     said: "serving \x1b[2J",
     activity: Activity::None,
     watchdog_ms: Some(2_000),
+    pending: Keys::from_bits(0),
+    is_removed: false,
 };
 
 const STORE: GuestInfo<'static> = GuestInfo {
@@ -176,6 +180,8 @@ const STORE: GuestInfo<'static> = GuestInfo {
     said: "",
     activity: Activity::None,
     watchdog_ms: None,
+    pending: Keys::from_bits(0),
+    is_removed: false,
 };
 
 /// A host with two guests.
@@ -225,7 +231,7 @@ fn plain_has_the_same_columns_for_every_guest() {
     let text = Fake::new("plain", host).prints(&["list", "--plain"]);
     let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
     assert_eq!(rows.len(), 2);
-    assert!(rows.iter().all(|row| row.len() == 40));
+    assert!(rows.iter().all(|row| row.len() == GUEST));
     assert_eq!(&rows[0][..8], ["web", "ready", "app", "1234", "200000", "1234567", "500", "12900000"]);
     assert_eq!(&rows[1][..8], ["store", "delayed", "os", "-", "-", "-", "-", "-"]);
     assert_eq!(rows[0][27], "the \"front\" door?[2J");

@@ -4,7 +4,8 @@ use innkeep::config::key::Key;
 use innkeep::control::wire::*;
 use innkeep::fault::{Fault, Step};
 use innkeep::limits;
-use innkeep::plan::change::{Change, NUMBERS};
+use innkeep::plan::change::{Change, Keys, NUMBERS};
+use innkeep::plan::difference::What;
 use innkeep::plan::{Confinement, Extents, Kind, User, Users};
 use proptest::collection::vec;
 use proptest::option;
@@ -57,7 +58,7 @@ fn changes() -> impl Strategy<Value = Changes<'static>> {
 
 fn request() -> impl Strategy<Value = Request<'static>> {
     let power = select(vec![Power::PowerOff, Power::Reboot, Power::Halt]);
-    (0..15, name(), any::<bool>(), power, changes()).prop_map(|(which, guest, wait, how, changes)| match which {
+    (0..16, name(), any::<bool>(), power, changes()).prop_map(|(which, guest, wait, how, changes)| match which {
         0 => Request::List,
         1 => Request::Status { guest },
         2 => Request::Start { guest, wait },
@@ -72,6 +73,7 @@ fn request() -> impl Strategy<Value = Request<'static>> {
         11 => Request::Set { guest, changes },
         12 => Request::Begin { guest, what: Doing::ALL[usize::from(guest.as_str().len() as u8) % Doing::ALL.len()] },
         13 => Request::Wait { guest, until: Until::ALL[guest.as_str().len() % Until::ALL.len()] },
+        14 => Request::Reload { dry: wait },
         _ => Request::Version,
     })
 }
@@ -144,6 +146,8 @@ fn guest(((name, root, cgroup, description, file), numbers, rest): &Parts) -> Gu
         said: &root[..root.floor_char_boundary(limits::SAID_BYTES)],
         activity: if rest.3 { Activity::Reloading } else { Activity::Stopping },
         watchdog_ms: numbers.2,
+        pending: Keys::from_bits(u128::from(numbers.0) << 60 | u128::from(numbers.8)),
+        is_removed: rest.3,
     }
 }
 
@@ -199,13 +203,35 @@ fn reply(which: u8, parts: &Parts) -> Reply<'_> {
                 access: index as u8,
             })),
         }),
+        8 => Reply::Report(b),
+        9 => Reply::Difference(DifferenceInfo {
+            guest: a,
+            what: WHATS[info.pid as usize % WHATS.len()],
+            key: info.autostart.then_some(Key::ALL[info.restarts as usize % Key::COUNT]),
+            from: b,
+            to: info.description,
+            place: info.place,
+        }),
         _ => {
             let fault = Some(Fault { step: Step::ALL[0], errno: 2, detail: info.pid });
             let code = Code::ALL[info.pid as usize % Code::ALL.len()];
-            Reply::Error(Failure { code, guest: a, why: b, fault, place: info.place })
+            let failure = Failure { code, guest: a, why: b, fault, place: info.place };
+            if which == 10 { Reply::Refused(failure) } else { Reply::Error(failure) }
         }
     }
 }
+
+const WHATS: [What; 9] = [
+    What::Starts,
+    What::Added,
+    What::Stops,
+    What::Removed,
+    What::Now,
+    What::Restart,
+    What::Start,
+    What::Boot,
+    What::Other,
+];
 
 fn encoded(reply: &Reply<'_>) -> Vec<u8> {
     reply.encode(&mut [0; limits::MESSAGE_BYTES]).to_vec()
@@ -239,7 +265,7 @@ proptest! {
     }
 
     #[test]
-    fn a_reply_is_decoded_as_it_was_encoded(which in 0u8..9, parts in parts()) {
+    fn a_reply_is_decoded_as_it_was_encoded(which in 0u8..12, parts in parts()) {
         let reply = reply(which, &parts);
         let bytes = encoded(&reply);
         prop_assert_eq!(Reply::decode(&bytes), Ok(reply));
