@@ -14,6 +14,7 @@ mod config_plan;
 mod config_properties;
 mod confinement;
 mod control;
+mod day;
 mod distribution;
 mod elf;
 mod entering;
