@@ -6,8 +6,11 @@ INN = target/release/inn
 DEMO = target/images/demo-$(KERNEL).cpio.gz
 PACKAGES = images/packages.sh
 RUNS ?= 200
+# Where `make install` puts things.
+PREFIX ?= /usr/local
+DESTDIR ?=
 
-.PHONY: all help run test try bench check image aarch64 kernels debian clean deps-build deps-image deps-run deps-test deps-bench deps-aarch64
+.PHONY: all help run test try bench check docs install image aarch64 kernels debian clean deps-build deps-image deps-run deps-test deps-bench deps-aarch64
 
 ## all      build target/release/inn
 all: deps-build
@@ -34,6 +37,15 @@ bench: all deps-bench
 check: deps-build
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
+
+## docs     the manual and the completions for bash, zsh and fish: target/release/share, made while inn is built
+docs: all
+	@find target/release/share -type f
+
+## install  inn, its manual and completions, below PREFIX=/usr/local (and DESTDIR, for who makes a package)
+install: all
+	install -D -m 755 $(INN) $(DESTDIR)$(PREFIX)/sbin/inn
+	cd target/release/share && find . -type f -exec install -D -m 644 {} $(DESTDIR)$(PREFIX)/share/{} \;
 
 ## image    the demo image: target/images/demo-KERNEL.cpio.gz
 image: all deps-image
@@ -71,7 +83,8 @@ deps-run: deps-image
 	@$(PACKAGES) qemu-system-x86 seabios
 
 deps-test: deps-run
-	@$(PACKAGES) gcc libc6-dev procps util-linux bsdutils e2fsprogs squashfs-tools erofs-utils debootstrap
+	@$(PACKAGES) gcc libc6-dev procps util-linux bsdutils e2fsprogs squashfs-tools erofs-utils debootstrap \
+	    man-db mandoc bash zsh fish
 
 deps-bench: deps-build
 	@$(PACKAGES) python3 util-linux

@@ -1,10 +1,37 @@
-//! Links `inn` without the C library: a static executable with no interpreter and no relocation. Tells it its commit.
+//! Links `inn` without the C library: a static executable with no interpreter and no relocation. Tells it its commit. Makes the
+//! manual and the completions of the tables that the program's parsers use, and puts them beside the program.
 
+// The tables, as the program has them.
+#[allow(dead_code, reason = "the program needs more of it")]
+#[path = "src/config/key.rs"]
+mod key;
+#[allow(dead_code, reason = "the program needs more of it")]
+#[path = "src/limits.rs"]
+mod limits;
+#[allow(dead_code, reason = "the program needs more of it")]
+#[path = "src/cli/verb.rs"]
+mod verb;
+#[allow(dead_code, reason = "the program needs more of it")]
+#[path = "src/text/words.rs"]
+mod words;
+
+// Where the tables look for each other.
+mod config {
+    pub(crate) use crate::key;
+}
+mod text {
+    pub use crate::words::{word, words};
+}
+
+#[path = "docs/generate.rs"]
+mod docs;
+
+use std::path::PathBuf;
 use std::process::Command;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    // Whether they differ from the commit, and the linker script.
+    // Whether they differ from the commit, the linker script, and the tables.
     for path in ["src", "Cargo.toml", "Cargo.lock"] {
         println!("cargo:rerun-if-changed={path}");
     }
@@ -14,6 +41,7 @@ fn main() {
     }
     println!("cargo:rustc-link-arg-bins=-Wl,-T,{}/src/start/discard.ld", env!("CARGO_MANIFEST_DIR"));
     commit();
+    manual();
 }
 
 /// `INN_COMMIT`: the commit that is checked out, and `+` where files differ from it as this is built. Without git, or where this
@@ -33,4 +61,24 @@ fn commit() {
     }
     let is_changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_none_or(|changes| !changes.is_empty());
     println!("cargo:rustc-env=INN_COMMIT={commit}{}", if is_changed { "+" } else { "" });
+}
+
+/// The manual and the completions.
+fn manual() {
+    println!("cargo:rerun-if-changed=docs");
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo says where"));
+    // PROFILE/build/innkeep-HASH/out: the program will be in PROFILE.
+    let beside = out.ancestors().nth(3).expect("cargo's directories").join("share");
+    // Where somebody has removed them, they are made again. They are as old as what they are made by, for what is newer than
+    // this run is made again at the next one.
+    let age = std::fs::metadata("docs/generate.rs").and_then(|metadata| metadata.modified()).expect("its age");
+    println!("cargo:rerun-if-changed={}", beside.join(docs::FILES[0].0).display());
+    for (path, text) in docs::generate() {
+        for to in [out.join("share").join(path), beside.join(path)] {
+            std::fs::create_dir_all(to.parent().expect("a directory")).expect("a directory for the manual");
+            let written = std::fs::write(&to, &text)
+                .and_then(|()| std::fs::File::options().write(true).open(&to)?.set_modified(age));
+            written.unwrap_or_else(|error| panic!("{}: {error}", to.display()));
+        }
+    }
 }

@@ -1,8 +1,10 @@
-//! The table of verbs and options: the parser, `--help` and `inn help` all read it.
+//! The table of verbs and options: the parser, `--help`, `inn help`, and what build.rs makes of it, the manual and the
+//! completions. For that it needs nothing but other tables.
 
 use core::fmt::{self, Write};
 
 use crate::config::key::{Key, section};
+use crate::text::words;
 
 /// An option that a verb may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -502,19 +504,48 @@ fn explain_option(to: &mut impl Write, facts: &OptFacts) -> fmt::Result {
     writeln!(to, "--{} {:width$} {}", facts.long, facts.value, facts.help)
 }
 
+/// The verbs as the overview and the manual show them: a heading, and the names below it, of which a version may lack some.
+pub const GROUPS: &[(&str, &str)] = &[
+    (
+        "guests",
+        "run\0start\0stop\0restart\0kill\0freeze\0thaw\0set\0create\0clone\0rename\0destroy\0snapshot\0mount\0umount",
+    ),
+    ("inside a guest", "exec\0enter\0console"),
+    ("looking", "list\0status\0logs\0events\0top\0stats\0metrics\0which"),
+    ("config", "check\0reload"),
+    ("host", "poweroff\0reboot\0halt\0upgrade\0modprobe\0switch-root\0supervise\0init"),
+    ("help", "help\0version"),
+];
+
+/// The verbs of a group of [`GROUPS`] that this version has.
+pub fn verbs_of(names: &'static str) -> impl Iterator<Item = &'static Verb> {
+    words(names).filter_map(|name| Verb::named(name.as_bytes()))
+}
+
 /// `inn --help`.
 ///
 /// # Errors
 /// Those of `to`.
 pub fn overview(to: &mut impl Write) -> fmt::Result {
-    to.write_str("inn - PID 1, guests and their supervisor\n\nusage: inn VERB [OPTIONS] ...\n\n")?;
-    for verb in VERBS {
-        writeln!(to, "  {:<10} {}", verb.name, verb.help)?;
+    to.write_str(
+        "inn - PID 1, guests and their supervisor\n\n\
+         usage: inn VERB [OPTIONS] ...\n\n\
+         to begin:\n\
+         \x20 inn run -- sh      a shell in a throwaway guest, with this host's files\n\
+         \x20 inn check          what is wrong with /etc/inn.conf\n\
+         \x20 inn list           what there is, and what it uses\n\
+         \x20 inn help VERB      a verb explained, with examples; also inn VERB --help\n",
+    )?;
+    for (heading, names) in GROUPS {
+        writeln!(to, "\n{heading}:")?;
+        for verb in verbs_of(names) {
+            writeln!(to, "  {:<10} {}", verb.name, verb.help)?;
+        }
     }
     to.write_str(
-        "\n`inn help VERB` or `inn VERB --help` explains one.\n\
-         As PID 1 it is the host's init.\n\
+        "\nAs PID 1 it is the host's init. The manual: inn(8), inn.conf(5).\n\
          exit codes: 0 done; 1 failed; 2 usage or config; 3 no such guest;\n\
-         4 wrong state; 5 time-out; 6 not permitted\n",
+         4 wrong state; 5 time-out; 6 not permitted; of run, exec and enter the\n\
+         program's own, or 125 not started, 126 not executable, 127 not found\n",
     )
 }

@@ -30,6 +30,7 @@ mod kernel_log;
 mod limits;
 mod loosening;
 mod machine;
+mod manual;
 mod masks;
 mod must;
 mod nesting;
