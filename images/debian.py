@@ -3,6 +3,7 @@
 
     debian.py kernel 5.10|6.1|6.12    a cloud kernel and its modules: target/kernels/VERSION/{vmlinuz,modules}
     debian.py busybox                 the static busybox of the images: target/busybox/busybox
+    debian.py promtool                what checks metrics, of Prometheus: target/promtool/promtool
     debian.py system                  a Debian with systemd, as debootstrap makes it: target/debian/root.ext4; needs root
     debian.py aarch64                 a Rust compiler with the standard library of aarch64: target/aarch64
 
@@ -47,6 +48,8 @@ def main(arguments):
             print(kernel(version))
         case ["busybox"]:
             print(busybox())
+        case ["promtool"]:
+            print(promtool())
         case ["system"]:
             print(system())
         case ["aarch64"]:
@@ -82,6 +85,18 @@ def busybox():
         (directory / "busybox").symlink_to(program.relative_to(directory))
 
     return once(TARGET / "busybox", fetch)
+
+
+def promtool():
+    """The directory of `promtool`, which needs no library. The package itself would start a server."""
+
+    def fetch(directory):
+        suite = Suite.first(["bookworm", "trixie"], "amd64", "prometheus", directory)
+        suite.unpack(["prometheus"], directory)
+        (program,) = directory.glob("**/usr/bin/promtool")
+        (directory / "promtool").symlink_to(program.relative_to(directory))
+
+    return once(TARGET / "promtool", fetch)
 
 
 def system():

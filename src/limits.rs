@@ -75,6 +75,15 @@ pub const INTERVAL_MS: u64 = 1_000;
 /// The shortest interval: a look takes a millisecond for fifty guests.
 pub const INTERVAL_LEAST_MS: u64 = 100;
 
+/// Scrapers that `inn metrics` answers at once: one is usual, two where it is replaced.
+pub const SCRAPERS: usize = 8;
+/// How long one scrape may take: scrapers give up after ten seconds themselves.
+pub const SCRAPE_MS: u64 = 10_000;
+/// How long a scraper may take to ask.
+pub const SCRAPE_HEAD_MS: u64 = 5_000;
+/// How long it is listened to after it was answered, at a time.
+pub const SCRAPE_DRAIN_MS: u64 = 200;
+
 /// Bytes of guest output kept, where `log` does not say.
 pub const LOG_BYTES_DEFAULT: u64 = 64 << 10;
 /// Bytes of guest output kept at most.

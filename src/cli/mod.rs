@@ -33,12 +33,14 @@ pub mod json;
 pub mod list;
 pub mod logs;
 pub mod lossy;
+pub mod metrics;
 pub mod names;
 pub mod output;
 pub mod parse;
 pub mod pattern;
 pub mod reload;
 pub mod run;
+pub mod scrape;
 pub mod screen;
 pub mod set;
 pub mod stats;
@@ -121,6 +123,7 @@ fn dispatch(invocation: &Invocation, arguments: &Arguments, out: &mut Output) ->
         Act::Logs => logs::logs(operands, options, out),
         Act::PowerOff | Act::Reboot | Act::Halt => act::power(verb.act, options, out),
         Act::Stats => stats::stats(operands, options, out),
+        Act::Metrics => metrics::metrics(first, options, out),
         Act::Which => which::which(operands, options, out),
         Act::Version => version::version(options, out),
         Act::Help => help(first, out),

@@ -142,6 +142,8 @@ pub enum Act {
     Which,
     /// Says what the kernel counts for guests.
     Stats,
+    /// The same for a monitoring system.
+    Metrics,
 }
 
 /// How many words a verb takes behind its options.
@@ -398,6 +400,21 @@ pub const VERBS: &[Verb] = &[
          \x20 inn stats --follow --interval 5s --json\n",
     ),
     verb(
+        ("metrics", Act::Metrics),
+        ("[ADDRESS:PORT]", Operands::Words(0, 1)),
+        &[Opt::Socket, Opt::Timeout],
+        "what is counted, as OpenMetrics text; or serve it to scrapers",
+        "With an address it serves http://ADDRESS:PORT/metrics until it is killed, in the\n\
+         format that a scraper asks for. :9100 is every address of the host. Anyone who\n\
+         reaches it may read it. In inn.conf:\n\n\
+         \x20 [service metrics]\n\
+         \x20 command = inn metrics 127.0.0.1:9100\n\n\
+         What is printed is right for OpenMetrics and for the older text format, which\n\
+         name counters differently: so there they have no type.\n\n\
+         \x20 inn metrics | promtool check metrics\n\
+         \x20 inn metrics :9100\n",
+    ),
+    verb(
         ("which", Act::Which),
         ("PID...", Operands::Words(1, crate::limits::GUESTS)),
         &[Opt::Json, Opt::Plain, Opt::Socket, Opt::Timeout],
@@ -451,7 +468,7 @@ pub const VERBS: &[Verb] = &[
 /// Verbs that are known, and refused: their mechanism has not been built yet.
 pub const LATER: &str = "\
     create\0clone\0destroy\0rename\0snapshot\0mount\0umount\0top\0\
-    metrics\0events\0upgrade\0modprobe\0switch-root";
+    events\0upgrade\0modprobe\0switch-root";
 
 impl Verb {
     /// The verb of this name.

@@ -32,6 +32,7 @@ mod loosening;
 mod machine;
 mod manual;
 mod masks;
+mod metrics;
 mod must;
 mod nesting;
 mod private;
