@@ -47,6 +47,7 @@ pub mod stats;
 pub mod status;
 pub mod table;
 pub mod terminal;
+pub mod top;
 pub mod tree;
 pub mod verb;
 pub mod version;
@@ -124,6 +125,7 @@ fn dispatch(invocation: &Invocation, arguments: &Arguments, out: &mut Output) ->
         Act::PowerOff | Act::Reboot | Act::Halt => act::power(verb.act, options, out),
         Act::Stats => stats::stats(operands, options, out),
         Act::Metrics => metrics::metrics(first, options, out),
+        Act::Top => top::top(operands, options, out),
         Act::Which => which::which(operands, options, out),
         Act::Version => version::version(options, out),
         Act::Help => help(first, out),

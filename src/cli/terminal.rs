@@ -43,6 +43,56 @@ impl Drop for Raw {
     }
 }
 
+/// The user's keys, one by one and not shown, as long as this lives. Signals stay signals.
+#[derive(Debug)]
+pub struct Keys {
+    before: Option<Termios>,
+    is_open: core::cell::Cell<bool>,
+}
+
+impl Keys {
+    /// Of a standard input that is a terminal; another has no keys.
+    #[must_use]
+    pub fn begin() -> Keys {
+        let before = rustix::termios::tcgetattr(stdio::input()).ok();
+        if let Some(before) = &before {
+            let mut keys = before.clone();
+            keys.local_modes &= !(LocalModes::ICANON | LocalModes::ECHO);
+            let _ = rustix::termios::tcsetattr(stdio::input(), OptionalActions::Now, &keys);
+        }
+        let is_open = core::cell::Cell::new(before.is_some());
+        Keys { before, is_open }
+    }
+
+    /// Whether any may come.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.is_open.get()
+    }
+
+    /// One that has come; nothing where none has, or there will be no more.
+    pub fn read(&self) -> Option<u8> {
+        let mut buffer = [0];
+        match rustix::io::read(stdio::input(), &mut buffer) {
+            Ok(1) => Some(buffer[0]),
+            Err(Errno::INTR | Errno::AGAIN) => None,
+            Ok(_) | Err(_) => {
+                self.is_open.set(false);
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            // The terminal may be gone by now.
+            let _ = rustix::termios::tcsetattr(stdio::input(), OptionalActions::Flush, before);
+        }
+    }
+}
+
 /// Milliseconds after which a terminal that nobody has open is looked at again: a system may close its console and open it later.
 const REOPENED_MS: u64 = 100;
 

@@ -144,6 +144,8 @@ pub enum Act {
     Stats,
     /// The same for a monitoring system.
     Metrics,
+    /// Shows guests, live.
+    Top,
 }
 
 /// How many words a verb takes behind its options.
@@ -400,6 +402,17 @@ pub const VERBS: &[Verb] = &[
          \x20 inn stats --follow --interval 5s --json\n",
     ),
     verb(
+        ("top", Act::Top),
+        ("[GUEST...]", Operands::Words(0, crate::limits::GUESTS)),
+        &[Opt::Sort, Opt::Interval, Opt::Socket, Opt::Timeout],
+        "guests and what they use, live",
+        "Keys: c m p d n u sort by CPU, memory, processes, disk, name, uptime; space\n\
+         looks at once; q quits. CPU% is of one CPU. A terminal of 80 by 24 is enough,\n\
+         and one that a VT100's sequences work on; where TERM is dumb, or the output is\n\
+         no terminal, one look is printed.\n\n\
+         \x20 inn top --sort memory\n",
+    ),
+    verb(
         ("metrics", Act::Metrics),
         ("[ADDRESS:PORT]", Operands::Words(0, 1)),
         &[Opt::Socket, Opt::Timeout],
@@ -467,7 +480,7 @@ pub const VERBS: &[Verb] = &[
 
 /// Verbs that are known, and refused: their mechanism has not been built yet.
 pub const LATER: &str = "\
-    create\0clone\0destroy\0rename\0snapshot\0mount\0umount\0top\0\
+    create\0clone\0destroy\0rename\0snapshot\0mount\0umount\0\
     events\0upgrade\0modprobe\0switch-root";
 
 impl Verb {

@@ -46,6 +46,7 @@ mod set;
 mod set_machine;
 mod supervise;
 mod supervision;
+mod top;
 mod users;
 mod verbs;
 mod versions;
