@@ -191,6 +191,8 @@ steps! {
     ReadyInTime "", Some(Key::Ready), "become ready in time";
     NotifySocket "bind", Some(Key::Ready), "make its notification socket";
     ReportNotify "sendmsg", Some(Key::Ready), "report its notification socket";
+    Check "clone3", None, "look whether it is well";
+    CheckCommand "", None, "have its check succeed";
 }
 
 impl Step {
@@ -210,6 +212,13 @@ impl Step {
     #[must_use]
     pub fn key(self) -> Option<Key> {
         Step::KEYS[self as usize]
+    }
+
+    /// Whether a program is run, and the fault says how it ended: errno 0, and in the detail's lower half its code, or its
+    /// signal and 256.
+    #[must_use]
+    pub fn runs_program(self) -> bool {
+        matches!(self, Step::CheckCommand)
     }
 
     /// What was being done, for people: "mount /proc".
@@ -357,9 +366,24 @@ impl fmt::Display for Fault {
             return write!(f, "{}, which is {mib}.{tenth}M now", self.step.words());
         }
         if self.step.call().is_empty() {
-            return f.write_str(self.step.words());
+            f.write_str(self.step.words())?;
+            return if self.step.runs_program() { write!(f, ": {}", EndWords(self)) } else { Ok(()) };
         }
         write!(f, "{}: {}: {}", self.step.words(), self.step.call(), ErrnoWords(self.errno))
+    }
+}
+
+/// How a program ended, of a step that runs one: "it exited with code 3".
+struct EndWords<'a>(&'a Fault);
+
+impl fmt::Display for EndWords<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (i32::from(self.0.errno), self.0.detail & 0xffff) {
+            (0, code @ 0..=255) => write!(f, "it exited with code {code}"),
+            (0, signal) => write!(f, "it was killed by signal {}", signal.saturating_sub(256)),
+            (libc::ETIMEDOUT, _) => f.write_str("it took too long"),
+            (_, _) => write!(f, "{}", ErrnoWords(self.0.errno)),
+        }
     }
 }
 

@@ -110,6 +110,19 @@ pub const CLAIM_TIMEOUT_MS: u64 = 3_000;
 /// A guest that is not ready so long after its program began to run has failed, where `ready` does not say `within`: longer
 /// than a distribution takes to boot on a slow machine.
 pub const READY_TIMEOUT_MS: u32 = 120_000;
+/// How often it is looked whether a guest is ready, where only that tells: at first after so long, each time twice as long, at
+/// most.
+pub const READY_LOOK_MS: (u64, u64) = (25, 1_000);
+/// One such look that takes longer is given up.
+pub const READY_LOOK_TIMEOUT_MS: u64 = 5_000;
+/// `health` where it does not say `every`, `timeout` and `failures`.
+pub const HEALTH_EVERY_MS: u32 = 30_000;
+/// See [`HEALTH_EVERY_MS`].
+pub const HEALTH_TIMEOUT_MS: u32 = 5_000;
+/// See [`HEALTH_EVERY_MS`].
+pub const HEALTH_FAILURES: u16 = 3;
+/// Children that look after guests at work at once: each costs memory for a moment.
+pub const CHECKS_AT_ONCE: usize = 32;
 /// A guest that waits for others so long, none of which is on its way to be ready, has failed; those on their way have
 /// time-outs of their own.
 pub const WAIT_TIMEOUT_MS: u64 = 120_000;

@@ -73,7 +73,7 @@ fn run(name: &CStr, target: &Target, words: &[&CStr], arguments: &Arguments) -> 
         Err(code) => return code,
     };
     let facts = Facts {
-        cgroup: &target.cgroup,
+        cgroup: Some(&target.cgroup),
         kind: target.kind,
         confinement: target.confinement,
         users: target.users,
@@ -86,7 +86,7 @@ fn run(name: &CStr, target: &Target, words: &[&CStr], arguments: &Arguments) -> 
     if let Some(word) = arguments.environment().find(|word| tty && word.to_bytes().starts_with(b"TERM=")) {
         let _ = environment.push(word);
     }
-    let command = Command { words, env: &environment };
+    let command = Command { words, env: &environment, program: None };
     let starting = match join(&facts, &command) {
         Ok(starting) => starting,
         Err(fault) => return told(fault),

@@ -9,7 +9,7 @@ use super::json::Json;
 use super::output::Plain;
 use super::units::{Millis, Signal};
 use crate::config::key::Key;
-use crate::control::wire::{Activity, Exit, GuestInfo, HostInfo, Place};
+use crate::control::wire::{Activity, Exit, GuestInfo, HealthInfo, HostInfo, Place};
 use crate::host::hardening::{self as host, Effect};
 use crate::plan::change::Keys;
 use crate::plan::{Extents, Kind, hardening};
@@ -85,7 +85,7 @@ impl<N: Into<u64>> From<Option<N>> for Value<'_> {
 }
 
 /// How many facts are known of a guest.
-pub const GUEST: usize = 42;
+pub const GUEST: usize = 47;
 
 /// All that is known of a guest. The order is that of the columns of `--plain`: new facts come last.
 #[must_use]
@@ -142,6 +142,16 @@ pub fn guest<'a>(info: &'a GuestInfo<'a>) -> [Fact<'a>; GUEST] {
         ("watchdog_ms", info.watchdog_ms.into()),
         ("pending", Value::Keys(info.pending)),
         ("removed", Value::Flag(info.is_removed)),
+        ("health", info.health.map_or(Value::Unknown, |health| Value::Text(health_word(&health)))),
+        ("health_failures", info.health.map(|health| u32::from(health.failures)).into()),
+        ("health_failures_limit", info.health.map(|health| u32::from(health.limit)).into()),
+        ("health_checked_ago_ms", info.health.and_then(|health| health.ago_ms).into()),
+        (
+            "health_reason",
+            info.health
+                .and_then(|health| health.fault)
+                .map_or(Value::Unknown, |fault| Value::Exit(Exit::Failed(fault))),
+        ),
     ]
 }
 
@@ -200,6 +210,9 @@ impl fmt::Display for StateWords<'_> {
         if info.activity != Activity::None {
             write!(f, ", {}", info.activity.word())?;
         }
+        if let Some(health) = info.health.filter(|health| health.failures > 0) {
+            write!(f, ", failing {}/{}", health.failures, health.limit)?;
+        }
         f.write_str(if info.is_stuck { ", stuck" } else { "" })?;
         f.write_str(if info.is_removed { ", removed" } else { "" })
     }
@@ -219,6 +232,16 @@ pub fn counters(json: &mut Json<'_, impl Write>, cgroups: Option<&OwnedFd>, info
     for (name, value) in Counters::of(cgroups, info).all() {
         json.key(name);
         Value::from(value).json(json);
+    }
+}
+
+/// The word for what health checks found.
+#[must_use]
+pub fn health_word(health: &HealthInfo) -> &'static str {
+    match (health.ago_ms, health.failures) {
+        (None, _) => "unknown",
+        (Some(_), 0) => "well",
+        (Some(_), _) => "failing",
     }
 }
 

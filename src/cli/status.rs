@@ -17,7 +17,7 @@ use super::output::{Output, Plain};
 use super::parse::Options;
 use super::tree::{self, Process, Tree};
 use super::units::{Bytes, Milli, Millis};
-use crate::control::wire::{Exit, GuestInfo, Name, Reply, Request};
+use crate::control::wire::{Exit, GuestInfo, HealthInfo, Name, Reply, Request};
 use crate::sys::stdio;
 use rustix::fd::{AsFd, OwnedFd};
 
@@ -118,6 +118,9 @@ fn guest_words(info: &GuestInfo<'_>, cgroups: Option<&OwnedFd>, out: &mut Output
     if let Some(watchdog_ms) = info.watchdog_ms {
         line(out, "watchdog", &format_args!("it has to say that it is well every {}", Millis(watchdog_ms)))?;
     }
+    if let Some(health) = &info.health {
+        health_words(health, out)?;
+    }
     line(out, "restarts", &info.restarts)?;
     if !info.pending.is_empty() {
         line(out, "next start", &format_args!("otherwise: {}", info.pending))?;
@@ -132,6 +135,17 @@ fn guest_words(info: &GuestInfo<'_>, cgroups: Option<&OwnedFd>, out: &mut Output
     }
     line(out, "cgroup", &Plain(info.cgroup))?;
     line(out, "autostart", &if info.autostart { "yes" } else { "no" })
+}
+
+/// "well, looked at 3.2s ago", "failing, 2 of 3 in a row, looked at 3.2s ago", and below it why.
+fn health_words(health: &HealthInfo, out: &mut Output) -> fmt::Result {
+    let word = facts::health_word(health);
+    let Some(ago_ms) = health.ago_ms else { return line(out, "health", &"not looked at yet") };
+    let ago = Millis(ago_ms);
+    let Some(fault) = health.fault else { return line(out, "health", &format_args!("{word}, looked at {ago} ago")) };
+    let (failures, limit) = (health.failures, health.limit);
+    line(out, "health", &format_args!("{word}, {failures} of {limit} in a row, looked at {ago} ago"))?;
+    line(out, "", &format_args!("could not {fault}"))
 }
 
 /// Each limit with its use, and how often it was in the way.

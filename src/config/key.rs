@@ -148,8 +148,8 @@ keys! {
     Restart "restart" GS, now, "never, on-failure (where not given), always";
     RestartDelay "restart-delay" GS, now, "back-off between restarts: from to, 100ms 1m where not given";
     Critical "critical" GS, later, "while it is down the host is ill";
-    Ready "ready" GS, now, "exec (where not given); fd N: when it writes a newline to descriptor N; notify: when it says READY=1 to NOTIFY_SOCKET; within TIME may follow, 2m where not given";
-    Health "health" GS, later, "command every TIME timeout TIME failures N";
+    Ready "ready" GS, now, "exec (where not given); fd N: when it writes a newline to descriptor N; notify: when it says READY=1 to NOTIFY_SOCKET; port N: when something listens there; file PATH: when that is there; command WORDS: when that exits with 0, inside; within TIME may follow, 2m where not given";
+    Health "health" GS, now, "a command, run inside; every 30s timeout 5s failures 3 may follow; or notify every TIME: it has to say WATCHDOG=1";
     Stop "stop" GS, now, "signals and time-outs: SIGTERM 10s SIGKILL where not given, of os SIGRTMIN+3 30s SIGUSR2 10s SIGKILL";
     HookCreate "hook-create" G | LIST, later, "host program run when it is created";
     HookStart "hook-start" G | LIST, later, "host program run before it starts";

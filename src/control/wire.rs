@@ -333,6 +333,21 @@ pub struct GuestInfo<'a> {
     pub pending: Keys,
     /// The config has it no more: it is forgotten when it is down.
     pub is_removed: bool,
+    /// What its health checks found, where it has some.
+    pub health: Option<HealthInfo>,
+}
+
+/// What the health checks of a guest found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HealthInfo {
+    /// How many in a row have failed.
+    pub failures: u16,
+    /// With how many it counts as not well.
+    pub limit: u16,
+    /// Milliseconds since the last one was over; nothing before the first.
+    pub ago_ms: Option<u64>,
+    /// Why the last one failed, where it did.
+    pub fault: Option<Fault>,
 }
 
 /// What is otherwise in a config that was read again.
@@ -388,6 +403,7 @@ impl GuestInfo<'_> {
         watchdog_ms: None,
         pending: Keys::from_bits(0),
         is_removed: false,
+        health: None,
     };
 }
 
@@ -633,6 +649,7 @@ words! {
     Illness {
         Watchdog "missed its watchdog" "It has not said in time that it is well.";
         Trigger "said that it is not well" "It said so itself.";
+        Check "failed its health check" "Its health check failed too often in a row.";
     }
 }
 
@@ -1027,9 +1044,10 @@ structs! {
     GuestInfo<'a> {
         name kind state waits_for is_stuck pid uptime_ms memory_bytes memory_limit_bytes swap_limit_bytes cpu_us cpus_limit_milli
         processes processes_limit oom_kills processes_refused restarts next_start_ms exit place users autostart
-        root cgroup description cpu_throttled victim awaits said activity watchdog_ms pending is_removed
+        root cgroup description cpu_throttled victim awaits said activity watchdog_ms pending is_removed health
     }
     VictimInfo<'a> { name pid ago_ms full }
+    HealthInfo { failures limit ago_ms fault }
     GivenDevice<'a> { path access }
     BoundsInfo<'a> { kind is_mapped confinement devices }
     DifferenceInfo<'a> { guest what key from to place }

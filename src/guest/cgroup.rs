@@ -1,7 +1,7 @@
 //! Control groups (cgroups(7), Documentation/admin-guide/cgroup-v2.rst): where guests' limits are.
 //!
 //! `BASE/NAME` holds the limits; below it `guest` is what the guest sees as the root of all cgroups, delegated to an
-//! `os` guest, and `exec` holds what entered from outside. A service is the host's: it is in `BASE.services/NAME`, out of
+//! `os` guest, `exec` holds what entered from outside, and `check` what looks whether it is well. A service is the host's: it is in `BASE.services/NAME`, out of
 //! what bounds all guests together.
 
 use core::ffi::CStr;
@@ -226,8 +226,12 @@ impl Base {
         }
         self.limit(outer.as_fd(), guest, plan)?;
         let inner = directory(outer.as_fd(), c"guest").at(Step::MakeCgroup)?;
+        if guest.runs_checks() {
+            // As long as the guest has made none there is room for it.
+            directory(outer.as_fd(), CHECK).at(Step::MakeCgroup)?;
+        }
         if guest.kind == Kind::Os {
-            self.delegate(outer.as_fd(), inner.as_fd(), users)?;
+            self.delegate(outer.as_fd(), inner.as_fd(), guest, users)?;
         }
         Ok(inner)
     }
@@ -248,11 +252,17 @@ impl Base {
 
     /// Hands `inner` to the guest's root: it may make cgroups there, so many and so deep, and no limit of `outer` is its.
     /// The two bounds are those of `inner`, which are not handed over with it: on `outer` they would count what enters too.
-    fn delegate(&self, outer: BorrowedFd<'_>, inner: BorrowedFd<'_>, users: &Extents) -> Result<(), Fault> {
+    fn delegate(
+        &self,
+        outer: BorrowedFd<'_>,
+        inner: BorrowedFd<'_>,
+        guest: &Guest,
+        users: &Extents,
+    ) -> Result<(), Fault> {
         bound(inner, 0).at(Step::LimitCgroups)?;
         if users.is_empty() {
             // Its root is the host's: only with nsdelegate does the kernel keep it from writing those of `inner`.
-            bound(outer, OUTSIDE).at(Step::LimitCgroups)?;
+            bound(outer, OUTSIDE + u32::from(guest.runs_checks())).at(Step::LimitCgroups)?;
         }
         for (bit, controller) in CONTROLLERS.iter().enumerate() {
             if self.controllers >> bit & 1 == 1 {
@@ -288,6 +298,23 @@ impl Base {
         self.open_member(member).and_then(|outer| join(outer.as_fd()))
     }
 
+    /// Moves this process into the cgroup `check` of `member`, making it where it is missing.
+    ///
+    /// # Errors
+    /// As mkdir(2), open(2) and write(2).
+    pub fn enter_check(&self, member: Member<'_>) -> Result<(), Errno> {
+        let outer = self.open_member(member)?;
+        write(directory(outer.as_fd(), CHECK)?.as_fd(), c"cgroup.procs", b"0")
+    }
+
+    /// Kills what is left in the cgroup `check` of `member`. It may be gone.
+    pub fn kill_check(&self, member: Member<'_>) {
+        let outer = self.open_member(member);
+        let check = outer.and_then(|outer| rustix::fs::openat(outer, CHECK, DIRECTORY, Mode::empty()));
+        // What cannot be killed now goes with the guest.
+        let _ = check.and_then(|check| kill(check.as_fd()));
+    }
+
     /// Opens `cgroup.events` of `member`: EPOLLPRI when `populated` changes.
     ///
     /// # Errors
@@ -315,11 +342,7 @@ impl Base {
     /// # Errors
     /// The step that failed.
     pub fn kill(&self, member: Member<'_>) -> Result<(), Fault> {
-        let result = self.open_member(member).and_then(|cgroup| match write(cgroup.as_fd(), c"cgroup.kill", b"1") {
-            Err(Errno::NOENT) => kill_frozen(cgroup.as_fd()),
-            result => result,
-        });
-        match result {
+        match self.open_member(member).and_then(|cgroup| kill(cgroup.as_fd())) {
             Err(Errno::NOENT | Errno::NODEV) => Ok(()),
             result => result.at(Step::KillCgroup),
         }
@@ -516,6 +539,8 @@ fn step_back(parent: BorrowedFd<'_>) -> Result<(), Errno> {
 
 /// Beside what a guest makes in `guest`: that itself, and `exec`.
 const OUTSIDE: u32 = 2;
+/// Where what looks whether a guest is well runs.
+const CHECK: &CStr = c"check";
 
 /// The directories below a guest's cgroup: its own depth, and the two levels that are ours.
 const DEPTH: u32 = limits::CGROUP_DEPTH + 2;
@@ -607,7 +632,7 @@ pub fn oom_kills(events: BorrowedFd<'_>) -> u32 {
 fn refused(cgroup: BorrowedFd<'_>) -> u32 {
     let max = |file| read_number(cgroup, file, b"max ").map(narrow);
     max(c"pids.events.local").unwrap_or_else(|| {
-        let files = [c"pids.events", c"guest/pids.events", c"exec/pids.events"];
+        let files = [c"pids.events", c"guest/pids.events", c"exec/pids.events", c"check/pids.events"];
         files.into_iter().filter_map(max).fold(0, u32::saturating_add)
     })
 }
@@ -639,6 +664,13 @@ pub(super) fn read<'a>(cgroup: BorrowedFd<'_>, file: &CStr, buffer: &'a mut [u8]
 
 fn populated(cgroup: BorrowedFd<'_>) -> Result<bool, Errno> {
     Ok(read_number(cgroup, c"cgroup.events", b"populated ").ok_or(Errno::NOENT)? != 0)
+}
+
+fn kill(cgroup: BorrowedFd<'_>) -> Result<(), Errno> {
+    match write(cgroup, c"cgroup.kill", b"1") {
+        Err(Errno::NOENT) => kill_frozen(cgroup),
+        result => result,
+    }
 }
 
 /// For kernels without cgroup.kill: frozen, no process makes another while it is being killed.

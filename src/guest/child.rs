@@ -103,9 +103,13 @@ fn become_program(
     }
     let directory = if guest.directory.is_empty() { c"/" } else { plan.strings.c_str(guest.directory) };
     rustix::process::chdir(directory).at(Step::Directory)?;
-    let notify = notify::variable(build);
+    let notify = notify::variables(build);
     match program {
-        Some(program) => Err(own::hand_over(program, build.reports.as_fd(), plan, guest, &notify)),
+        Some(program) => {
+            let mut command = plan.words.get(guest.command).iter().map(|word| plan.strings.c_str(*word));
+            let mut environment = command::own_environment(plan, guest, &notify);
+            Err(own::hand_over(program, build.reports.as_fd(), &mut command, &mut environment))
+        }
         None => command::execute(plan, guest, &notify),
     }
 }

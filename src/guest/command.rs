@@ -20,16 +20,16 @@ const PATH: &CStr = c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 const ENVIRONMENT: [&CStr; 4] = [PATH, c"HOME=/root", c"TERM=linux", c"container=lxc"];
 
 /// Room for the words of a command, or of an environment, where its notification socket is, and the null pointer behind them.
-pub const ROOM: usize = limits::COMMAND_WORDS + ENVIRONMENT.len() + 2;
+pub const ROOM: usize = limits::COMMAND_WORDS + ENVIRONMENT.len() + 3;
 
 /// A list of words for exec.
 pub type List<'a> = Words<'a, ROOM>;
 
-/// Becomes the guest's program. `notify` is one more word of its environment, unless it is empty.
+/// Becomes the guest's program. `notify` are more words of its environment, but for empty ones.
 ///
 /// # Errors
 /// [`Step::Words`], or why exec failed: [`Step::NoCommand`], [`Step::NoInterpreter`], [`Step::Execute`].
-pub fn execute(plan: &Plan, guest: &Guest, notify: &Made) -> Result<Infallible, Fault> {
+pub fn execute(plan: &Plan, guest: &Guest, notify: &[Made]) -> Result<Infallible, Fault> {
     let mut arguments = List::new();
     for word in plan.words.get(guest.command) {
         arguments.push(plan.strings.c_str(*word)).at(Step::Words)?;
@@ -40,10 +40,13 @@ pub fn execute(plan: &Plan, guest: &Guest, notify: &Made) -> Result<Infallible, 
 }
 
 /// What a guest's program finds in its environment besides the defaults: what the config says, and `notify`.
-pub fn own_environment<'a>(plan: &'a Plan, guest: &Guest, notify: &'a Made) -> impl Iterator<Item = &'a CStr> + Clone {
+pub fn own_environment<'a>(
+    plan: &'a Plan,
+    guest: &Guest,
+    notify: &'a [Made],
+) -> impl Iterator<Item = &'a CStr> + Clone {
     let said = plan.words.get(guest.env).iter().map(|word| plan.strings.c_str(*word));
-    let notify = Some(notify.as_c_str()).filter(|word| !word.is_empty());
-    said.chain(notify)
+    said.chain(notify.iter().map(Made::as_c_str).filter(|word| !word.is_empty()))
 }
 
 /// Becomes `program`, with `own` and the defaults that it does not set as its environment. Returns why it could not.

@@ -11,7 +11,7 @@ use rustix::thread::ThreadNameSpaceType;
 use super::command::{self, List};
 use super::confine::{Identity, confine};
 use super::inherit::{First, Inherited};
-use super::{Starting, cgroup, login, report};
+use super::{Starting, cgroup, login, own, report};
 use crate::fault::{At, Fault, Step};
 use crate::plan::{Confinement, Extents, Kind, User};
 use crate::sys::clone::{Flags, Side, clone};
@@ -20,8 +20,8 @@ use crate::sys::{process, signal};
 /// What must be known of a guest to join it.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
-    /// Its cgroup, as the supervisor calls it.
-    pub cgroup: &'a str,
+    /// Its cgroup, as the supervisor calls it; nothing where this process is in it already.
+    pub cgroup: Option<&'a str>,
     /// Its kind.
     pub kind: Kind,
     /// What it may do.
@@ -41,6 +41,9 @@ pub struct Command<'a> {
     pub words: &'a [&'a CStr],
     /// `NAME=VALUE` words.
     pub env: &'a [&'a CStr],
+    /// This program on a mount that nothing can be changed through, where the guest could change it and the caller does not
+    /// run from there.
+    pub program: Option<BorrowedFd<'a>>,
 }
 
 /// Starts `command` in the guest, with the caller's input and output, or with a terminal of its own there. The caller
@@ -74,7 +77,9 @@ fn helper(facts: &Facts<'_>, command: &Command<'_>, reports: BorrowedFd<'_>) -> 
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::HideHelper)?;
     // The limits first.
     let first = First::open(facts.pidfd)?;
-    cgroup::join_running(first.directory.as_fd(), facts.cgroup, facts.kind == Kind::Os)?;
+    if let Some(cgroup) = facts.cgroup {
+        cgroup::join_running(first.directory.as_fd(), cgroup, facts.kind == Kind::Os)?;
+    }
     let inherited = Inherited::take(&first, &facts.users)?;
     // The directory is by number: only if the process is still there was it surely its own.
     signal::send(facts.pidfd, 0).at(Step::OpenProcess)?;
@@ -103,7 +108,8 @@ const SPACES: ThreadNameSpaceType = ThreadNameSpaceType::MOUNT
 
 /// The straight line of the command's own process. Returns what went wrong.
 fn become_command(facts: &Facts<'_>, command: &Command<'_>, inherited: &Inherited, reports: BorrowedFd<'_>) -> Fault {
-    if let Err(fault) = confined(facts, &inherited.groups, reports).and_then(|()| inherited.limit()) {
+    let confined = confined(facts, &inherited.groups, reports, command.program);
+    if let Err(fault) = confined.and_then(|()| inherited.limit()) {
         return fault;
     }
     if command.words.is_empty() {
@@ -116,16 +122,26 @@ fn become_command(facts: &Facts<'_>, command: &Command<'_>, inherited: &Inherite
     let program = command.words.first().copied().unwrap_or(c"");
     let is_set = |word: &&CStr| command.env.iter().any(|own| command::name(own) == command::name(word));
     let environment = inherited.environment().filter(|word| !is_set(word)).chain(command.env.iter().copied());
-    command::run(program, &arguments, environment, facts.kind)
+    match command.program {
+        Some(program) => {
+            own::hand_over(program, reports, &mut command.words.iter().copied(), &mut environment.into_iter())
+        }
+        None => command::run(program, &arguments, environment, facts.kind),
+    }
 }
 
-fn confined(facts: &Facts<'_>, groups: &[u32], reports: BorrowedFd<'_>) -> Result<(), Fault> {
+fn confined(
+    facts: &Facts<'_>,
+    groups: &[u32],
+    reports: BorrowedFd<'_>,
+    program: Option<BorrowedFd<'_>>,
+) -> Result<(), Fault> {
     if !facts.users.is_empty() {
         rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).at(Step::SetGroup)?;
         rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).at(Step::SetUser)?;
     }
     rustix::process::setsid().at(Step::NewSession)?;
     super::stdio::pass_on(reports, (CWD, c"/dev/ptmx", c"/dev/null"), facts.user)?;
-    super::stdio::close_others(reports, None, None)?;
+    super::stdio::close_others(reports, None, program)?;
     confine(&Identity { kind: facts.kind, confinement: facts.confinement, user: facts.user, groups })
 }

@@ -7,6 +7,7 @@ mod about;
 mod bind;
 pub mod cgroup;
 pub mod change;
+pub mod check;
 mod child;
 mod command;
 mod confine;
@@ -120,7 +121,7 @@ pub fn start(plan: &Plan, id: GuestId, base: &cgroup::Base, stdio: Stdio) -> Res
     // Above every number that the guest's own descriptor may have: it must not be put in this one's place.
     let theirs = match guest.ready {
         Ready::Fd(_) => rustix::io::fcntl_dupfd_cloexec(theirs, 1 + i32::from(u8::MAX)).at(Step::ReportSocket)?,
-        Ready::Exec | Ready::Notify => theirs,
+        Ready::Exec | Ready::Notify | Ready::Port(_) | Ready::File | Ready::Command => theirs,
     };
     match clone(Flags::NONE, None).at(Step::Fork)? {
         Side::Parent(_, helper) => Ok(Starting { helper, reports: ours, output, ready }),

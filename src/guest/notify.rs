@@ -27,18 +27,23 @@ pub fn is_for(build: &Build<'_>) -> bool {
     build.guest.ready == Ready::Notify && build.stdio == Stdio::Log
 }
 
-/// Where the program finds it, as a word of its environment; empty where there is none.
-pub fn variable(build: &Build<'_>) -> Made {
+/// Where the program finds it, and how often it has to say there that it is well, as words of its environment; empty for none.
+pub fn variables(build: &Build<'_>) -> [Made; 2] {
+    let nothing = || Made::new(format_args!(""));
     if !is_for(build) {
-        return Made::new(format_args!(""));
+        return [nothing(), nothing()];
     }
-    match build.guest.kind {
+    let every = build.plan.health(build.guest).filter(|check| check.command.is_empty());
+    let watchdog =
+        every.map_or(nothing(), |check| Made::new(format_args!("WATCHDOG_USEC={}", u64::from(check.every_ms) * 1000)));
+    let socket = match build.guest.kind {
         Kind::Os | Kind::App => Made::new(format_args!("NOTIFY_SOCKET={INSIDE}")),
         Kind::Service => {
             let path = service_path(getppid(), build.member.name);
             Made::new(format_args!("NOTIFY_SOCKET={}", path.as_c_str().to_str().unwrap_or_default()))
         }
-    }
+    };
+    [socket, watchdog]
 }
 
 /// Makes a guest's own in the directory `run` of the working directory, which becomes its `/run`, and hands it over.

@@ -16,7 +16,7 @@ use rustix::mount::OpenTreeFlags;
 use super::command::{self, List};
 use super::report;
 use crate::fault::{At, Fault, Step};
-use crate::plan::{Guest, Kind, Plan, User};
+use crate::plan::{Kind, User};
 use crate::sys::exec::{self, Words};
 use crate::sys::mount::{self, Attributes};
 use crate::sys::process::{self, Arguments};
@@ -49,17 +49,26 @@ pub fn open() -> Result<OwnedFd, Fault> {
         .at(Step::OwnProgram)
 }
 
-/// Becomes `program`, this one, to become the guest's: the rest is done by [`resume`]. `notify` is as for
-/// [`command::execute`]. Returns what went wrong.
-pub fn hand_over(program: BorrowedFd<'_>, reports: BorrowedFd<'_>, plan: &Plan, guest: &Guest, notify: &Made) -> Fault {
+/// Becomes `program`, this one, to become the guest's of these words, with this environment besides the defaults: the rest
+/// is done by [`resume`]. Returns what went wrong.
+pub fn hand_over<'a>(
+    program: BorrowedFd<'_>,
+    reports: BorrowedFd<'_>,
+    command: &mut dyn Iterator<Item = &'a CStr>,
+    own: &mut dyn Iterator<Item = &'a CStr>,
+) -> Fault {
     let number = Made::new(format_args!("{}", reports.as_raw_fd()));
-    let list = || {
+    let mut list = || {
         let mut arguments = Words::<{ command::ROOM + 2 }>::new();
         arguments.push(NAME)?;
         arguments.push(number.as_c_str())?;
-        plan.words.get(guest.command).iter().try_for_each(|word| arguments.push(plan.strings.c_str(*word)))?;
+        for word in &mut *command {
+            arguments.push(word)?;
+        }
         let mut environment = List::new();
-        command::own_environment(plan, guest, notify).try_for_each(|word| environment.push(word))?;
+        for word in &mut *own {
+            environment.push(word)?;
+        }
         rustix::io::fcntl_setfd(reports, FdFlags::empty())?;
         Ok(exec::execute_open(program, &arguments, &environment))
     };

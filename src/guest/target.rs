@@ -81,7 +81,10 @@ pub fn mount(tree: BorrowedFd<'_>, root: BorrowedFd<'_>, path: &CStr, place: Pla
 }
 
 /// What `path` leads to in `root`, whatever it is: it is not opened, so nothing of it happens or hangs.
-fn find(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
+///
+/// # Errors
+/// As openat2(2).
+pub fn find(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
     let mut result = Err(Errno::AGAIN);
     for _ in 0..limits::LOOK_TRIES {
         let flags = OFlags::PATH | OFlags::CLOEXEC;

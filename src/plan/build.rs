@@ -283,12 +283,17 @@ impl Builder<'_> {
 
     /// The value as a program and its arguments.
     pub fn command(&mut self) -> Option<List<Text>> {
+        self.command_of(0, self.value.len())
+    }
+
+    /// The words from `first` to before `end` as a program and its arguments.
+    pub fn command_of(&mut self, first: usize, end: usize) -> Option<List<Text>> {
         // A name without a slash is looked for in PATH.
-        if self.value.word(0).contains(&b'/') || self.value.word(0).is_empty() {
-            self.checked(0, value::path(self.value.word(0)))?;
+        if self.value.word(first).contains(&b'/') || self.value.word(first).is_empty() {
+            self.checked(first, value::path(self.value.word(first)))?;
         }
         let mark = self.plan.words.mark();
-        for index in 0..self.value.len() {
+        for index in first..end {
             let text = self.keep(index);
             self.push_word(text, index);
         }

@@ -150,6 +150,13 @@ impl Plan {
             Key::Cpuset => text(self, &mut moved.limits.cpuset)?,
             Key::Command => moved.command = self.adopt_words(old, from.command)?,
             Key::Env => moved.env = self.adopt_words(old, from.env)?,
+            Key::Ready => moved.ready_words = self.adopt_words(old, from.ready_words)?,
+            Key::Health => {
+                if let Some(mut check) = old.health(from).copied() {
+                    check.command = self.adopt_words(old, check.command)?;
+                    moved.health = self.health.add(&[check])?;
+                }
+            }
             Key::Groups => moved.groups = self.groups.add(old.groups.get(from.groups))?,
             Key::Rlimit => moved.rlimits = self.rlimits.add(old.rlimits.get(from.rlimits))?,
             Key::Stop => moved.stop = self.stop_steps.add(old.stop_steps.get(from.stop))?,
@@ -324,7 +331,10 @@ fn assign(key: Key, from: &Guest, to: &mut Guest) {
         Key::Autostart => to.autostart = from.autostart,
         Key::Restart => to.restart = from.restart,
         Key::RestartDelay => to.restart_delay_ms = from.restart_delay_ms,
-        Key::Ready => (to.ready, to.ready_within_ms) = (from.ready, from.ready_within_ms),
+        Key::Ready => {
+            (to.ready, to.ready_words, to.ready_within_ms) = (from.ready, from.ready_words, from.ready_within_ms);
+        }
+        Key::Health => to.health = from.health,
         Key::Stop => to.stop = from.stop,
         Key::Log => to.log_bytes = from.log_bytes,
         key => to.limits.set_number(key, from.limits.number(key)),

@@ -5,14 +5,15 @@ use super::change::number;
 use super::confinement::Changes;
 use super::value::{self, Wrong};
 use super::{
-    Asked, At, Confinement, Guest, GuestId, Kind, Layer, Limits, Network, Ready, Restart, Rlimit, StopStep, User, Users,
+    Asked, At, Confinement, Guest, GuestId, HealthCheck, Kind, Layer, Limits, Network, Ready, Restart, Rlimit,
+    StopStep, User, Users,
 };
 use crate::config::Section;
 use crate::config::diagnostic::{Code, Detail, Unit};
 use crate::config::key::{Key, section};
 use crate::config::lexer::Span;
 use crate::limits;
-use crate::text::{List, Text};
+use crate::text::{List, Text, words};
 
 /// A guest as far as its keys say; a profile is one too.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +71,8 @@ impl Draft {
             restart: Restart::OnFailure,
             restart_delay_ms: limits::RESTART_DELAY_MS,
             ready: Ready::Exec,
+            ready_words: List::EMPTY,
+            health: List::EMPTY,
             ready_within_ms: limits::READY_TIMEOUT_MS,
             stop: List::EMPTY,
             log_bytes: 0,
@@ -98,6 +101,15 @@ pub const MEMORY_MAX: u64 = (i64::MAX as u64) >> 40 << 40;
 const TIMES: (u64, u64) = (1, 86_400_000);
 /// Descriptors that `ready = fd N` may name: those above standard error.
 const READY_FDS: (u64, u64) = (3, 255);
+
+/// TCP ports.
+const PORTS: (u64, u64) = (1, 65_535);
+/// What may stand behind the command of `health`.
+const HEALTH_OPTIONS: &str = "every\0timeout\0failures";
+/// Times in `health`.
+const HEALTH_TIMES: (u64, u64) = (100, 86_400_000);
+/// Failures in a row, in `health`.
+const HEALTH_FAILURES: (u64, u64) = (1, 1000);
 
 /// Whether a key was said.
 pub fn is_set(asked: &Asked, key: Key) -> bool {
@@ -205,6 +217,7 @@ impl Builder<'_> {
                 }
             }
             Key::Ready => self.ready(guest),
+            Key::Health => guest.health = self.health().unwrap_or_default(),
             Key::Stop => guest.stop = self.stop(),
             Key::Log => guest.log_bytes = self.log().unwrap_or_default(),
             // `profile` was taken before; the others are numbers, lists, or not keys of a guest.
@@ -258,6 +271,7 @@ impl Builder<'_> {
         let way = value::choice(self.value.word(0), "exec\0fd\0notify\0port\0file\0command");
         let Some(way) = self.checked(0, way) else { return };
         guest.ready_within_ms = limits::READY_TIMEOUT_MS;
+        guest.ready_words = List::EMPTY;
         let mut words = self.value.len();
         if words > 2 && self.value.word(words - 2) == b"within" {
             let within = value::amount(self.value.word(words - 1), Unit::Time, TIMES);
@@ -269,9 +283,10 @@ impl Builder<'_> {
                 self.is_one_word();
                 Ready::Exec
             }
-            1 if words < 2 => {
-                let missing = Wrong::detail(Code::WordMissing, Detail::Words("fd and its number"));
-                return self.wrong(missing, self.value.at(0));
+            1 | 3..=5 if words < 2 => {
+                let what = ["fd and its number", "port and its number", "file and its path", "command and its words"];
+                let what = what.get(if way == 1 { 0 } else { way - 2 }).copied().unwrap_or_default();
+                return self.wrong(Wrong::detail(Code::WordMissing, Detail::Words(what)), self.value.at(0));
             }
             1 => {
                 let number = value::amount(self.value.word(1), Unit::Count, READY_FDS);
@@ -282,8 +297,82 @@ impl Builder<'_> {
                 self.ends_at(1, words);
                 Ready::Notify
             }
-            _ => return self.wrong(Code::NotSupported.into(), self.value.at(0)),
+            3 => {
+                let number = value::amount(self.value.word(1), Unit::Count, PORTS);
+                self.ends_at(2, words);
+                Ready::Port(self.checked(1, number).unwrap_or_default() as u16)
+            }
+            4 => {
+                self.checked(1, value::path(self.value.word(1)));
+                self.ends_at(2, words);
+                guest.ready_words = self.words(1, 2);
+                Ready::File
+            }
+            _ => {
+                guest.ready_words = self.command_of(1, words).unwrap_or_default();
+                Ready::Command
+            }
         };
+    }
+
+    /// A command, or `notify`; at the end `every TIME`, `timeout TIME` and `failures N`, in any order.
+    fn health(&mut self) -> Option<List<HealthCheck>> {
+        let mut check = HealthCheck {
+            command: List::EMPTY,
+            every_ms: limits::HEALTH_EVERY_MS,
+            timeout_ms: limits::HEALTH_TIMEOUT_MS,
+            failures: limits::HEALTH_FAILURES,
+        };
+        let option = |word: &[u8]| words(HEALTH_OPTIONS).position(|option| option.as_bytes() == word);
+        let mut seen = [false; 3];
+        let mut words = self.value.len();
+        while words > 2
+            && let Some(index) = option(self.value.word(words - 2))
+        {
+            let (name, at) = (words - 2, words - 1);
+            if core::mem::replace(seen.get_mut(index)?, true) {
+                self.wrong(Code::WordTwice.into(), self.value.at(name));
+            }
+            let (unit, range) = if index == 2 { (Unit::Count, HEALTH_FAILURES) } else { (Unit::Time, HEALTH_TIMES) };
+            let amount = value::amount(self.value.word(at), unit, range);
+            let amount = self.checked(at, amount).unwrap_or_default() as u32;
+            match index {
+                0 => check.every_ms = amount,
+                1 => check.timeout_ms = amount,
+                _ => check.failures = amount as u16,
+            }
+            words -= 2;
+        }
+        if option(self.value.word(0)).is_some() {
+            self.wrong(Wrong::detail(Code::WordMissing, Detail::Words("a command, or notify")), self.value.at(0));
+            return None;
+        }
+        if self.value.word(0) == b"notify" {
+            self.ends_at(1, words);
+            if let [_, timeout, failures] = seen
+                && (timeout || failures)
+            {
+                // A guest says in time that it is well, or it is not.
+                self.wrong(Code::WordTooMany.into(), self.value.at(words));
+            }
+        } else {
+            check.command = self.command_of(0, words)?;
+        }
+        let list = self.plan.health.add(&[check]);
+        if list.is_err() {
+            self.too_many(0, limits::GUESTS, "values of health in all (limits::GUESTS)");
+        }
+        list.ok()
+    }
+
+    /// Keeps some of the words.
+    fn words(&mut self, first: usize, end: usize) -> List<Text> {
+        let mark = self.plan.words.mark();
+        for index in first..end {
+            let text = self.keep(index);
+            self.push_word(text, index);
+        }
+        self.plan.words.since(mark)
     }
 
     /// Reports a word too many: there should be `count`, before what stands at the end of any value of this key.
@@ -481,6 +570,10 @@ impl Builder<'_> {
         };
         self.root(section, &mut guest, ephemeral, readonly);
         self.defaults(section, &mut guest, run);
+        if self.plan.health(&guest).is_some_and(|check| check.command.is_empty()) && guest.ready != Ready::Notify {
+            let at = self.asked_at(section, Key::Health);
+            self.diagnostics.detail(Code::Needs, at, Detail::Words("`ready = notify`"));
+        }
         self.limits_agree(section, &guest);
         self.users_agree(section, &guest);
         self.confinement(section, &mut guest, changes);

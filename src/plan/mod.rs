@@ -116,6 +116,8 @@ pub struct Plan {
     pub devices: Pool<Device, { 2 * limits::GUESTS }>,
     /// The pool of limits of disks.
     pub io_max: Pool<IoMax, { 2 * limits::GUESTS }>,
+    /// The pool of how guests are seen to be well.
+    pub health: Pool<HealthCheck, { limits::GUESTS }>,
     /// Profiles, while a plan is built.
     pub(crate) profiles: heapless::Vec<guest::Draft, { limits::PROFILES }>,
     /// References of guests to each other as they were written, while a plan is built.
@@ -143,6 +145,7 @@ impl Plan {
             tmpfs: Pool::new(),
             devices: Pool::new(),
             io_max: Pool::new(),
+            health: Pool::new(),
             profiles: heapless::Vec::new(),
             references: Pool::new(),
             config_strings: 0,
@@ -184,6 +187,7 @@ impl Plan {
         self.tmpfs.clear();
         self.devices.clear();
         self.io_max.clear();
+        self.health.clear();
         if !self.profiles.is_empty() {
             self.profiles.clear();
         }
@@ -241,6 +245,12 @@ impl Plan {
             Kind::Os => &STOP_OS,
             Kind::App | Kind::Service => &STOP,
         }
+    }
+
+    /// How `guest` is seen to be well, where it is.
+    #[must_use]
+    pub fn health(&self, guest: &Guest) -> Option<&HealthCheck> {
+        self.health.get(guest.health).first()
     }
 
     /// Where `guest`, or the host for all of them, was told `key`; nothing for a default.
@@ -385,6 +395,10 @@ pub struct Guest {
     pub restart_delay_ms: (u64, u64),
     /// When it counts as ready.
     pub ready: Ready,
+    /// The path or the command that [`Guest::ready`] is about.
+    pub ready_words: List<Text>,
+    /// Whether it is well, one or none.
+    pub health: List<HealthCheck>,
     /// How long it may take to be ready once its program runs, milliseconds.
     pub ready_within_ms: u32,
     /// How it is stopped, where the config says; see [`Plan::stop`].
@@ -411,6 +425,18 @@ impl Guest {
     #[must_use]
     pub fn is_free(&self) -> bool {
         self.name.is_empty()
+    }
+
+    /// Whether commands are run inside to see whether it is ready, or well.
+    #[must_use]
+    pub fn runs_checks(&self) -> bool {
+        self.ready == Ready::Command || !self.health.is_empty()
+    }
+
+    /// Whether something is known of how it is besides its state.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        !matches!(self.ready, Ready::Exec | Ready::Fd(_)) || !self.health.is_empty()
     }
 
     /// Whether only a program of the kernel keeps it from devices. No mount of an app's lets it use any but the harmless
@@ -629,6 +655,25 @@ pub enum Ready {
     Fd(u8),
     /// When it says so on its notification socket (sd_notify(3)).
     Notify,
+    /// When something in its network listens on this TCP port.
+    Port(u16),
+    /// When there is something at the path that is the only one of [`Guest::ready_words`].
+    File,
+    /// When the command of [`Guest::ready_words`] exits with 0, inside.
+    Command,
+}
+
+/// How it is seen whether a guest that is ready is well.
+#[derive(Clone, Copy, Debug)]
+pub struct HealthCheck {
+    /// Program and arguments, run inside; well is who exits with 0. None: the guest says it on its notification socket.
+    pub command: List<Text>,
+    /// How often, milliseconds.
+    pub every_ms: u32,
+    /// What takes longer has failed, milliseconds.
+    pub timeout_ms: u32,
+    /// After so many failures in a row it is stopped, and `restart` says what follows.
+    pub failures: u16,
 }
 
 /// One step of a stop: this signal, then so long for it to go.

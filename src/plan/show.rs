@@ -186,11 +186,25 @@ fn show(plan: &Plan, guest: &Guest, key: Key, out: &mut dyn Write) -> fmt::Resul
                 Ready::Exec => out.write_str("exec")?,
                 Ready::Fd(number) => write!(out, "fd {}", u32::from(number))?,
                 Ready::Notify => out.write_str("notify")?,
+                Ready::Port(number) => write!(out, "port {}", u32::from(number))?,
+                Ready::File => out.write_str("file ")?,
+                Ready::Command => out.write_str("command ")?,
             }
+            quoted(plan, guest.ready_words, out)?;
             match guest.ready_within_ms {
                 limits::READY_TIMEOUT_MS => Ok(()),
                 within => write!(out, " within {}", Amount(within.into(), Unit::Time)),
             }
+        }
+        Key::Health => {
+            let Some(check) = plan.health(guest) else { return Ok(()) };
+            let every = Amount(check.every_ms.into(), Unit::Time);
+            if check.command.is_empty() {
+                return write!(out, "notify every {every}");
+            }
+            quoted(plan, check.command, out)?;
+            let timeout = Amount(check.timeout_ms.into(), Unit::Time);
+            write!(out, " every {every} timeout {timeout} failures {}", u32::from(check.failures))
         }
         Key::Stop => each(plan.stop(guest), " ", out, |step, out| {
             write!(out, "{}", Signal(step.signal))?;

@@ -15,12 +15,22 @@ pub struct Awaited<'p> {
     pub guest: &'p Guest,
 }
 
+impl Awaited<'_> {
+    /// The path, or the program.
+    fn word(&self) -> &str {
+        self.plan.words.get(self.guest.ready_words).first().map_or("", |word| self.plan.strings.str(*word))
+    }
+}
+
 impl fmt::Display for Awaited<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.guest.ready {
             Ready::Exec => f.write_str("its program to run")?,
             Ready::Fd(number) => write!(f, "a newline on descriptor {number}")?,
             Ready::Notify => f.write_str("READY=1 on its notification socket")?,
+            Ready::Port(number) => write!(f, "something to listen on port {number}")?,
+            Ready::File => write!(f, "{} to be there", self.word())?,
+            Ready::Command => write!(f, "{} to exit with 0", self.word())?,
         }
         let place = self.plan.place_of(self.guest, Key::Ready);
         place.map_or(Ok(()), |(file, line)| write!(f, " ({file}:{line})"))

@@ -18,7 +18,7 @@ use rustix::process::{Pid, PidfdFlags};
 
 use super::awaited::{Awaited, Culprit};
 use super::change::{Change, NotBegun, Outcome, Tools, Up};
-use super::health::Health;
+use super::health::{Due, Health};
 use super::journal::Journal;
 use super::kernel_log::{KernelLog, Next};
 use super::notify;
@@ -33,6 +33,7 @@ use super::unheard::is_unheard;
 use crate::config::key::Key;
 use crate::fault::{Fault, Step};
 use crate::guest::cgroup::{self, Base, Member, Usage};
+use crate::guest::check::{Patient, What, check};
 use crate::guest::{self, Report, Stdio};
 use crate::limits;
 use crate::plan::{self, Guest, GuestId, Kind, Plan, Ready};
@@ -44,6 +45,10 @@ use crate::units::Bytes;
 const KILL: u8 = libc::SIGKILL as u8;
 /// A helper that was killed may have made a process that it could not report; it is looked for after so long.
 const SWEEP_MS: u64 = 1_000;
+/// A guest that stands still is looked at again after so long.
+const FROZEN_MS: u64 = 1_000;
+/// A look that cannot begin yet is tried again after so long.
+const SOON_MS: u64 = 10;
 /// What a pipe or a terminal may hold when its last writer is gone: so many reads, at most.
 const LAST_READS: usize = 32;
 
@@ -153,6 +158,8 @@ pub struct Driver<'a> {
     /// A guest waits whose dependencies must be looked at.
     look_at_waiting: bool,
     helpers: usize,
+    /// Those of them that look after guests.
+    looks: usize,
     sweep_at_ms: Option<u64>,
     log: KernelLog,
     /// Guests some of whose processes were killed for want of memory, which is still to be told.
@@ -188,6 +195,7 @@ impl<'a> Driver<'a> {
             news: Set::EMPTY,
             look_at_waiting: false,
             helpers: 0,
+            looks: 0,
             sweep_at_ms: None,
             log: KernelLog::open(),
             bereft: Set::EMPTY,
@@ -656,12 +664,29 @@ impl<'a> Driver<'a> {
         {
             health.rest();
         }
+        if before != after {
+            self.expect(id, after, now_ms);
+        }
         self.note_deadline(id);
         if before != after {
             self.news.add(id);
             self.look_at_waiting |= matches!(after, State::Waiting | State::Ready);
         }
         actions
+    }
+
+    /// What is expected of a guest that has come to `state`.
+    fn expect(&mut self, id: GuestId, state: State, now_ms: u64) {
+        let Some(guest) = self.plan.guests.get(index(id)).filter(|guest| guest.is_watched()) else { return };
+        let Some(health) = self.table.health.get_mut(index(id)) else { return };
+        match (state, guest.ready, self.plan.health(guest)) {
+            (State::Running, Ready::Port(_) | Ready::File | Ready::Command, _) => health.expect_looks(0, now_ms),
+            (State::Ready, _, Some(check)) if check.command.is_empty() => {
+                health.expect_beats(check.every_ms.into(), now_ms);
+            }
+            (State::Ready, _, Some(check)) => health.expect_looks(check.every_ms.into(), now_ms),
+            _ => {}
+        }
     }
 
     fn note_deadline(&mut self, id: GuestId) {
@@ -712,7 +737,7 @@ impl<'a> Driver<'a> {
         slot.is_terminal = false;
         slot.is_held = false;
         slot.unwatched = false;
-        if guest.ready == Ready::Notify
+        if guest.is_watched()
             && let Some(health) = self.table.health.get_mut(index(id))
         {
             *health = Health::new();
@@ -850,7 +875,12 @@ impl<'a> Driver<'a> {
                         slot.ready = Some(socket);
                     }
                 }
-                Report::Failed(fault) => self.start_failed(id, fault, now_ms),
+                Report::Failed(fault) => {
+                    match self.table.health.get_mut(index(id)).filter(|health| health.is_looking()) {
+                        Some(health) => health.note_fault(fault),
+                        None => self.start_failed(id, fault, now_ms),
+                    }
+                }
                 Report::Closed => {
                     if let Some(reports) = self.slot_mut(id).and_then(|slot| slot.reports.take()) {
                         self.poll.close(reports);
@@ -933,6 +963,9 @@ impl<'a> Driver<'a> {
             self.helpers = self.helpers.saturating_sub(1);
         }
         self.look_at_waiting = true;
+        if self.health(id).is_some_and(Health::is_looking) {
+            self.look_is_over(id, end, now_ms);
+        }
         let signal = if let End::Signal(signal) = end { signal } else { 0 };
         let born = self.pid(id) != 0;
         if signal != 0 && !born {
@@ -1134,10 +1167,100 @@ impl<'a> Driver<'a> {
             return;
         }
         let is_frozen = self.is_held(id) || self.change.guest() == Some(id);
-        let illness = self.table.health.get_mut(index(id)).and_then(|health| health.look(is_frozen, now_ms));
+        match self.health(id).and_then(|health| health.due(now_ms)) {
+            Some(Due::Begin) => self.begin_look(id, is_frozen, now_ms),
+            Some(Due::GiveUp) => self.give_look_up(id, now_ms),
+            None => {}
+        }
+        let illness = self.table.health.get_mut(index(id)).and_then(|health| health.miss(is_frozen, now_ms));
         self.note_deadline(id);
         if let Some(illness) = illness.filter(|_| matches!(self.state(id), State::Running | State::Ready)) {
             self.feed(id, Event::Unhealthy(illness), now_ms);
+        }
+    }
+
+    fn begin_look(&mut self, id: GuestId, is_frozen: bool, now_ms: u64) {
+        let Driver { plan, base, table, poll, .. } = self;
+        let (Some(guest), Some(slot)) = (plan.guests.get(index(id)), table.slots.get_mut(index(id))) else { return };
+        let Some(health) = table.health.get_mut(index(id)) else { return };
+        let (what, timeout_ms) = match plan.health(guest) {
+            Some(check) if slot.machine.state() == State::Ready => (What::Health, check.timeout_ms.into()),
+            _ => (What::Ready, limits::READY_LOOK_TIMEOUT_MS),
+        };
+        if is_frozen {
+            return health.postpone(FROZEN_MS, now_ms);
+        }
+        if slot.helper.is_some() || self.looks >= limits::CHECKS_AT_ONCE {
+            // That of its start, which is about to be waited for; or others first.
+            return health.postpone(SOON_MS, now_ms);
+        }
+        let Some(process) = &slot.process else { return health.postpone(FROZEN_MS, now_ms) };
+        health.begun(timeout_ms, now_ms);
+        let patient = Patient { plan, guest, base, process: process.as_fd() };
+        let begun = check(&patient, what).map(|checking| {
+            let child = slot.helper.insert(checking.child);
+            slot.reports = Some(checking.reports);
+            self.looks += 1;
+            self.helpers += 1;
+            // Where it is not told of its end, that is seen when its time is over.
+            let _ = poll.watch(child.as_fd(), Source::Guest(Part::Helper, id), Interest::Readable);
+        });
+        if let Err(fault) = begun {
+            health.note_fault(fault);
+            self.judge(id, false, now_ms);
+        }
+    }
+
+    /// It hangs: it is killed, and waited for as any other.
+    fn give_look_up(&mut self, id: GuestId, now_ms: u64) {
+        if let Some(child) = self.slot(id).and_then(|slot| slot.helper.as_ref()) {
+            let _ = signal::send(child.as_fd(), KILL);
+        }
+        if let Some(member) = self.member(id) {
+            self.base.kill_check(member);
+        }
+        if let Some(health) = self.table.health.get_mut(index(id)) {
+            health.given_up(limits::KILL_TIMEOUT_MS, now_ms);
+        }
+    }
+
+    /// The child that looked after a guest has ended.
+    fn look_is_over(&mut self, id: GuestId, end: End, now_ms: u64) {
+        self.looks = self.looks.saturating_sub(1);
+        if let Some(member) = self.member(id) {
+            // What a command has left behind.
+            self.base.kill_check(member);
+        }
+        self.judge(id, end == End::Code(0), now_ms);
+        self.note_deadline(id);
+    }
+
+    /// What follows from a look.
+    fn judge(&mut self, id: GuestId, is_well: bool, now_ms: u64) {
+        let state = self.state(id);
+        let Some(guest) = self.plan.guests.get(index(id)) else { return };
+        let Some(health) = self.table.health.get_mut(index(id)) else { return };
+        let was_failing = health.findings(now_ms).is_some_and(|(failures, ..)| failures > 0);
+        let result = health.over(is_well, now_ms);
+        match (state, result, self.plan.health(guest)) {
+            (State::Running, Ok(()), _) => self.feed(id, Event::ReadyReported, now_ms),
+            (State::Running, Err(_), _) => health.look_soon(now_ms),
+            (State::Ready, Ok(()), Some(check)) => {
+                health.look_again(check.every_ms.into(), now_ms);
+                if was_failing {
+                    self.announce(id, Notice::Well);
+                }
+            }
+            (State::Ready, Err((count, fault)), Some(check)) => {
+                let most = check.failures;
+                health.look_again(check.every_ms.into(), now_ms);
+                self.announce(id, Notice::NotWell(count, most, fault));
+                if count >= most {
+                    self.feed(id, Event::Unhealthy(Illness::Check), now_ms);
+                }
+            }
+            // It ends.
+            _ => {}
         }
     }
 
@@ -1291,6 +1414,10 @@ impl<'a> Driver<'a> {
             Notice::Killed(count, None) => say(format_args!("out of memory: killed {count} of its processes")),
             Notice::Frozen => say(format_args!("frozen")),
             Notice::Thawed => say(format_args!("thawed")),
+            Notice::NotWell(count, most, fault) => {
+                say(format_args!("health check failed, {count} of {most} in a row: could not {fault}"));
+            }
+            Notice::Well => say(format_args!("well again")),
             Notice::MainProcess => {
                 say(format_args!("names another main process by MAINPID, which stays the one that inn started"));
             }
@@ -1382,6 +1509,7 @@ impl fmt::Display for Illness {
         f.write_str(match self {
             Illness::Watchdog => "it has not said WATCHDOG=1 in time",
             Illness::Trigger => "it has said WATCHDOG=trigger",
+            Illness::Check => "its health check failed too often in a row",
         })
     }
 }

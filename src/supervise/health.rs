@@ -1,7 +1,18 @@
-//! How a guest is besides its state: what it says of itself, and whether it says that it is well in time. Pure.
+//! How a guest is besides its state: what it says of itself, whether it says in time that it is well, and what was seen of it by
+//! looking. Pure; the driver looks.
 
 use super::notify::{self, Notification, Said};
 use super::state::Illness;
+use crate::fault::{Fault, Step};
+use crate::limits;
+
+/// All zero, so that a table of these takes no room in the file.
+const UNKNOWN: Fault = Fault { step: Step::FindCgroup, errno: 0, detail: 0 };
+const _: () = assert!(UNKNOWN.step as u8 == 0);
+/// A look that found what was asked for missing.
+const NOTHING: Fault = Fault { step: Step::CheckCommand, errno: 0, detail: 1 };
+/// One that took too long.
+const LATE: Fault = Fault { step: Step::CheckCommand, errno: libc::ETIMEDOUT as u16, detail: 0 };
 
 /// What a guest that is up says that it is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +41,32 @@ pub struct Health {
     watchdog_ms: u64,
     /// By when it has to say so next; 0 for never.
     beat_due_ms: u64,
+    /// When the next look is to begin, or the one under way is to be over; 0 for never.
+    look_due_ms: u64,
+    /// A look is under way.
+    is_looking: bool,
+    /// It took too long, and was given up.
+    is_late: bool,
+    /// When it began.
+    begun_ms: u64,
+    /// How long was waited before it.
+    pause_ms: u64,
+    /// Looks in a row that found something wrong.
+    failures: u16,
+    /// When the last one was over; 0 where there was none.
+    looked_ms: u64,
+    /// What it found, where something was wrong.
+    fault: Fault,
+    is_faulty: bool,
+}
+
+/// What is to be done about a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// It is to begin.
+    Begin,
+    /// It has taken too long.
+    GiveUp,
 }
 
 /// What follows from a notification.
@@ -55,6 +92,15 @@ impl Health {
             was_frozen: false,
             watchdog_ms: 0,
             beat_due_ms: 0,
+            look_due_ms: 0,
+            is_looking: false,
+            is_late: false,
+            begun_ms: 0,
+            pause_ms: 0,
+            failures: 0,
+            looked_ms: 0,
+            fault: UNKNOWN,
+            is_faulty: false,
         }
     }
 
@@ -77,8 +123,7 @@ impl Health {
         }
         if self.activity == Activity::Stopping {
             // From here on it says nothing more.
-            self.watchdog_ms = 0;
-            self.beat_due_ms = 0;
+            self.rest_looks();
         }
         News {
             is_ready: said.is_ready,
@@ -92,14 +137,106 @@ impl Health {
         !core::mem::replace(&mut self.is_told_of_stranger, true)
     }
 
-    /// When [`Health::look`] is due; nothing for never.
+    /// When [`Health::miss`] or [`Health::due`] is due; nothing for never.
     #[must_use]
     pub fn due_ms(&self) -> Option<u64> {
-        (self.beat_due_ms != 0).then_some(self.beat_due_ms)
+        [self.beat_due_ms, self.look_due_ms].into_iter().filter(|due| *due != 0).min()
+    }
+
+    /// From now on it has to say every so often that it is well.
+    pub fn expect_beats(&mut self, every_ms: u64, now_ms: u64) {
+        if self.watchdog_ms == 0 {
+            self.watchdog_ms = every_ms;
+            self.beat(now_ms);
+        }
+    }
+
+    /// From now on it is looked at: for the first time after so long.
+    pub fn expect_looks(&mut self, pause_ms: u64, now_ms: u64) {
+        self.pause_ms = pause_ms;
+        (self.failures, self.looked_ms, self.is_faulty) = (0, 0, false);
+        self.look_due_ms = now_ms.saturating_add(pause_ms).max(1);
+    }
+
+    /// What is to be done about a look now.
+    #[must_use]
+    pub fn due(&self, now_ms: u64) -> Option<Due> {
+        let is_due = self.look_due_ms != 0 && self.look_due_ms <= now_ms;
+        is_due.then_some(if self.is_looking { Due::GiveUp } else { Due::Begin })
+    }
+
+    /// A look that is due begins only after so long.
+    pub fn postpone(&mut self, pause_ms: u64, now_ms: u64) {
+        self.look_due_ms = now_ms.saturating_add(pause_ms);
+    }
+
+    /// A look has begun, which may take so long.
+    pub fn begun(&mut self, timeout_ms: u64, now_ms: u64) {
+        (self.is_looking, self.is_late, self.is_faulty) = (true, false, false);
+        self.begun_ms = now_ms;
+        self.look_due_ms = now_ms.saturating_add(timeout_ms);
+    }
+
+    /// The look under way is ended, for it took too long; where it does not end, that is tried again after so long.
+    pub fn given_up(&mut self, retry_ms: u64, now_ms: u64) {
+        self.is_late = true;
+        self.postpone(retry_ms, now_ms);
+    }
+
+    /// Whether a look is under way.
+    #[must_use]
+    pub fn is_looking(&self) -> bool {
+        self.is_looking
+    }
+
+    /// The look under way found this.
+    pub fn note_fault(&mut self, fault: Fault) {
+        self.fault = fault;
+        self.is_faulty = true;
+    }
+
+    /// The look under way is over. Whether all was well; if not, how often in a row it was not.
+    ///
+    /// # Errors
+    /// How often in a row something was wrong, and what.
+    pub fn over(&mut self, is_well: bool, now_ms: u64) -> Result<(), (u16, Fault)> {
+        self.is_looking = false;
+        self.look_due_ms = 0;
+        self.looked_ms = now_ms.max(1);
+        if is_well {
+            (self.failures, self.is_faulty) = (0, false);
+            return Ok(());
+        }
+        if self.is_late {
+            self.note_fault(LATE);
+        } else if !self.is_faulty {
+            self.note_fault(NOTHING);
+        }
+        self.failures = self.failures.saturating_add(1);
+        Err((self.failures, self.fault))
+    }
+
+    /// The next look comes soon, and the one after that later: it is to become ready.
+    pub fn look_soon(&mut self, now_ms: u64) {
+        let (from, to) = limits::READY_LOOK_MS;
+        self.pause_ms = self.pause_ms.saturating_mul(2).clamp(from, to);
+        self.postpone(self.pause_ms, now_ms);
+    }
+
+    /// The next look comes when it is its time.
+    pub fn look_again(&mut self, every_ms: u64, now_ms: u64) {
+        self.look_due_ms = self.begun_ms.saturating_add(every_ms).max(now_ms);
+    }
+
+    /// How often in a row something was wrong, how long ago was looked, and what was found then; nothing before the first.
+    #[must_use]
+    pub fn findings(&self, now_ms: u64) -> Option<(u16, u64, Option<Fault>)> {
+        let fault = self.is_faulty.then_some(self.fault);
+        (self.looked_ms != 0).then_some((self.failures, now_ms.saturating_sub(self.looked_ms), fault))
     }
 
     /// Looks whether it has said in time that it is well. One that is frozen cannot, and has all of its time once it is not.
-    pub fn look(&mut self, is_frozen: bool, now_ms: u64) -> Option<Illness> {
+    pub fn miss(&mut self, is_frozen: bool, now_ms: u64) -> Option<Illness> {
         if self.beat_due_ms == 0 || self.beat_due_ms > now_ms {
             return None;
         }
@@ -114,8 +251,14 @@ impl Health {
     /// It is not up any more: nothing is expected of it.
     pub fn rest(&mut self) {
         self.activity = Activity::None;
+        self.rest_looks();
+    }
+
+    fn rest_looks(&mut self) {
         self.watchdog_ms = 0;
         self.beat_due_ms = 0;
+        // One that is under way is given up with the guest.
+        self.look_due_ms = 0;
     }
 
     /// The line that it said last.
@@ -175,9 +318,9 @@ mod tests {
         assert_eq!((health.due_ms(), health.watchdog_ms()), (Some(2_010), Some(2_000)));
         health.take(&said("WATCHDOG=1"), 1_000);
         assert_eq!(health.due_ms(), Some(3_000));
-        assert_eq!(health.look(false, 2_999), None);
-        assert_eq!(health.look(false, 3_000), Some(Illness::Watchdog));
-        assert_eq!((health.look(false, 9_000), health.due_ms()), (None, None));
+        assert_eq!(health.miss(false, 2_999), None);
+        assert_eq!(health.miss(false, 3_000), Some(Illness::Watchdog));
+        assert_eq!((health.miss(false, 9_000), health.due_ms()), (None, None));
         let most = "WATCHDOG_USEC=18446744073709551615";
         for (words, due) in
             [("WATCHDOG_USEC=0", None), ("WATCHDOG_USEC=1", Some(2)), (most, Some(18_446_744_073_709_553))]
@@ -197,11 +340,64 @@ mod tests {
     fn a_frozen_guest_has_all_of_its_time_once_it_is_thawed() {
         let mut health = Health::new();
         health.take(&said("WATCHDOG_USEC=2000000"), 0);
-        assert_eq!(health.look(true, 2_000), None);
+        assert_eq!(health.miss(true, 2_000), None);
         // Thawed at 3 999, say.
-        assert_eq!(health.look(false, 4_000), None);
+        assert_eq!(health.miss(false, 4_000), None);
         assert_eq!(health.due_ms(), Some(6_000));
-        assert_eq!(health.look(false, 6_000), Some(Illness::Watchdog));
+        assert_eq!(health.miss(false, 6_000), Some(Illness::Watchdog));
+    }
+
+    #[test]
+    fn looks_for_readiness_come_ever_later_and_those_for_health_when_it_is_their_time() {
+        let mut health = Health::new();
+        health.expect_looks(0, 100);
+        let mut pauses = std::vec![];
+        let mut now = 100;
+        for _ in 0..8 {
+            assert_eq!((health.due(now), health.due_ms()), (Some(Due::Begin), Some(now)));
+            health.begun(5_000, now);
+            assert_eq!((health.due(now), health.due(now + 5_000)), (None, Some(Due::GiveUp)));
+            assert!(health.over(false, now).is_err());
+            health.look_soon(now);
+            pauses.push(health.due_ms().unwrap() - now);
+            now = health.due_ms().unwrap();
+        }
+        assert_eq!(pauses, [25, 50, 100, 200, 400, 800, 1_000, 1_000]);
+        health.expect_looks(30_000, now);
+        assert_eq!(health.due_ms(), Some(now + 30_000));
+        health.begun(5_000, now);
+        assert_eq!(health.over(true, now + 4_000), Ok(()));
+        health.look_again(30_000, now + 4_000);
+        assert_eq!(health.due_ms(), Some(now + 30_000));
+        health.begun(90_000, now);
+        assert!(health.over(false, now + 40_000).is_err());
+        health.look_again(30_000, now + 40_000);
+        assert_eq!(health.due_ms(), Some(now + 40_000), "one that took longer than there is between two");
+    }
+
+    #[test]
+    fn failures_are_counted_in_a_row_with_what_was_found_last() {
+        let mut health = Health::new();
+        assert_eq!(health.findings(5), None);
+        let fault = Fault { step: Step::NoCommand, errno: 2, detail: 0 };
+        for count in 1..=2 {
+            health.begun(9, 1);
+            health.note_fault(fault);
+            assert_eq!(health.over(false, 10), Err((count, fault)));
+        }
+        health.begun(9, 1);
+        health.given_up(9, 10);
+        assert_eq!(health.over(false, 12), Err((3, LATE)));
+        assert_eq!(health.findings(15), Some((3, 3, Some(LATE))));
+        health.begun(9, 1);
+        assert_eq!(health.over(true, 20), Ok(()));
+        assert_eq!(health.findings(21), Some((0, 1, None)));
+        health.begun(9, 1);
+        assert_eq!(health.over(false, 10), Err((1, NOTHING)));
+        // Given up with the guest, it is still under way until its child has ended.
+        health.begun(9, 1);
+        health.rest();
+        assert_eq!((health.is_looking(), health.due_ms()), (true, None));
     }
 
     #[test]

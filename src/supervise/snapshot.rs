@@ -9,7 +9,7 @@ use super::health::{Activity, Health};
 use super::oom::Full;
 use super::state::{Exit, Illness, State};
 use crate::control::wire::{
-    self, BoundsInfo, GivenDevice, GivenDevices, GuestInfo, HostInfo, JoinInfo, Name, Place, VictimInfo,
+    self, BoundsInfo, GivenDevice, GivenDevices, GuestInfo, HealthInfo, HostInfo, JoinInfo, Name, Place, VictimInfo,
 };
 use crate::guest::cgroup::SERVICES;
 use crate::limits;
@@ -101,6 +101,15 @@ pub fn guest<'b>(
         said: health.map_or("", Health::said),
         activity: health.map_or(wire::Activity::None, |health| activity(health.activity())),
         watchdog_ms: health.and_then(Health::watchdog_ms),
+        health: health.zip(plan.health(guest).filter(|check| !check.command.is_empty())).map(|(health, check)| {
+            // What was seen before it was ready is no matter.
+            let findings = health.findings(now_ms).filter(|_| machine.state() != State::Running);
+            let (failures, ago_ms, fault) = match findings {
+                Some((failures, ago_ms, fault)) => (failures, Some(ago_ms), fault),
+                None => (0, None, None),
+            };
+            HealthInfo { failures, limit: check.failures, ago_ms, fault }
+        }),
     })
 }
 
@@ -222,6 +231,7 @@ fn wire_exit(exit: Exit) -> Option<wire::Exit> {
         Exit::Unhealthy(illness) => wire::Exit::Unhealthy(match illness {
             Illness::Watchdog => wire::Illness::Watchdog,
             Illness::Trigger => wire::Illness::Trigger,
+            Illness::Check => wire::Illness::Check,
         }),
         Exit::Unknown => return None,
     })

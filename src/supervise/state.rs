@@ -117,6 +117,8 @@ pub enum Illness {
     Watchdog,
     /// It said itself that it is not.
     Trigger,
+    /// Its health check failed too often in a row.
+    Check,
 }
 
 impl Exit {
@@ -173,6 +175,10 @@ pub enum Notice {
     Trouble(Fault),
     /// The kernel killed so many of its processes for want of memory; one of them, where the kernel says which.
     Killed(u32, Option<Victim>),
+    /// Its health check failed, so often of so many that are allowed in a row.
+    NotWell(u16, u16, Fault),
+    /// Its health check, which had failed, succeeds.
+    Well,
     /// It named another main process, which is not heeded.
     MainProcess,
     /// Somebody else, or a process that was gone by then, sent a notification in its name, which is not heeded.
@@ -448,7 +454,9 @@ impl Machine {
                 self.up_ms = now.max(1);
                 match policy.ready {
                     Ready::Exec => self.go(State::Ready, now, None),
-                    Ready::Fd(_) | Ready::Notify => self.go(State::Running, now, Some(policy.ready_within_ms)),
+                    Ready::Fd(_) | Ready::Notify | Ready::Port(_) | Ready::File | Ready::Command => {
+                        self.go(State::Running, now, Some(policy.ready_within_ms))
+                    }
                 }
                 one(Action::Announce(Notice::Started))
             }

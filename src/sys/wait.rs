@@ -27,6 +27,17 @@ pub enum End {
     Signal(u8),
 }
 
+impl End {
+    /// As one number, for a record: the code, or the signal's number and 256.
+    #[must_use]
+    pub fn as_detail(self) -> u32 {
+        match self {
+            End::Code(code) => code.into(),
+            End::Signal(signal) => 256 + u32::from(signal),
+        }
+    }
+}
+
 /// The number of a child that has ended, and how; it stays a zombie. Never blocks; nothing where none has ended.
 ///
 /// # Errors

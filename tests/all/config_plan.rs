@@ -121,7 +121,15 @@ fn every_key_means_what_it_says() {
     assert_eq!(guest(plan, "last").users, None);
     assert_eq!(guest(plan, "store").network, Network::Host);
     assert_eq!(guest(plan, "store").log_bytes, 0);
-    assert_eq!(guest(plan, "dropbear").ready, Ready::Fd(3));
+    let dropbear = guest(plan, "dropbear");
+    assert_eq!((dropbear.ready, dropbear.ready_within_ms), (Ready::Fd(3), 5_000));
+    let check = plan.health(dropbear).unwrap();
+    assert_eq!((check.every_ms, check.timeout_ms, check.failures), (10_000, 2_000, 5));
+    assert_eq!(words(plan, check.command), ["/bin/check", "-v"]);
+    let looked = plan.guests.iter().find(|guest| guest.ready == Ready::Command).unwrap();
+    assert_eq!(words(plan, looked.ready_words), ["/bin/sh", "-c", "exit 0"]);
+    let check = plan.health(looked).unwrap();
+    assert_eq!((check.every_ms, check.timeout_ms, check.failures), (30_000, 5_000, 3));
     assert_eq!(guest(plan, "dropbear").log_bytes, 128 << 10);
     let alice = guest(plan, "alice");
     assert_eq!(plan.strings.str(alice.description), "A customer's machine");

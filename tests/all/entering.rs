@@ -128,8 +128,8 @@ fn a_guest_that_makes_all_the_cgroups_it_may_keeps_nobody_out() {
     }
     let fill = "command = /bin/sh -c \"n=0; while (exec -a mkdir /bin/sh /sys/fs/cgroup/$n); do n=$((n + 1)); done; \
                 echo $n cgroups; exec sleep 1000\"";
-    for users in ["auto", "none"] {
-        let config = guest("full", &format!("kind = os\nuserns = {users}")).replace("command = /bin/probe", fill);
+    for (users, more) in [("auto", ""), ("none", ""), ("none", "\nhealth = /bin/sh -c : every 100ms")] {
+        let config = guest("full", &format!("kind = os\nuserns = {users}{more}")).replace("command = /bin/probe", fill);
         let supervisor = Supervisor::start(&format!("full-{users}"), &config);
         supervisor.await_answer();
         let printed = |this: &Supervisor| told(&this.inn(&["logs", "full"]));
@@ -142,6 +142,7 @@ fn a_guest_that_makes_all_the_cgroups_it_may_keeps_nobody_out() {
         assert_eq!(output.status.code(), Some(1), "{users}: {}", told(&output));
         let output = supervisor.inn(&["exec", "full", "/bin/sh", "-c", "echo inside"]);
         assert_eq!(told(&output), "inside\n", "{users}");
+        supervisor.wait_for("a look", |this| more.is_empty() || this.facts("full")["health"] == "well");
     }
 }
 

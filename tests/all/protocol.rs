@@ -443,6 +443,12 @@ fn examples() -> Vec<Example> {
         watchdog_ms: Some(30_000),
         pending: Keys::default(),
         is_removed: false,
+        health: Some(HealthInfo {
+            failures: 1,
+            limit: 3,
+            ago_ms: Some(2_100),
+            fault: Some(Fault { step: Step::CheckCommand, errno: 0, detail: 3 }),
+        }),
     };
     let fault = Fault { step: Step::LimitMemory, errno: 2, detail: 0 };
     let place = Some(Place { file: "/etc/inn.conf", line: 7 });

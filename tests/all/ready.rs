@@ -234,3 +234,205 @@ fn who_is_not_ready_in_time_is_stopped_and_who_waits_for_it_is_told_of_whom_and_
         "{output:?}"
     );
 }
+
+#[test]
+fn ready_is_who_listens_on_a_port_has_a_file_or_has_a_command_succeed() {
+    if !must::root("ready_is_who_listens_on_a_port_has_a_file_or_has_a_command_succeed") {
+        return;
+    }
+    let root = root("looks");
+    let config = app("port", &root, "await:/tmp/go listen:8080 wait", "ready = port 8080")
+        + &app("file", &root, "await:/tmp/go touch:/tmp/ready wait", "ready = file /tmp/ready")
+        + &app("command", &root, "await:/tmp/go wait", "ready = command /bin/say is:/tmp/go")
+        + &app("unmapped", &root, "await:/tmp/go wait", "ready = command /bin/say is:/tmp/go\nuserns = none")
+        + &app("box", &root, "await:/tmp/go wait", "ready = command /bin/say is:/tmp/go").replace("= app", "= os")
+        // What is on the host only is nothing of the guest's, whatever leads there.
+        + &app("astray", &root, "link:/etc/passwd wait", "ready = file /tmp/link")
+        + &app("around", &root, "link:/tmp/link wait", "ready = file /tmp/link")
+        + &app("behind", &root, "wait", "after = port file command unmapped box")
+        + "[service host]\ncommand = /bin/sleep 1000\nready = command /bin/sh -c \"test -e /run/go\"\n";
+    let supervisor = Supervisor::start("looks", &config);
+    supervisor.await_answer();
+    let guests = ["port", "file", "command", "unmapped", "box"];
+    for guest in guests {
+        await_state(&supervisor, guest, "running");
+    }
+    assert_eq!(state(&supervisor, "behind"), "waiting");
+    let awaits = supervisor.facts("port")["awaits"].as_str().unwrap().to_owned();
+    assert!(awaits.starts_with("it waits for something to listen on port 8080 ("), "{awaits}");
+    for guest in guests {
+        assert!(supervisor.inside_of(guest, &["/bin/say", "touch:/tmp/go"]).status.success(), "{guest}");
+    }
+    for guest in guests {
+        supervisor.await_ready(guest);
+    }
+    supervisor.await_ready("behind");
+    assert_eq!(state(&supervisor, "host"), "running");
+    fs::write(supervisor.directory.join("run/go"), "").unwrap();
+    supervisor.await_ready("host");
+    for guest in ["astray", "around"] {
+        assert_eq!(state(&supervisor, guest), "running", "{guest}");
+    }
+    assert_eq!(supervisor.log().matches("bug of inn").count(), 0, "{}", supervisor.log());
+}
+
+#[test]
+fn a_look_that_hangs_or_cannot_begin_ends_with_its_time_and_leaves_nothing() {
+    if !must::root("a_look_that_hangs_or_cannot_begin_ends_with_its_time_and_leaves_nothing") {
+        return;
+    }
+    let root = root("hangs");
+    let rest = "within 1s\nrestart = never\nautostart = no";
+    let config = app("hangs", &root, "wait", &format!("ready = command /bin/say fork deaf wait {rest}"))
+        + &app("missing", &root, "wait", &format!("ready = command /bin/nothing {rest}"))
+        + &app("closed", &root, "wait", &format!("ready = port 81 {rest}"))
+        + &app("web", &root, "wait", "after = closed\nrestart = never\nautostart = no");
+    let supervisor = Supervisor::start("hangs", &config);
+    supervisor.await_answer();
+    for (guest, awaited) in [
+        ("hangs", "/bin/say to exit with 0"),
+        ("missing", "/bin/nothing to exit with 0"),
+        ("closed", "something to listen on port 81"),
+    ] {
+        let mut web = supervisor.command(&["start", "--wait", "web"]);
+        let web = (guest == "closed").then(|| {
+            web.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().expect("inn starts")
+        });
+        let output = supervisor.inn(&["start", "--wait", guest]);
+        assert_eq!(output.status.code(), Some(1), "{guest}");
+        let said = text(&output);
+        assert!(
+            said.contains(&format!("it ended before it was ready in time: it still waited for {awaited}")),
+            "{said}"
+        );
+        if let Some(web) = web {
+            let said = text(&web.wait_with_output().unwrap());
+            assert!(said.contains(&format!("closed is not ready: it waits for {awaited}")), "{said}");
+        }
+        await_state(&supervisor, guest, "failed");
+    }
+    assert_eq!((supervisor.processes(), supervisor.cgroups()), (vec![], vec![]));
+}
+
+#[test]
+fn a_guest_whose_health_check_fails_too_often_in_a_row_is_restarted() {
+    if !must::root("a_guest_whose_health_check_fails_too_often_in_a_row_is_restarted") {
+        return;
+    }
+    let root = root("health");
+    let check = "health = /bin/say is:/tmp/well every 100ms timeout 10s failures";
+    let config = app("flaps", &root, "touch:/tmp/well term wait", &format!("{check} 1000"))
+        + &app("ends", &root, "touch:/tmp/well term wait", &format!("{check} 2\nready = file /tmp/well"))
+        + &app("box", &root, "touch:/tmp/well term wait", &format!("{check} 2")).replace("= app", "= os")
+        + "[service host]\ncommand = /bin/sleep 1000\nrestart = never\nhealth = /bin/sh -c \"exit 3\" every 100ms failures 2\n";
+    let supervisor = Supervisor::start("health", &config);
+    supervisor.await_answer();
+    let inside = |guest: &str, word: &str| {
+        assert!(supervisor.inside_of(guest, &["/bin/say", word]).status.success(), "{guest}: {word}");
+    };
+    supervisor.wait_for("a look", |this| this.facts("flaps")["health"] == "well");
+    let pid = supervisor.facts("flaps")["pid"].clone();
+    for _ in 0..2 {
+        inside("flaps", "remove:/tmp/well");
+        supervisor.wait_for("failures", |this| this.facts("flaps")["health_failures"].as_u64() > Some(1));
+        let list = text(&supervisor.inn(&["list"]));
+        assert!(list.contains("ready, failing "), "{list}");
+        let reason = supervisor.facts("flaps")["health_reason"].clone();
+        assert_eq!(reason, "could not have its check succeed: it exited with code 1");
+        let status = text(&supervisor.inn(&["status", "flaps"]));
+        assert!(status.contains("  health       failing, ") && status.contains(" of 1000 in a row"), "{status}");
+        inside("flaps", "touch:/tmp/well");
+        supervisor.wait_for("it to be well", |this| this.facts("flaps")["health_failures"] == 0);
+    }
+    let facts = supervisor.facts("flaps");
+    assert_eq!((&facts["pid"], &facts["restarts"]), (&pid, &0.into()));
+    for guest in ["ends", "box"] {
+        supervisor.wait_for("a look", |this| this.facts(guest)["health"] == "well");
+        inside(guest, "remove:/tmp/well");
+        supervisor.wait_for("the restart", |this| this.facts(guest)["restarts"] == 1);
+        supervisor.wait_for("it to be well", |this| this.facts(guest)["health"] == "well");
+        assert_eq!(supervisor.facts(guest)["exit_reason"], "unhealthy: failed its health check");
+    }
+    await_state(&supervisor, "host", "failed");
+    let log = supervisor.log();
+    for line in [
+        "guest flaps: well again",
+        "guest ends: health check failed, 1 of 2 in a row: could not have its check succeed: it exited with code 1",
+        "guest ends: not well, stopping: its health check failed too often in a row",
+        "guest ends: exited with code 0",
+        "service host: health check failed, 2 of 2 in a row: could not have its check succeed: it exited with code 3",
+    ] {
+        assert!(log.contains(line), "{line}:\n{log}");
+    }
+}
+
+#[test]
+fn a_health_check_that_hangs_is_killed_with_all_it_started_and_one_that_cannot_start_has_failed() {
+    if !must::root("a_health_check_that_hangs_is_killed_with_all_it_started_and_one_that_cannot_start_has_failed") {
+        return;
+    }
+    let root = root("sick");
+    let rest = "every 100ms timeout 300ms failures 2\nrestart = never";
+    let config = app("hangs", &root, "term wait", &format!("health = /bin/say fork fork deaf wait {rest}"))
+        + &app("leaves", &root, "term wait", "health = /bin/say fork fork every 100ms")
+        + &app("missing", &root, "term wait", &format!("health = /bin/nothing {rest}"))
+        + &app("full", &root, "fork term wait", &format!("processes = 2\nhealth = /bin/say {rest}"));
+    let supervisor = Supervisor::start("sick", &config);
+    supervisor.await_answer();
+    for (guest, why) in [
+        ("hangs", "could not have its check succeed: it took too long"),
+        ("missing", "could not find its command: execve: ENOENT"),
+    ] {
+        await_state(&supervisor, guest, "failed");
+        let line = format!("guest {guest}: health check failed, 2 of 2 in a row: {why}");
+        assert!(supervisor.log().contains(&line), "{line}:\n{}", supervisor.log());
+        assert_eq!(supervisor.facts(guest)["exit_reason"], "unhealthy: failed its health check");
+    }
+    // What a check leaves behind is killed after it, again and again.
+    for _ in 0..3 {
+        supervisor.wait_for("a look", |this| this.facts("leaves")["health_checked_ago_ms"].as_u64() < Some(50));
+        supervisor.wait_for("nothing left", |this| this.members("leaves").len() == 1);
+    }
+    // Where there is no controller nothing is limited.
+    if supervisor.facts("full")["processes_limit"].is_u64() {
+        await_state(&supervisor, "full", "failed");
+    }
+    assert_eq!(supervisor.facts("leaves")["restarts"], 0);
+}
+
+#[test]
+fn a_frozen_guest_is_neither_well_nor_ill() {
+    if !must::root("a_frozen_guest_is_neither_well_nor_ill") {
+        return;
+    }
+    let root = root("frozen");
+    let config =
+        app("checked", &root, "wait", "health = /bin/say every 100ms timeout 500ms failures 1\nrestart = never")
+            + &app(
+                "fed",
+                &root,
+                "notify:READY=1 beat:1000000",
+                "ready = notify\nhealth = notify every 500ms\nrestart = never",
+            );
+    let supervisor = Supervisor::start("frozen", &config);
+    supervisor.await_answer();
+    supervisor.wait_for("a look", |this| this.facts("checked")["health"] == "well");
+    supervisor.wait_for("it to be ready", |this| this.facts("fed")["watchdog_ms"] == 500);
+    let environment = supervisor.inside_of("fed", &["/bin/say", "variable:WATCHDOG_USEC"]);
+    assert!(text(&environment).contains("WATCHDOG_USEC is 500000"), "{environment:?}");
+    assert!(supervisor.inn(&["freeze", "checked", "fed"]).status.success());
+    // Longer than each of them may be silent.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert!(supervisor.inn(&["thaw", "checked", "fed"]).status.success());
+    for guest in ["checked", "fed"] {
+        let facts = supervisor.facts(guest);
+        assert_eq!(
+            (&facts["state"], &facts["restarts"]),
+            (&"ready".into(), &0.into()),
+            "{guest}: {}",
+            supervisor.log()
+        );
+    }
+    supervisor.wait_for("a look", |this| this.facts("checked")["health_checked_ago_ms"].as_u64() < Some(500));
+    assert_eq!(state(&supervisor, "fed"), "ready");
+}

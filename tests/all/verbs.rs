@@ -9,7 +9,8 @@ use std::thread::JoinHandle;
 use innkeep::cli::facts::GUEST;
 use innkeep::control::server::{Incoming, Sent, Server};
 use innkeep::control::wire::{
-    Activity, Code, Exit, Failure, Full, GuestInfo, HostInfo, Name, Place, Reply, Request, State, VictimInfo,
+    Activity, Code, Exit, Failure, Full, GuestInfo, HealthInfo, HostInfo, Name, Place, Reply, Request, State,
+    VictimInfo,
 };
 use innkeep::fault::{Fault, Step};
 use innkeep::plan::change::Keys;
@@ -146,6 +147,7 @@ const WEB: GuestInfo<'static> = GuestInfo {
     watchdog_ms: Some(2_000),
     pending: Keys::from_bits(0),
     is_removed: false,
+    health: Some(HealthInfo { failures: 0, limit: 3, ago_ms: Some(3_200), fault: None }),
 };
 
 const STORE: GuestInfo<'static> = GuestInfo {
@@ -182,6 +184,7 @@ const STORE: GuestInfo<'static> = GuestInfo {
     watchdog_ms: None,
     pending: Keys::from_bits(0),
     is_removed: false,
+    health: None,
 };
 
 /// A host with two guests.

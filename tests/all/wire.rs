@@ -148,6 +148,12 @@ fn guest(((name, root, cgroup, description, file), numbers, rest): &Parts) -> Gu
         watchdog_ms: numbers.2,
         pending: Keys::from_bits(u128::from(numbers.0) << 60 | u128::from(numbers.8)),
         is_removed: rest.3,
+        health: rest.3.then_some(HealthInfo {
+            failures: numbers.0 as u16,
+            limit: 3,
+            ago_ms: numbers.1,
+            fault: Some(Fault { step: Step::CheckCommand, errno: 0, detail: numbers.0 }),
+        }),
     }
 }
 

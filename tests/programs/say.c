@@ -125,6 +125,8 @@ int main(int count, char **words) {
             listen_on(atoi(value));
         } else if (IS("touch")) {
             close(open(value, O_CREAT | O_WRONLY, 0644));
+        } else if (IS("link")) {
+            symlink(value, "/tmp/link");
         } else if (IS("remove")) {
             unlink(value);
         } else if (IS("is")) {
