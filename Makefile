@@ -84,7 +84,7 @@ deps-run: deps-image
 
 deps-test: deps-run
 	@$(PACKAGES) gcc libc6-dev procps util-linux bsdutils e2fsprogs squashfs-tools erofs-utils debootstrap \
-	    man-db mandoc bash zsh fish
+	    man-db mandoc bash zsh fish curl python3-jsonschema
 
 deps-bench: deps-build
 	@$(PACKAGES) python3 util-linux

@@ -10,7 +10,7 @@ use super::ask::{PROMPT_MS, ask};
 use super::facts::StateWords;
 use super::json::Json;
 use super::names::{All, Names};
-use super::output::{Errors, Output, complain};
+use super::output::{Errors, Output, Plain, complain};
 use super::parse::Options;
 use super::verb::Act;
 use crate::control::wire::{Code, Doing, GuestInfo, Power, Reply, Request, State, Until};
@@ -138,7 +138,9 @@ fn is(info: &GuestInfo<'_>, until: Until) -> bool {
 
 /// "web: not ready in time: waiting for store".
 fn tell_late(info: &GuestInfo<'_>, until: Until) -> u8 {
-    let _ = writeln!(Errors::new(), "inn: {}: not {} in time: {}", info.name, until.word(), StateWords(info));
+    let mut line = Errors::new();
+    let _ = write!(line, "inn: {}: not {} in time: {}", info.name, until.word(), StateWords(info));
+    let _ = if info.awaits.is_empty() { line.write_char('\n') } else { writeln!(line, "; {}", Plain(info.awaits)) };
     if until == Until::Frozen {
         let _ = writeln!(
             Errors::new(),

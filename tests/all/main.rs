@@ -41,6 +41,7 @@ mod ready;
 mod reasons;
 mod reload;
 mod resources;
+mod schemas;
 mod server;
 mod set;
 mod set_machine;
