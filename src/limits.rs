@@ -135,7 +135,7 @@ pub const KILL_TIMEOUT_MS: u64 = 10_000;
 /// Changes of a guest that take longer are undone: the kernel hangs.
 pub const CHANGE_TIMEOUT_MS: u64 = 30_000;
 /// Reading the config again: after so long the attempt is given up, for its storage hangs.
-pub const RELOAD_TIMEOUT_MS: u64 = 30_000;
+pub const RELOAD_TIMEOUT_MS: u64 = 10_000;
 /// How often the config is read anew because guests went on meanwhile: each of them does so once.
 pub const RELOAD_TRIES: u32 = 8;
 /// Lines told of a config that is wrong where nobody asked but a signal.

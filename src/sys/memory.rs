@@ -49,6 +49,8 @@ impl<T> Static<T> {
 /// Bytes of the smallest page of any supported processor. Where pages are larger, madvise(2) refuses what is not aligned to
 /// them, and the memory stays.
 const PAGE: usize = 4096;
+/// Pages looked at at once.
+const PAGES: usize = 16;
 /// How far below the present one the frames of functions that have returned are looked for.
 const STACK_BYTES: usize = 1 << 20;
 
@@ -164,14 +166,22 @@ impl<T: Plain> Image<T> {
             // were never written.
             done += unsafe { call(libc::SYS_pwrite64, [self.number(), from, rest, done]) }?;
         }
-        let mut page = [0; PAGE];
-        for at in (0..size_of::<T>() as u64).step_by(PAGE) {
-            let count = rustix::io::pread(&self.file, &mut page, at)?;
-            if page.get(..count).is_some_and(|bytes| bytes.iter().all(|byte| *byte == 0)) {
-                let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-                rustix::fs::fallocate(&self.file, flags, at, count as u64)?;
+        let mut pages = [0; PAGES * PAGE];
+        let (mut at, mut hole) = (0, 0);
+        while at < size_of::<T>() as u64 {
+            let count = rustix::io::pread(&self.file, &mut pages, at)?;
+            for page in pages.get(..count).unwrap_or_default().chunks(PAGE) {
+                if page.iter().any(|byte| *byte != 0) {
+                    self.punch(hole, at)?;
+                    hole = at + page.len() as u64;
+                }
+                at += page.len() as u64;
+            }
+            if count == 0 {
+                return Err(Errno::IO);
             }
         }
+        self.punch(hole, at)?;
         // Only what is whole is one byte longer.
         rustix::io::pwrite(&self.file, &[1], size_of::<T>() as u64).map(drop)
     }
@@ -214,6 +224,15 @@ impl<T: Plain> Image<T> {
         Ok(())
     }
 
+    /// Gives the file's memory from `from` to before `to` back.
+    fn punch(&self, from: u64, to: u64) -> Result<(), Errno> {
+        if from >= to {
+            return Ok(());
+        }
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        rustix::fs::fallocate(&self.file, flags, from, to - from)
+    }
+
     fn number(&self) -> usize {
         self.file.as_raw_fd() as usize
     }
@@ -240,4 +259,47 @@ pub fn wipe<T: Plain>(value: &'static mut T) -> &'static mut T {
     }
     // SAFETY: it is a value again, and nobody else has it.
     unsafe { &mut *at }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Plan;
+
+    static FROM: Static<Plan> = Static::new(Plan::new());
+    static TO: Static<Plan> = Static::new(Plan::new());
+
+    #[test]
+    fn a_value_arrives_whole_and_where_it_is_zero_no_memory_is_used() {
+        let (from, to) = (FROM.take().unwrap(), TO.take().unwrap());
+        let image = Image::new().unwrap();
+        let (errno, to) = image.take(to).unwrap_err();
+        assert_eq!(errno, Errno::BADMSG, "nothing is there yet");
+        let text = from.strings.add(&[b'x'; 10_000]).unwrap();
+        from.words.push(text).unwrap();
+        image.put(from).unwrap();
+        let blocks = rustix::fs::fstat(&image.file).unwrap().st_blocks as usize * 512;
+        assert!(blocks <= 8 * PAGE, "{blocks} bytes of {}", size_of::<Plan>());
+        let to = image.take(to).unwrap();
+        assert_eq!((to.strings.bytes(text), to.words.mark(), to.guests.len()), (&[b'x'; 10_000][..], 1, 0));
+        // What was there before is gone.
+        from.clear();
+        image.put(from).unwrap();
+        let to = image.take(to).unwrap();
+        assert_eq!((to.strings.mark(), to.words.mark()), (1, 0));
+        to.strings.add(b"y").unwrap();
+        assert_eq!(wipe(to).strings.mark(), 1);
+    }
+
+    #[test]
+    fn a_list_gives_back_what_it_has_not() {
+        static LIST: Static<heapless::Vec<u64, 4096>> = Static::new(heapless::Vec::new());
+        let list = LIST.take().unwrap();
+        list.extend(0..4096);
+        list.truncate(3);
+        discard_spare(list);
+        assert_eq!(list.as_slice(), [0, 1, 2]);
+        list.extend(3..4096);
+        assert!(list.iter().copied().eq(0..4096));
+    }
 }

@@ -3,9 +3,14 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+
+use crate::faults::{Injection, trace};
 use crate::must;
 use crate::private::{Supervisor, busybox};
 
@@ -419,15 +424,51 @@ fn two_hundred_guests_change_and_the_memory_of_the_old_plan_is_given_back() {
     assert!(after < before + 64, "{before} KiB before, {after} KiB after");
 }
 
+/// Keeps whoever reads the config from going on, as storage that hangs does, as long as this lives.
+struct Held(Child);
+
+impl Held {
+    fn new(supervisor: &Supervisor) -> Held {
+        let directory = supervisor.directory.join("run/inn");
+        // It holds the lock itself, and is not the parent of who does.
+        let mut child = Command::new("flock");
+        child.arg("--no-fork");
+        child.arg(directory).args(["sh", "-c", "echo; exec sleep 1000"]).stdout(Stdio::piped());
+        let mut child = child.spawn().expect("flock starts");
+        assert_eq!(child.stdout.as_mut().unwrap().read(&mut [0]).unwrap(), 1);
+        Held(child)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The child of the supervisor that reads the config.
+fn reader(supervisor: &Supervisor) -> u32 {
+    let parent = format!("PPid:\t{}\n", supervisor.pid());
+    let is = |pid: &u32| {
+        let text = |file| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        text("comm") == "inn\n" && text("status").contains(&parent)
+    };
+    let find = |this: &Supervisor| this.processes().into_iter().find(is);
+    supervisor.wait_for("the child", |this| find(this).is_some());
+    find(supervisor).expect("it waits")
+}
+
 #[test]
 fn storage_that_hangs_is_told_and_the_supervisor_serves_on() {
     let Some(supervisor) = started("reload-hangs", &service("a", "")) else { return };
     supervisor.await_ready("a");
-    // Opening a pipe that nobody writes to does not end.
-    let include = supervisor.directory.join("pipe.conf");
-    assert!(Command::new("mkfifo").arg(&include).status().unwrap().success());
-    write(&supervisor, &format!("[host]\ninclude = {}\n{}", include.display(), service("a", "")));
+    write(&supervisor, &[service("a", ""), service("b", "")].concat());
+    let held = Held::new(&supervisor);
     let mut client = supervisor.command(&["reload"]).stderr(Stdio::piped()).spawn().unwrap();
+    let child = nix::unistd::Pid::from_raw(reader(&supervisor) as i32);
+    nix::sys::signal::kill(child, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    drop(held);
     let begun = Instant::now();
     while client.try_wait().unwrap().is_none() {
         assert!(supervisor.inn(&["list"]).status.success());
@@ -435,15 +476,103 @@ fn storage_that_hangs_is_told_and_the_supervisor_serves_on() {
         std::thread::sleep(Duration::from_millis(100));
     }
     let (code, _, err) = said(&client.wait_with_output().unwrap());
-    if code == 2 {
-        // A pipe is refused without being waited for: as good.
-        assert!(err.contains("cannot be read"), "{err}");
-    } else {
-        assert!(code == 5 && err.contains("its storage hangs; nothing was changed"), "{code} {err}");
-    }
+    assert!(code == 5 && err.contains("its storage hangs; nothing was changed"), "{code} {err}");
     assert_eq!(names(&supervisor), ["a"]);
-    reload(&supervisor, &[service("a", ""), service("b", "")].concat());
+    assert!(!fs::exists(format!("/proc/{child}")).unwrap());
+    assert_eq!(said(&supervisor.inn(&["reload"])).0, 0);
     supervisor.await_ready("b");
+}
+
+#[test]
+fn what_goes_on_while_the_config_is_read_is_not_forgotten() {
+    let config = |time: u32, more: &str| format!("[service a]\ncommand = /bin/sleep {time}\n{more}");
+    let Some(supervisor) = started("reload-meanwhile", &(config(100_000, "") + &service("gone", ""))) else { return };
+    supervisor.await_ready("a");
+    supervisor.await_ready("gone");
+    let line = || fs::read_to_string(format!("/proc/{}/cmdline", pid(&supervisor, "a"))).unwrap_or_default();
+    reload(&supervisor, &(config(200_000, "") + &service("gone", "")));
+    assert_eq!((line().as_str(), pending(&supervisor, "a").as_str()), ("/bin/sleep\x00100000\0", "command"));
+    write(&supervisor, &config(300_000, "oom-score = 3\n"));
+    let held = Held::new(&supervisor);
+    let mut client = supervisor.command(&["reload"]).stdout(Stdio::null()).spawn().unwrap();
+    reader(&supervisor);
+    // It becomes what it was to be, which the child does not know; and one is down that it takes for running.
+    assert!(supervisor.inn(&["restart", "--wait", "a"]).status.success());
+    assert!(supervisor.inn(&["stop", "gone"]).status.success());
+    assert_eq!(line(), "/bin/sleep\x00200000\0");
+    let mut busy = supervisor.command(&["set", "-q", "a", "oom-score", "9"]).spawn().unwrap();
+    drop(held);
+    assert!(client.wait().unwrap().success());
+    // What was asked for meanwhile comes behind it.
+    assert!(busy.wait().unwrap().success());
+    assert_eq!((line().as_str(), pending(&supervisor, "a").as_str()), ("/bin/sleep\x00200000\0", "command"));
+    assert_eq!((oom_score(pid(&supervisor, "a")).as_str(), names(&supervisor)), ("9", vec!["a".to_owned()]));
+    assert!(supervisor.inn(&["restart", "--wait", "a"]).status.success());
+    assert_eq!(line(), "/bin/sleep\x00300000\0");
+}
+
+/// Every call of a reload fails once, or the child that makes it is killed there: what is told is what is so, and the next
+/// attempt works.
+#[test]
+fn every_call_of_a_reload_may_fail() {
+    if !must::root("every_call_of_a_reload_may_fail") {
+        return;
+    }
+    let ways = [Some(Errno::EPERM), Some(Errno::ENOMEM), None];
+    let threads: Vec<_> = ways.map(|error| std::thread::spawn(move || fail_each_call(error))).into();
+    for thread in threads {
+        thread.join().expect("every reload was made or not made");
+    }
+}
+
+fn fail_each_call(error: Option<Errno>) {
+    let name = format!("reload-{}", error.map_or("killed".into(), |error| format!("{error:?}")));
+    let config = |odd: bool| match odd {
+        true => service("a", "oom-score = 1\nuser = 1\n") + &service("b", "autostart = no\n"),
+        false => service("a", "oom-score = 2\nuser = 2\n"),
+    };
+    let supervisor = Supervisor::start(&name, &service("a", ""));
+    supervisor.await_answer();
+    let first = supervisor.await_ready("a")["pid"].as_u64().unwrap();
+    let is = |odd: bool| {
+        oom_score(first) == if odd { "1" } else { "2" } && names(&supervisor).len() == if odd { 2 } else { 1 }
+    };
+    reload(&supervisor, &config(false));
+    let injection = Arc::new(Injection::default());
+    let (ready, begun) = mpsc::channel();
+    let tracer = {
+        let (injection, root) = (Arc::clone(&injection), nix::unistd::Pid::from_raw(supervisor.pid() as i32));
+        std::thread::spawn(move || trace(root, error, &injection, &ready))
+    };
+    begun.recv().expect("it is traced");
+    let (mut odd, mut made, mut touched) = (true, 0, 0);
+    for number in 1..1000 {
+        write(&supervisor, &config(odd));
+        injection.arm(number);
+        let (code, _, err) = said(&supervisor.inn(&["reload", "-q"]));
+        let failed = injection.disarm();
+        let what = || format!("{name}: call {number} ({failed}) gave {code} {err}\n{}", supervisor.log());
+        assert!(code != 0 || is(odd), "it is said to be changed: {}", what());
+        assert!(!err.contains("nothing was changed") || is(!odd), "{}", what());
+        made += u32::from(is(odd));
+        // Whatever came of it, the next one comes through.
+        let (code, _, err) = said(&supervisor.inn(&["reload", "-q"]));
+        assert!(code == 0 && is(odd), "{code} {err} after {}", what());
+        let facts = supervisor.facts("a");
+        assert_eq!((&facts["pid"], &facts["state"]), (&first.into(), &"ready".into()), "{}", what());
+        assert_eq!(pending(&supervisor, "a"), "user", "{}", what());
+        if failed == -1 {
+            break;
+        }
+        touched = number;
+        odd = !odd;
+    }
+    assert!((60..990).contains(&touched), "{touched} calls failed");
+    assert!(made > 0, "none of them was made");
+    injection.done.store(true, Ordering::SeqCst);
+    must::say(&format!("{name}: each of {touched} calls failed, and {made} reloads were made all the same"));
+    drop(supervisor);
+    tracer.join().expect("the tracer ends");
 }
 
 #[test]
