@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | [`limits`] | every capacity and time-out |
 //! | [`text`] | strings and lists without a heap |
+//! | [`calendar`] | moments as people write them |
 //! | [`fault`] | what failed: step, errno, where |
 //! | [`config`] | text → `Config` (may be wrong) |
 //! | [`plan`] | `Config` → `Plan` (cannot be wrong) |
@@ -24,6 +25,7 @@
 
 #![cfg_attr(not(test), no_std)]
 
+pub mod calendar;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -89,6 +89,9 @@ pub const LOG_BYTES_DEFAULT: u64 = 64 << 10;
 /// Bytes of guest output kept at most.
 pub const LOG_BYTES_MAX: u64 = 64 << 20;
 
+/// Bytes of events kept: some three thousand, as many as a full host makes when it starts, and comes to be as it is used.
+pub const EVENTS_BYTES: u64 = 256 << 10;
+
 /// Processes of a guest of which the config names no number: enough for a distribution, too few to starve the host.
 pub const PROCESSES_DEFAULT: u32 = 1024;
 /// Open files of one process, soft and hard, where `rlimit` does not say: what systemd gives, for programs that still use

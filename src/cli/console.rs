@@ -83,7 +83,7 @@ fn attach(name: Name, options: &Options) -> Result<Console, u8> {
     let ring = request(Request::Logs { guest: name })?;
     let mut log = Reader::open(ring).map_err(failed)?;
     if let Some(lines) = options.lines {
-        log.skip_to_last_lines(lines).map_err(failed)?;
+        log.skip_to(log.last_lines(lines).map_err(failed)?);
     }
     let signals = Signals::block()?;
     let relay = Relay::begin(master).map_err(failed)?;

@@ -1,6 +1,6 @@
 //! Bytes that may be no text, and text that may be more than text.
 
-use core::fmt;
+use core::fmt::{self, Write};
 
 /// Bytes as text: what is not UTF-8 becomes the replacement character (U+FFFD).
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +12,24 @@ impl fmt::Display for Lossy<'_> {
             f.write_str(chunk.valid())?;
             f.write_str(if chunk.invalid().is_empty() { "" } else { "\u{fffd}" })
         })
+    }
+}
+
+/// Bytes as base64 (RFC 4648, section 4).
+#[derive(Clone, Copy, Debug)]
+pub struct Base64<'a>(pub &'a [u8]);
+
+impl fmt::Display for Base64<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        for three in self.0.chunks(3) {
+            let bits = three.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+            for index in 0..4 {
+                let digit = DIGITS[(bits >> (18 - 6 * index) & 63) as usize];
+                f.write_char(if index <= three.len() { char::from(digit) } else { '=' })?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -87,6 +105,14 @@ mod tests {
         // A title: the text of it is no command any more.
         assert_eq!(tamed(b"\x1b]0;title\x07x"), "0;titlex");
         assert_eq!(tamed(b"\x1b[99999999999999999999999999999999mx"), "999999999mx");
+    }
+
+    #[test]
+    fn bytes_are_written_as_base64() {
+        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
+            assert_eq!(Base64(bytes.as_bytes()).to_string(), text);
+        }
+        assert_eq!(Base64(b"\xff\xfe\xfd\0").to_string(), "//79AA==");
     }
 
     #[test]

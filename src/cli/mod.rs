@@ -10,6 +10,7 @@
 //! | [`guests`], [`columns`] | all guests at once, and what can be shown of each |
 //! | [`facts`], [`table`], [`json`], [`units`], [`lossy`] | what is printed, and how |
 //! | [`output`], [`screen`] | where it is printed |
+//! | [`follow`] | waiting for more of it |
 //! | [`foreground`], [`terminal`] | a program that has our input, output and terminal |
 //! | the others | one verb each |
 //!
@@ -22,9 +23,11 @@ pub mod check;
 pub mod columns;
 pub mod console;
 pub mod counters;
+pub mod events;
 pub mod excess;
 pub mod exec;
 pub mod facts;
+pub mod follow;
 pub mod foreground;
 pub mod guests;
 pub mod host;
@@ -122,6 +125,7 @@ fn dispatch(invocation: &Invocation, arguments: &Arguments, out: &mut Output) ->
         Act::Exec | Act::Enter => exec::exec(invocation, arguments, verb.act == Act::Enter),
         Act::Console => console::console(first, options),
         Act::Logs => logs::logs(operands, options, out),
+        Act::Events => events::events(options, out),
         Act::PowerOff | Act::Reboot | Act::Halt => act::power(verb.act, options, out),
         Act::Stats => stats::stats(operands, options, out),
         Act::Metrics => metrics::metrics(first, options, out),

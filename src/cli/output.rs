@@ -44,6 +44,12 @@ impl Output {
         self.buffer.clear();
     }
 
+    /// What is in the buffer.
+    #[cfg(test)]
+    pub fn taken(&self) -> &[u8] {
+        &self.buffer
+    }
+
     /// Forgets what is in the buffer.
     pub fn discard(&mut self) {
         self.buffer.clear();

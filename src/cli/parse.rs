@@ -6,9 +6,11 @@ use core::fmt;
 use super::output::Plain;
 use super::units;
 use super::verb::{Act, LATER, OPTIONS, Operands, Opt, OptFacts, VERBS, Verb, guest_keys};
+use crate::calendar::moment;
 use crate::config::key::Key;
 use crate::config::nearest;
 use crate::limits;
+use crate::sys::clock;
 use crate::sys::process::Arguments;
 use crate::text::{self, words};
 
@@ -65,6 +67,21 @@ pub struct Options {
     pub interval_ms: Option<u64>,
     /// `--dry-run`
     pub dry_run: bool,
+    /// `--since`
+    pub since: Option<Since>,
+    /// `--timestamps`
+    pub timestamps: bool,
+    /// `--escape`: the key, nothing for none.
+    pub escape: Option<Option<u8>>,
+}
+
+/// From when on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// Behind event number so and so; of logs, so many seconds ago.
+    Number(u64),
+    /// From a moment on, microseconds since 1970.
+    Moment(u64),
 }
 
 /// A key of a guest given as an option of `run`.
@@ -305,6 +322,7 @@ impl<W: Words + ?Sized> Parser<'_, W> {
                 Opt::Follow => &mut self.options.follow,
                 Opt::Save => &mut self.options.save,
                 Opt::DryRun => &mut self.options.dry_run,
+                Opt::Timestamps => &mut self.options.timestamps,
                 _ => &mut self.options.help,
             };
             *flag = true;
@@ -323,6 +341,8 @@ impl<W: Words + ?Sized> Parser<'_, W> {
                 self.options.interval_ms = Some(ms.max(limits::INTERVAL_LEAST_MS));
             }
             Opt::Timeout => self.options.timeout_ms = Some(units::parse_time_ms(value.to_bytes()).ok_or(bad)?),
+            Opt::Since => self.options.since = Some(since(value.to_bytes()).ok_or(bad)?),
+            Opt::Escape => self.options.escape = Some(escape(value.to_bytes()).ok_or(bad)?),
             _ => self.options.lines = Some(text::number(value.to_bytes()).ok_or(bad)?),
         }
         Ok(())
@@ -353,6 +373,23 @@ impl<W: Words + ?Sized> Parser<'_, W> {
 /// Whether a word is a number below zero, where one can stand.
 fn is_number(word: &[u8], verb: &Verb) -> bool {
     verb.act == Act::Set && word.get(1).is_some_and(u8::is_ascii_digit)
+}
+
+fn since(word: &[u8]) -> Option<Since> {
+    let number = text::number(word).map(Since::Number);
+    number.or_else(|| Some(Since::Moment(moment(word, clock::real_us())?)))
+}
+
+/// "ctrl-a", "^A", "none"
+fn escape(word: &[u8]) -> Option<Option<u8>> {
+    if word == b"none" {
+        return Some(None);
+    }
+    let key = word.strip_prefix(b"ctrl-").or(word.strip_prefix(b"^"))?;
+    let &[key] = key else { return None };
+    // Control characters are the 32 codes of `@` to `_`, less 64.
+    let key = key.to_ascii_uppercase();
+    (b'A'..=b'_').contains(&key).then_some(Some(key - b'@'))
 }
 
 fn guest_key(name: &[u8]) -> Option<Key> {

@@ -18,7 +18,6 @@ use super::parse::Options;
 use super::tree::{self, Process, Tree};
 use super::units::{Bytes, Milli, Millis};
 use crate::control::wire::{Exit, GuestInfo, HealthInfo, Name, Reply, Request};
-use crate::sys::stdio;
 use rustix::fd::{AsFd, OwnedFd};
 
 /// Lines of its output shown with a guest.
@@ -265,9 +264,9 @@ fn last_lines(name: Name, options: &Options, out: &mut Output) {
     if logs::open(name, &options, &mut logs).is_err() || logs.is_empty() {
         return;
     }
-    let tame = rustix::termios::isatty(stdio::output());
-    let printer = Printer { named: false, json: false, tame, heading: "  last lines\n" };
-    let _ = printer.print(&mut logs, 0, &mut None, out);
+    let mut printer = Printer::new(false, &Options { json: false, ..options });
+    printer.heading = "  last lines\n";
+    let _ = printer.print(&mut logs, &mut [0; 4096], out);
     if logs.first().is_some_and(logs::Log::is_in_line) {
         out.bytes(b"\n");
     }

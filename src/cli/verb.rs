@@ -42,6 +42,12 @@ pub enum Opt {
     Interval,
     /// `--dry-run`
     DryRun,
+    /// `--since WHEN`
+    Since,
+    /// `--timestamps`
+    Timestamps,
+    /// `--escape KEY`
+    Escape,
 }
 
 /// An option as it is typed.
@@ -87,6 +93,9 @@ pub const OPTIONS: &[OptFacts] = &[
     option(Opt::State, "state", None, "LIST", "only guests in one of these states: running,failed"),
     option(Opt::Interval, "interval", Some(b'i'), "TIME", "how often (1s)"),
     option(Opt::DryRun, "dry-run", None, "", "say what would be done, and do nothing"),
+    option(Opt::Since, "since", None, "WHEN", "only what came then or later"),
+    option(Opt::Timestamps, "timestamps", Some(b't'), "", "the time of each line before it"),
+    option(Opt::Escape, "escape", Some(b'e'), "KEY", "the key that detaches: ctrl-a to ctrl-_, or none"),
 ];
 
 /// What a verb does; the rest of the program knows it by this.
@@ -124,6 +133,8 @@ pub enum Act {
     Enter,
     /// Prints output of guests.
     Logs,
+    /// Prints what happened.
+    Events,
     /// Takes the host down, power off.
     PowerOff,
     /// Takes the host down and up again.
@@ -372,22 +383,41 @@ pub const VERBS: &[Verb] = &[
     verb(
         ("console", Act::Console),
         ("GUEST", Operands::Words(1, 1)),
-        &[Opt::Lines, Opt::Socket],
+        &[Opt::Lines, Opt::Escape, Opt::Socket],
         "attach to the console of a guest",
-        "Of guests of kind os: shows what was written to the console before, and what\n\
-         comes, and types there what you type. Ctrl-] detaches, and so does the end of\n\
-         an input that is not a terminal. Returns 0, also when the guest ends.\n\n\
+        "Shows what was written to the console before, and what comes, and types there\n\
+         what you type. Ctrl-] detaches, and types itself where it is typed twice at\n\
+         once; the end of an input that is not a terminal detaches too. Stays attached\n\
+         while the guest starts again, and returns 0 when it is down.\n\n\
          \x20 inn console alice\n\
-         \x20 inn console -n 20 alice\n",
+         \x20 inn console -n 20 --escape ctrl-a alice\n",
     ),
     verb(
         ("logs", Act::Logs),
         ("[GUEST...]", Operands::Words(0, crate::limits::GUESTS)),
-        &[Opt::Follow, Opt::Lines, Opt::Json, Opt::Socket],
+        &[Opt::Follow, Opt::Lines, Opt::Since, Opt::Timestamps, Opt::Json, Opt::Socket],
         "what guests wrote",
         "Prints the output that is kept of each guest, of all guests where none is\n\
-         named.\n\n\
-         \x20 inn logs -f -n 20 web\n",
+         named, in the order in which it was written. -n counts the lines of each guest.\n\
+         WHEN is so long ago (10m, 2h), a time (14:30), a date (2026-11-23), or both\n\
+         (2026-11-23T14:30:00Z); times are UTC. What is lost of a log is told on\n\
+         standard error. With -f, guests that start later are followed too.\n\
+         With --json, a line that is not UTF-8 is `base64` in place of `text`, and\n\
+         what is not ended by a newline is `partial`.\n\n\
+         \x20 inn logs -f -n 20 web\n\
+         \x20 inn logs -t --since 10m web store\n",
+    ),
+    verb(
+        ("events", Act::Events),
+        ("", NOTHING),
+        &[Opt::Follow, Opt::Since, Opt::Json, Opt::Timeout, Opt::Socket],
+        "what happened, a JSON object a line",
+        "Prints the events that are kept of guests and host, and with -f those that\n\
+         come. `seq` is one more with each; a supervisor begins with 1. WHEN is a `seq`,\n\
+         behind which it goes on, or a time as of `inn logs`. Where events were not\n\
+         read in time, an object `gap` says how many are `missed`.\n\n\
+         \x20 inn events -f\n\
+         \x20 inn events --since 4711 | jq -r .event\n",
     ),
     verb(
         ("stats", Act::Stats),
@@ -481,7 +511,7 @@ pub const VERBS: &[Verb] = &[
 /// Verbs that are known, and refused: their mechanism has not been built yet.
 pub const LATER: &str = "\
     create\0clone\0destroy\0rename\0snapshot\0mount\0umount\0\
-    events\0upgrade\0modprobe\0switch-root";
+    upgrade\0modprobe\0switch-root";
 
 impl Verb {
     /// The verb of this name.

@@ -205,6 +205,8 @@ pub enum Request<'a> {
         /// Only say what it would do.
         dry: bool,
     },
+    /// What happened to guests and host: a [`Reply::Events`] with the ring's descriptor.
+    Events,
 }
 
 /// The end of the host.
@@ -250,6 +252,8 @@ pub enum Reply<'a> {
     Difference(DifferenceInfo<'a>),
     /// What else was asked for is done; this is not.
     Refused(Failure<'a>),
+    /// What happened; comes with the ring of it (a memfd, read-only), each record of which is an [`Event`].
+    Events,
     /// All is done. Final.
     Done,
     /// It was not done. Final.
@@ -540,6 +544,135 @@ pub enum Exit {
     Unhealthy(Illness),
 }
 
+/// Bytes of an encoded [`Event`], at most.
+pub const EVENT_BYTES: usize = 256;
+
+/// Something that happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event<'a> {
+    /// Its number: one more than that of the event before it, from 1.
+    pub sequence: u64,
+    /// To whom; [`Name::ALL`] for the host.
+    pub guest: Name,
+    /// What that is.
+    pub kind: Kind,
+    /// What.
+    pub what: Happening<'a>,
+}
+
+/// What happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happening<'a> {
+    /// A supervisor has begun; the first event of each.
+    Supervising {
+        /// Its process.
+        pid: u32,
+        /// Its version.
+        version: &'a str,
+    },
+    /// The host, or this supervisor, goes down.
+    GoingDown,
+    /// A guest is being built.
+    Starting,
+    /// Its program runs.
+    Started {
+        /// Its first process on the host.
+        pid: u32,
+    },
+    /// It said that it is ready.
+    Ready,
+    /// It is asked to stop.
+    Stopping,
+    /// Its first process ended, or a step of its start failed.
+    Ended {
+        /// How.
+        reason: Reason,
+        /// Exit code or signal, where there is one.
+        number: u8,
+        /// The step that failed, where one did.
+        fault: Option<Fault>,
+    },
+    /// Nothing of it is left.
+    Down,
+    /// It stays down though it should not be.
+    Failed,
+    /// It starts again.
+    Delayed {
+        /// After so many milliseconds.
+        ms: u64,
+    },
+    /// It was killed, and its processes do not go.
+    Stuck,
+    /// What is left of it cannot be removed or killed; that is tried again.
+    Trouble {
+        /// The step that failed.
+        fault: Fault,
+    },
+    /// The kernel killed processes for want of memory.
+    Killed {
+        /// How many.
+        count: u32,
+        /// One of them, where the kernel said which.
+        victim: Option<VictimInfo<'a>>,
+        /// How much was full, bytes, where that is a limit of the config.
+        limit_bytes: Option<u64>,
+    },
+    /// Its limits were changed while it ran.
+    Changed {
+        /// Which.
+        keys: Keys,
+    },
+    /// It is to stand still.
+    Frozen,
+    /// It goes on.
+    Thawed,
+    /// It is not well, and is ended for that.
+    Unhealthy {
+        /// How that is known.
+        illness: Illness,
+    },
+    /// Its health check failed.
+    CheckFailed {
+        /// How many in a row.
+        count: u16,
+        /// With how many it counts as not well.
+        most: u16,
+        /// Why.
+        fault: Fault,
+    },
+    /// Its health check, which had failed, succeeds.
+    Well,
+    /// The config was read again, and what was otherwise in it was carried out.
+    Reloaded {
+        /// To how many guests, or the host, it could not be done.
+        refused: u16,
+    },
+    /// The config has it no more, and it is forgotten.
+    Removed,
+}
+
+impl<'a> Event<'a> {
+    /// As a record in `buffer`.
+    #[must_use]
+    pub fn encode<'b>(&self, buffer: &'b mut [u8; EVENT_BYTES]) -> &'b [u8] {
+        message(buffer, self)
+    }
+
+    /// From a record, as [`Reply::decode`] has it.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes.
+    pub fn decode(bytes: &'a [u8]) -> Result<Event<'a>, Wrong> {
+        let mut reader = Reader { may_end: true, ..Reader::new(bytes) };
+        match u8::take(&mut reader) {
+            VERSION => {}
+            version => return Err(Wrong::Version(version)),
+        }
+        let event = Event::take(&mut reader);
+        if reader.is_wrong { Err(Wrong::Malformed) } else { Ok(event) }
+    }
+}
+
 /// Why a request was not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure<'a> {
@@ -664,6 +797,20 @@ words! {
 }
 
 words! {
+    /// How a run of a guest ended.
+    Reason {
+        Code "code" "Its program returned a number.";
+        Signal "signal" "Its program died of a signal.";
+        OutOfMemory "out-of-memory" "Its program was killed because its memory was full.";
+        StartFailed "start-failed" "A step of its start failed.";
+        PowerOff "power-off" "It was powered off from inside.";
+        Reboot "reboot" "It was rebooted from inside.";
+        Unknown "unknown" "Somebody else took its exit status.";
+        Unhealthy "unhealthy" "It was killed because it was not well.";
+    }
+}
+
+words! {
     /// The kind of a failure.
     Code {
         Failed "failed" "It was tried and failed.";
@@ -726,9 +873,12 @@ impl<'a> Request<'a> {
             | Request::Set { guest, .. }
             | Request::Begin { guest, .. }
             | Request::Wait { guest, .. } => guest,
-            Request::List | Request::HostStatus | Request::Power { .. } | Request::Version | Request::Reload { .. } => {
-                Name::ALL
-            }
+            Request::List
+            | Request::HostStatus
+            | Request::Power { .. }
+            | Request::Version
+            | Request::Reload { .. }
+            | Request::Events => Name::ALL,
         }
     }
 }
@@ -1051,6 +1201,7 @@ structs! {
     GivenDevice<'a> { path access }
     BoundsInfo<'a> { kind is_mapped confinement devices }
     DifferenceInfo<'a> { guest what key from to place }
+    Event<'a> { sequence guest kind what }
 }
 
 /// Enums: a number, then the fields of that variant in order; what stands in for a number that is none.
@@ -1116,6 +1267,7 @@ enums! {
         14 Begin { guest what };
         15 Wait { guest until };
         16 Reload { dry };
+        17 Events;
     }
     Reply<'a> or Reply::Done => {
         1 Guest(guest);
@@ -1131,5 +1283,29 @@ enums! {
         11 Report(text);
         12 Difference(difference);
         13 Refused(failure);
+        14 Events;
+    }
+    Happening<'a> or Happening::GoingDown => {
+        0 Supervising { pid version };
+        1 GoingDown;
+        2 Starting;
+        3 Started { pid };
+        4 Ready;
+        5 Stopping;
+        6 Ended { reason number fault };
+        7 Down;
+        8 Failed;
+        9 Delayed { ms };
+        10 Stuck;
+        11 Trouble { fault };
+        12 Killed { count victim limit_bytes };
+        13 Changed { keys };
+        14 Frozen;
+        15 Thawed;
+        16 Unhealthy { illness };
+        17 CheckFailed { count most fault };
+        18 Well;
+        19 Reloaded { refused };
+        20 Removed;
     }
 }

@@ -3,7 +3,9 @@
 use rustix::fd::{AsFd, BorrowedFd};
 
 use super::journal::Journal;
+use super::news::News;
 use super::poll::{Interest, Poll, Source};
+use crate::control::wire::Happening;
 use crate::fault::{Fault, Step};
 use crate::guest::cgroup::{Base, Member};
 use crate::guest::change::{self, Changing, DONE, HALF, UNDONE, Work};
@@ -76,6 +78,8 @@ pub struct Tools<'t, 'a> {
     pub poll: &'t Poll,
     /// Where people are told.
     pub journal: &'t Journal<'a>,
+    /// Where clients are.
+    pub news: &'t mut News,
 }
 
 /// A guest that is up.
@@ -223,6 +227,7 @@ impl Change {
         if let Some(guest) = tools.plan.guest(id) {
             let name = tools.plan.strings.str(guest.name);
             tools.journal.line(format_args!("{name}: changed: {}", staged.keys));
+            tools.news.tell(name.as_bytes(), guest.kind, Happening::Changed { keys: staged.keys });
         }
     }
 }

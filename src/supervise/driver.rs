@@ -21,16 +21,18 @@ use super::change::{Change, NotBegun, Outcome, Tools, Up};
 use super::health::{Due, Health};
 use super::journal::Journal;
 use super::kernel_log::{KernelLog, Next};
+use super::news::News;
 use super::notify;
 use super::oom::{self, Full, Quiet, Victim};
 use super::order::{self, Set};
 use super::poll::{Interest, Part, Poll, Source};
 use super::reload::From;
 use super::ring::{APPEND_BYTES, Ring};
-use super::snapshot::is_up;
+use super::snapshot::{self, is_up};
 use super::state::{Action, Actions, Event, Exit, Illness, Machine, Notice, Policy, State};
 use super::unheard::is_unheard;
 use crate::config::key::Key;
+use crate::control::wire::{Happening, Reason};
 use crate::fault::{Fault, Step};
 use crate::guest::cgroup::{self, Base, Member, Usage};
 use crate::guest::check::{Patient, What, check};
@@ -153,8 +155,10 @@ pub struct Driver<'a> {
     poll: &'a Poll,
     /// Where people are told.
     pub journal: Journal<'a>,
+    /// Where clients are.
+    pub news: News,
     /// Whose state has changed since somebody asked.
-    news: Set,
+    changed: Set,
     /// A guest waits whose dependencies must be looked at.
     look_at_waiting: bool,
     helpers: usize,
@@ -192,7 +196,8 @@ impl<'a> Driver<'a> {
             table,
             poll,
             journal,
-            news: Set::EMPTY,
+            news: News::new(),
+            changed: Set::EMPTY,
             look_at_waiting: false,
             helpers: 0,
             looks: 0,
@@ -338,7 +343,7 @@ impl<'a> Driver<'a> {
         }
         let Some(slot) = self.slot_mut(id) else { return Ok(()) };
         if core::mem::replace(&mut slot.is_held, still) != still {
-            self.news.add(id);
+            self.changed.add(id);
             self.announce(id, if still { Notice::Frozen } else { Notice::Thawed });
         }
         Ok(())
@@ -375,9 +380,24 @@ impl<'a> Driver<'a> {
         self.slot(id)?.ring.as_ref()
     }
 
+    /// The same, made where there is none yet and it is kept at all: whoever wants to see what is written first has to
+    /// have it before.
+    pub fn need_ring(&mut self, id: GuestId) -> Option<&Ring> {
+        let _ = self.make_ring(id);
+        self.ring(id)
+    }
+
+    fn make_ring(&mut self, id: GuestId) -> Result<(), Errno> {
+        let Some((guest, slot)) = self.plan.guest(id).zip(self.table.slots.get_mut(index(id))) else { return Ok(()) };
+        if guest.log_bytes > 0 && slot.ring.is_none() {
+            slot.ring = Some(Ring::new(self.plan.strings.c_str(guest.name), guest.log_bytes)?);
+        }
+        Ok(())
+    }
+
     /// Those whose state has changed since the last call.
     pub fn take_news(&mut self) -> Set {
-        core::mem::replace(&mut self.news, Set::EMPTY)
+        core::mem::replace(&mut self.changed, Set::EMPTY)
     }
 
     /// Starts `id` and all that it wants.
@@ -643,12 +663,12 @@ impl<'a> Driver<'a> {
     }
 
     fn changing(&mut self, id: GuestId) -> (&mut Change, Option<Up<'_>>, Tools<'_, 'a>) {
-        let Driver { plan, base, table, poll, journal, change, .. } = self;
+        let Driver { plan, base, table, poll, journal, news, change, .. } = self;
         let process = table.slots.get(index(id)).and_then(|slot| slot.process.as_ref());
         let is_held = table.slots.get(index(id)).is_some_and(|slot| slot.is_held);
         let keys = table.keys.get(index(id));
         let up = process.zip(keys).map(|(process, keys)| Up { pid: keys.pid, process: process.as_fd(), is_held });
-        (change, up, Tools { plan, base, poll, journal })
+        (change, up, Tools { plan, base, poll, journal, news })
     }
 
     // The machine and its actions.
@@ -669,7 +689,7 @@ impl<'a> Driver<'a> {
         }
         self.note_deadline(id);
         if before != after {
-            self.news.add(id);
+            self.changed.add(id);
             self.look_at_waiting |= matches!(after, State::Waiting | State::Ready);
         }
         actions
@@ -700,7 +720,10 @@ impl<'a> Driver<'a> {
     /// Does it, and says what has come of it where that is known at once.
     fn act(&mut self, id: GuestId, action: Action, now_ms: u64) -> Option<Event> {
         match action {
-            Action::Spawn => self.spawn(id).err().map(Event::StartFailed),
+            Action::Spawn => {
+                self.tell(id, |_, _| Some(Happening::Starting));
+                self.spawn(id).err().map(Event::StartFailed)
+            }
             Action::Signal(number) if self.is_deaf_to(id, number) => Some(Event::TimeOut),
             Action::Signal(number) => {
                 self.signal(id, number, now_ms);
@@ -726,12 +749,9 @@ impl<'a> Driver<'a> {
     }
 
     fn spawn(&mut self, id: GuestId) -> Result<(), Fault> {
+        self.make_ring(id).map_err(fault_at(Step::OutputPipe))?;
         let Some(guest) = self.plan.guest(id) else { return Ok(()) };
-        let name = self.plan.strings.c_str(guest.name);
         let Some(slot) = self.table.slots.get_mut(index(id)) else { return Ok(()) };
-        if guest.log_bytes > 0 && slot.ring.is_none() {
-            slot.ring = Some(Ring::new(name, guest.log_bytes).map_err(fault_at(Step::OutputPipe))?);
-        }
         let starting = guest::start(self.plan, id, &self.base, Stdio::Log)?;
         self.helpers += 1;
         slot.is_terminal = false;
@@ -1018,6 +1038,11 @@ impl<'a> Driver<'a> {
         if let Some(keys) = self.table.keys.get_mut(index(id)) {
             keys.pid = 0;
         }
+        // Clients are told of every end, people of those that nobody asked for. One that did not come as far as its program
+        // is told as the step that failed.
+        if self.slot(id).is_some_and(|slot| slot.machine.up_since_ms().is_some()) {
+            self.tell(id, |_, _| Some(ended(exit)));
+        }
         self.feed(id, Event::Exited(exit), now_ms);
         self.emptied(id, now_ms);
     }
@@ -1083,7 +1108,7 @@ impl<'a> Driver<'a> {
         };
         if let Some(ring) = &mut slot.ring {
             // No memory: what the guest said is lost, and it does not wait for us.
-            let _ = ring.append(buffer.get(..count).unwrap_or_default());
+            let _ = ring.append(buffer.get(..count).unwrap_or_default(), clock::boot_us());
         }
         Some(count)
     }
@@ -1379,7 +1404,21 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn announce(&self, id: GuestId, notice: Notice) {
+    /// Tells people and clients.
+    fn announce(&mut self, id: GuestId, notice: Notice) {
+        self.say(id, notice);
+        let pid = self.pid(id);
+        self.tell(id, |plan, guest| happening(plan, guest, pid, &notice));
+    }
+
+    fn tell<'n>(&mut self, id: GuestId, what: impl FnOnce(&Plan, &Guest) -> Option<Happening<'n>>) {
+        let Some(guest) = self.plan.guest(id) else { return };
+        if let Some(what) = what(self.plan, guest) {
+            self.news.tell(self.plan.strings.bytes(guest.name), guest.kind, what);
+        }
+    }
+
+    fn say(&self, id: GuestId, notice: Notice) {
         let Some(guest) = self.guest(id) else { return };
         let who = Who { kind: guest.kind, name: self.plan.strings.str(guest.name) };
         let say = |words: fmt::Arguments<'_>| self.journal.line(format_args!("{who}: {words}"));
@@ -1447,6 +1486,61 @@ impl<'a> Driver<'a> {
     }
 }
 
+/// A notice as clients hear of it.
+fn happening<'n>(plan: &Plan, guest: &Guest, pid: u32, notice: &'n Notice) -> Option<Happening<'n>> {
+    Some(match *notice {
+        Notice::Started => Happening::Started { pid },
+        Notice::Ready => Happening::Ready,
+        Notice::Stopping => Happening::Stopping,
+        Notice::Ended(exit @ Exit::Failed(_)) => ended(exit),
+        Notice::Ended(Exit::Unhealthy(illness)) => Happening::Unhealthy { illness: snapshot::illness(illness) },
+        // Told when it was seen.
+        Notice::Ended(_) => return None,
+        Notice::Down => Happening::Down,
+        Notice::Failed => Happening::Failed,
+        Notice::Delayed(ms) => Happening::Delayed { ms },
+        Notice::Stuck => Happening::Stuck,
+        Notice::Trouble(fault) => Happening::Trouble { fault },
+        Notice::Killed(count, ref victim) => Happening::Killed {
+            count,
+            victim: victim.as_ref().map(|victim| snapshot::victim(victim, 0)),
+            limit_bytes: victim
+                .as_ref()
+                .and_then(|victim| limit(plan, guest, victim.full))
+                .and_then(|(_, bytes)| bytes),
+        },
+        Notice::Frozen => Happening::Frozen,
+        Notice::Thawed => Happening::Thawed,
+        Notice::NotWell(count, most, fault) => Happening::CheckFailed { count, most, fault },
+        Notice::Well => Happening::Well,
+        // Errors, told to people: of this program, and of the guest's.
+        Notice::Impossible | Notice::MainProcess | Notice::Stranger => return None,
+    })
+}
+
+fn ended(exit: Exit) -> Happening<'static> {
+    let (reason, number, fault) = match exit {
+        Exit::Code(code) => (Reason::Code, code, None),
+        Exit::Signal(signal) => (Reason::Signal, signal, None),
+        Exit::OutOfMemory => (Reason::OutOfMemory, 0, None),
+        Exit::Failed(fault) => (Reason::StartFailed, 0, Some(fault)),
+        Exit::PowerOff => (Reason::PowerOff, 0, None),
+        Exit::Reboot => (Reason::Reboot, 0, None),
+        Exit::Unknown => (Reason::Unknown, 0, None),
+        Exit::Unhealthy(_) => (Reason::Unhealthy, 0, None),
+    };
+    Happening::Ended { reason, number, fault }
+}
+
+/// The key that says how much of what was full there may be, and how much that is; nothing where no config says it.
+fn limit(plan: &Plan, guest: &Guest, full: Full) -> Option<(Key, Option<u64>)> {
+    match full {
+        Full::Guest => Some((Key::Memory, guest.limits.memory_bytes)),
+        Full::AllGuests => Some((Key::Reserve, plan.host.reserve_bytes)),
+        Full::Inside | Full::Host => None,
+    }
+}
+
 /// What was full, and where the config says how much that is: "memory = 32M (/etc/inn.conf:7)".
 struct Cause<'p> {
     plan: &'p Plan,
@@ -1456,15 +1550,13 @@ struct Cause<'p> {
 
 impl fmt::Display for Cause<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (key, bytes) = match self.full {
-            Full::Guest => (Key::Memory, self.guest.limits.memory_bytes),
-            Full::AllGuests => {
-                f.write_str("all guests together: ")?;
-                (Key::Reserve, self.plan.host.reserve_bytes)
-            }
-            Full::Inside => return f.write_str("a limit that it set itself"),
-            Full::Host => return f.write_str("the memory of the host"),
-        };
+        f.write_str(match self.full {
+            Full::Guest => "",
+            Full::AllGuests => "all guests together: ",
+            Full::Inside => "a limit that it set itself",
+            Full::Host => "the memory of the host",
+        })?;
+        let Some((key, bytes)) = limit(self.plan, self.guest, self.full) else { return Ok(()) };
         match bytes {
             Some(bytes) => write!(f, "{} = {}", key.name(), Bytes(bytes))?,
             None => f.write_str(key.name())?,

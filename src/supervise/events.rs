@@ -14,13 +14,13 @@ use super::requests::{Desk, Requests};
 use super::snapshot::Facts;
 use super::state::{Event, State};
 use crate::control::server::{ClientId, Incoming, Refusal, Server, Wants};
-use crate::control::wire::{Power, REQUEST_BYTES};
+use crate::control::wire::{Happening, Power, REQUEST_BYTES};
 use crate::host::console::{Console, Level};
 use crate::host::emergency::Emergency;
 use crate::host::hardening;
 use crate::host::power::Wanted;
 use crate::limits;
-use crate::plan::GuestId;
+use crate::plan::{GuestId, Kind};
 use crate::sys::memory::discard_old_stack;
 use crate::sys::{clock, signal};
 
@@ -153,6 +153,9 @@ impl<'a> Supervisor<'a> {
     /// Starts the guests that start with the host, and runs until all is to go down and is.
     pub fn run(&mut self) -> Outcome {
         let now_ms = clock::now_ms();
+        let pid = rustix::process::getpid().as_raw_nonzero().get() as u32;
+        let version = env!("CARGO_PKG_VERSION");
+        self.driver.news.tell(b"", Kind::Service, Happening::Supervising { pid, version });
         for id in self.driver.ids() {
             if self.driver.guest(id).is_some_and(|guest| guest.autostart) {
                 self.driver.start(id, now_ms);
@@ -410,6 +413,7 @@ impl<'a> Supervisor<'a> {
         let time_ms = self.driver.plan().host.shutdown_timeout_ms;
         self.driver.journal.line(format_args!("going down"));
         self.driver.refuse_reload();
+        self.driver.news.tell(b"", Kind::Service, Happening::GoingDown);
         self.ending = Some(Ending {
             wanted,
             kill_at_ms: now_ms.saturating_add(time_ms - time_ms / KILL_SHARE),

@@ -13,6 +13,7 @@
 //! | [`requests`] | clients' requests while they are carried out |
 //! | [`snapshot`] | guests and host as clients see them |
 //! | [`ring`] | the log of a guest |
+//! | [`news`] | what happened, for clients |
 //! | [`unheard`] | signals that a guest's first process does not hear |
 //! | [`kernel_log`] | the kernel's log |
 //! | [`oom`] | what the kernel's log says about processes killed for want of memory. Pure |
@@ -28,6 +29,7 @@ pub mod events;
 pub mod health;
 pub mod journal;
 pub mod kernel_log;
+pub mod news;
 pub mod notify;
 pub mod oom;
 pub mod order;

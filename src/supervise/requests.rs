@@ -57,6 +57,8 @@ enum What {
     /// Of the host; the guest does not matter.
     Host,
     Version,
+    /// As [`What::Host`].
+    Events,
 }
 
 /// What became of a job.
@@ -136,6 +138,11 @@ fn begin(client: ClientId, request: &Request<'_>, desk: &mut Desk<'_, '_>) -> (J
         Request::HostStatus => return all(What::Host, 1),
         Request::Version => return all(What::Version, 1),
         Request::Reload { dry } => return (reload(dry, desk), None),
+        Request::Events if desk.driver.news.ring().is_some() => return all(What::Events, 1),
+        Request::Events => {
+            let why = "there was no memory to keep events in";
+            return (Job::Fail { code: Code::WrongState, id: None, why }, None);
+        }
         Request::Logs { guest } if guest.is_all() => return all(What::Logs, count),
         Request::Power { .. } if !desk.is_init => {
             let why = "the host has another init; this supervisor ends with SIGTERM";
@@ -178,7 +185,7 @@ fn of_guest(request: &Request<'_>, id: GuestId, desk: &mut Desk<'_, '_>) -> Job 
     let up = |id, is_ready| Job::Up { id, is_ready };
     match *request {
         Request::Status { .. } => one(What::Whole),
-        Request::Logs { .. } if desk.driver.ring(id).is_none() => wrong_state("it has said nothing yet, or log is off"),
+        Request::Logs { .. } if desk.driver.need_ring(id).is_none() => wrong_state("nothing of its output is kept"),
         Request::Logs { .. } => one(What::Logs),
         Request::Console { .. } if desk.driver.guest(id).is_none_or(|guest| guest.kind != Kind::Os) => {
             wrong_state("it has no console: only guests of kind os have one")
@@ -207,7 +214,8 @@ fn of_guest(request: &Request<'_>, id: GuestId, desk: &mut Desk<'_, '_>) -> Job 
         | Request::HostStatus
         | Request::Power { .. }
         | Request::Version
-        | Request::Reload { .. } => one(What::Host),
+        | Request::Reload { .. }
+        | Request::Events => one(What::Host),
     }
 }
 
@@ -446,11 +454,13 @@ fn tell(client: ClientId, desk: &mut Desk<'_, '_>, what: What, id: GuestId) -> S
             let guest = driver.plan().strings.str(guest.name);
             server.send(client, &Reply::Console { guest }, Some(master), now_ms)
         }
-        What::Logs => {
-            let Some((ring, guest)) = driver.ring(id).zip(driver.guest(id)) else { return Sent::Done };
-            let guest = driver.plan().strings.str(guest.name);
+        What::Logs | What::Events => {
+            let ring = if what == What::Events { driver.news.ring() } else { driver.ring(id) };
+            let Some(ring) = ring else { return Sent::Done };
+            let guest = driver.guest(id).map_or("", |guest| driver.plan().strings.str(guest.name));
+            let reply = if what == What::Events { Reply::Events } else { Reply::Logs { guest } };
             match ring.for_reading() {
-                Ok(memory) => server.send(client, &Reply::Logs { guest }, Some(as_fd(&memory)), now_ms),
+                Ok(memory) => server.send(client, &reply, Some(as_fd(&memory)), now_ms),
                 Err(errno) => {
                     driver.journal.trouble("open a log", errno, now_ms);
                     Sent::Done

@@ -6,7 +6,7 @@ use rustix::process::Pid;
 
 use super::driver::Driver;
 use super::health::{Activity, Health};
-use super::oom::Full;
+use super::oom::{Full, Victim};
 use super::state::{Exit, Illness, State};
 use crate::control::wire::{
     self, BoundsInfo, GivenDevice, GivenDevices, GuestInfo, HealthInfo, HostInfo, JoinInfo, Name, Place, VictimInfo,
@@ -89,14 +89,9 @@ pub fn guest<'b>(
         cgroup: name_cgroup(facts, guest.kind, name, cgroup),
         description: plan.strings.str(guest.description),
         cpu_throttled: now.cpu_throttled.saturating_add(usage.map_or(0, |usage| usage.cpu_throttled)),
+        victim: driver.victim(id).map(|(of, at_ms)| victim(of, now_ms.saturating_sub(*at_ms))),
         pending: plan.pending(id),
         is_removed: guest.is_removed,
-        victim: driver.victim(id).map(|(victim, at_ms)| VictimInfo {
-            name: victim.name(),
-            pid: victim.pid,
-            ago_ms: now_ms.saturating_sub(*at_ms),
-            full: full(victim.full),
-        }),
         awaits,
         said: health.map_or("", Health::said),
         activity: health.map_or(wire::Activity::None, |health| activity(health.activity())),
@@ -111,6 +106,12 @@ pub fn guest<'b>(
             HealthInfo { failures, limit: check.failures, ago_ms, fault }
         }),
     })
+}
+
+/// A process that was killed so many milliseconds ago.
+#[must_use]
+pub fn victim(victim: &Victim, ago_ms: u64) -> VictimInfo<'_> {
+    VictimInfo { name: victim.name(), pid: victim.pid, ago_ms, full: full(victim.full) }
 }
 
 /// What a guest may do.
@@ -228,11 +229,17 @@ fn wire_exit(exit: Exit) -> Option<wire::Exit> {
         Exit::OutOfMemory => wire::Exit::OutOfMemory,
         Exit::Failed(fault) => wire::Exit::Failed(fault),
         Exit::PowerOff | Exit::Reboot => wire::Exit::Code(0),
-        Exit::Unhealthy(illness) => wire::Exit::Unhealthy(match illness {
-            Illness::Watchdog => wire::Illness::Watchdog,
-            Illness::Trigger => wire::Illness::Trigger,
-            Illness::Check => wire::Illness::Check,
-        }),
+        Exit::Unhealthy(why) => wire::Exit::Unhealthy(illness(why)),
         Exit::Unknown => return None,
     })
+}
+
+/// Why a guest counts as not well.
+#[must_use]
+pub fn illness(illness: Illness) -> wire::Illness {
+    match illness {
+        Illness::Watchdog => wire::Illness::Watchdog,
+        Illness::Trigger => wire::Illness::Trigger,
+        Illness::Check => wire::Illness::Check,
+    }
 }

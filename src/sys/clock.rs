@@ -26,3 +26,39 @@ pub fn now(id: libc::clockid_t) -> libc::timespec {
     let _ = unsafe { call(libc::SYS_clock_gettime, [id as usize, &raw mut time as usize]) };
     time
 }
+
+/// Microseconds of CLOCK_BOOTTIME: it never goes back, goes on while the machine sleeps, and nobody sets it.
+#[must_use]
+pub fn boot_us() -> u64 {
+    micros(now(libc::CLOCK_BOOTTIME))
+}
+
+/// Microseconds since 1970, as the machine's clock is set now.
+#[must_use]
+pub fn real_us() -> u64 {
+    micros(now(libc::CLOCK_REALTIME))
+}
+
+/// What is to be added to [`boot_us`] for the time on the wall, as that is set now. Whole milliseconds, so that the same
+/// moment is written alike whenever this is asked.
+#[must_use]
+pub fn wall_us() -> u64 {
+    // The two clocks cannot be read at once: of some attempts the shortest is the best.
+    let attempt = |_| {
+        let before = now(libc::CLOCK_BOOTTIME);
+        let real = now(libc::CLOCK_REALTIME);
+        let after = now(libc::CLOCK_BOOTTIME);
+        let (before, real, after) = (nanos(before), nanos(real), nanos(after));
+        (after.wrapping_sub(before), real.wrapping_sub(before.midpoint(after)))
+    };
+    let (_, difference) = (0..16).map(attempt).min().unwrap_or_default();
+    difference.wrapping_add(500_000) / 1_000_000 * 1000
+}
+
+fn nanos(time: libc::timespec) -> u64 {
+    (time.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec as u64)
+}
+
+fn micros(time: libc::timespec) -> u64 {
+    (time.tv_sec as u64).saturating_mul(1_000_000).saturating_add(time.tv_nsec as u64 / 1000)
+}

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 
 use innkeep::cli::parse::{Invocation, Options, Wrong, parse};
-use innkeep::cli::verb::{Act, OPTIONS, VERBS, Verb, overview};
+use innkeep::cli::verb::{Act, OPTIONS, OptFacts, VERBS, Verb, overview};
 use innkeep::config::key::Key;
 
 /// Parses the words of `line`, which are separated by blanks.
@@ -144,8 +144,10 @@ fn no_two_verbs_and_no_two_options_are_called_the_same() {
         assert!(VERBS[..index].iter().all(|other| other.name != verb.name));
     }
     for (index, facts) in OPTIONS.iter().enumerate() {
-        let clash = |other: &&innkeep::cli::verb::OptFacts| {
-            other.long == facts.long || other.short.is_some() && other.short == facts.short
+        // One letter may be one option of this verb, and another of that.
+        let meet = |other: &OptFacts| VERBS.iter().any(|verb| verb.takes(other.option) && verb.takes(facts.option));
+        let clash = |other: &&OptFacts| {
+            other.long == facts.long || other.short.is_some() && other.short == facts.short && meet(other)
         };
         assert!(!OPTIONS[..index].iter().any(|other| clash(&other)), "{}", facts.long);
     }

@@ -168,6 +168,7 @@ fn made(before: &str) -> String {
     }
     for (name, words) in [
         ("State", words(State::ALL.iter().map(|one| one.word()))),
+        ("Reason", words(Reason::ALL.iter().map(|one| one.word()))),
         ("Full", words(Full::ALL.iter().map(|one| one.word()))),
         ("Activity", words(Activity::ALL.iter().map(|one| one.word()))),
         ("Illness", words(Illness::ALL.iter().map(|one| one.word()))),
@@ -354,8 +355,8 @@ fn form(kind: &str) -> String {
         "Changes<'a>" => "changes".into(),
         "Key" => "key".into(),
         "Fault" => "fault".into(),
-        "Items" => "u16".into(),
         "Keys" => "keys".into(),
+        "Items" => "u16".into(),
         "call::Calls" => "u128".into(),
         "[Option<u64>; 4]" => "four limits".into(),
         "(u64, u64)" => "soft and hard".into(),
@@ -406,6 +407,7 @@ fn examples() -> Vec<Example> {
         Request::Begin { guest: web, what: Doing::Freeze },
         Request::Wait { guest: web, until: Until::Frozen },
         Request::Reload { dry: true },
+        Request::Events,
     ];
     let users = Extents::new([Users { base: 655_360, count: 65_536 }].into_iter()).unwrap();
     let confinement = Confinement { capabilities: 0, given: 0, filter: true, opened: 0, nesting: false };
@@ -502,6 +504,7 @@ fn examples() -> Vec<Example> {
             place,
             ..Failure::new(Code::Failed, "web", "it stays as it was")
         }),
+        Reply::Events,
     ];
     let requests = requests.iter().map(|request| {
         let bytes = request.encode(&mut [0; REQUEST_BYTES]).to_vec();

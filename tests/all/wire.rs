@@ -58,7 +58,7 @@ fn changes() -> impl Strategy<Value = Changes<'static>> {
 
 fn request() -> impl Strategy<Value = Request<'static>> {
     let power = select(vec![Power::PowerOff, Power::Reboot, Power::Halt]);
-    (0..16, name(), any::<bool>(), power, changes()).prop_map(|(which, guest, wait, how, changes)| match which {
+    (0..17, name(), any::<bool>(), power, changes()).prop_map(|(which, guest, wait, how, changes)| match which {
         0 => Request::List,
         1 => Request::Status { guest },
         2 => Request::Start { guest, wait },
@@ -74,6 +74,7 @@ fn request() -> impl Strategy<Value = Request<'static>> {
         12 => Request::Begin { guest, what: Doing::ALL[usize::from(guest.as_str().len() as u8) % Doing::ALL.len()] },
         13 => Request::Wait { guest, until: Until::ALL[guest.as_str().len() % Until::ALL.len()] },
         14 => Request::Reload { dry: wait },
+        15 => Request::Events,
         _ => Request::Version,
     })
 }
@@ -433,6 +434,42 @@ fn what_all_versions_have_is_understood_whatever_the_version() {
         for number in (0..=u8::MAX).filter(|number| ![5, 6, 7].contains(number)) {
             assert_eq!(Reply::decode(&[version, number]), Err(Wrong::Version(version)));
         }
+    }
+}
+
+#[test]
+fn an_event_survives_its_record_however_long_its_words_are() {
+    let fault = Fault { step: Step::Execute, errno: 2, detail: u32::MAX };
+    let victim = VictimInfo { name: &"v".repeat(16), pid: u32::MAX, ago_ms: u64::MAX, full: Full::Host };
+    let mut keys = innkeep::plan::change::Keys::default();
+    Key::ALL.iter().for_each(|key| keys.add(*key));
+    let all = [
+        Happening::Supervising { pid: 1, version: env!("CARGO_PKG_VERSION") },
+        Happening::GoingDown,
+        Happening::Starting,
+        Happening::Started { pid: u32::MAX },
+        Happening::Ready,
+        Happening::Stopping,
+        Happening::Ended { reason: Reason::StartFailed, number: 255, fault: Some(fault) },
+        Happening::Down,
+        Happening::Failed,
+        Happening::Delayed { ms: u64::MAX },
+        Happening::Stuck,
+        Happening::Trouble { fault },
+        Happening::Killed { count: u32::MAX, victim: Some(victim), limit_bytes: Some(u64::MAX) },
+        Happening::Changed { keys },
+        Happening::Frozen,
+        Happening::Thawed,
+        Happening::Unhealthy { illness: Illness::Trigger },
+        Happening::CheckFailed { count: u16::MAX, most: u16::MAX, fault },
+        Happening::Well,
+        Happening::Reloaded { refused: u16::MAX },
+        Happening::Removed,
+    ];
+    for what in all {
+        let guest = Name::new(&[b'g'; limits::NAME_BYTES]).unwrap();
+        let event = Event { sequence: u64::MAX, guest, kind: Kind::Service, what };
+        assert_eq!(Event::decode(event.encode(&mut [0; EVENT_BYTES])), Ok(event));
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::{Driver, Slot, index};
 use crate::config::key::Key;
+use crate::control::wire::Happening;
 use crate::fault::{Fault, Step};
 use crate::limits;
 use crate::plan::show::Shown;
@@ -216,6 +217,10 @@ impl Driver<'_> {
         }
         reload.verdict = Some(verdict);
         reload.stage = Stage::Over;
+        if verdict == Verdict::Done {
+            let refused = self.table.refused.len() as u16;
+            self.news.tell(b"", Kind::Service, Happening::Reloaded { refused });
+        }
     }
 
     fn refuse(&mut self, id: Option<GuestId>, fault: Option<Fault>, is_half: bool) {
@@ -324,6 +329,7 @@ impl Driver<'_> {
             }
             let name = self.plan.strings.str(guest.name);
             self.journal.line(format_args!("{name}: removed"));
+            self.news.tell(name.as_bytes(), guest.kind, Happening::Removed);
             self.reload.removed = self.reload.removed.saturating_sub(1);
         }
         if !self.plan.renew(id) {
