@@ -26,9 +26,9 @@ pub const NOT_FOUND: u8 = 127;
 /// Exit code of a program that a signal killed: this, and the signal's number.
 pub const SIGNALLED: u8 = 128;
 
-/// Passed on to the program.
-const PASSED_ON: [i32; 6] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2];
-/// Those of them that mean that it is to end.
+/// Obeyed, or nothing to us: who has its terminal taken away stops, and a closed pipe is an error of write(2).
+const NOT_HEARD: [i32; 5] = [libc::SIGTTIN, libc::SIGTTOU, libc::SIGCHLD, libc::SIGURG, libc::SIGPIPE];
+/// Those that mean that the program is to end.
 const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
 /// Signals that are waited for rather than obeyed. They must be blocked before anything is started, so that none is lost.
@@ -55,6 +55,19 @@ impl Signals {
         signal::next(self.descriptor.as_fd()).ok().flatten()
     }
 
+    /// Whether `signal` was about the terminal, and is done with.
+    pub fn is_about_terminal(&self, signal: u8, relay: Option<&mut Relay>) -> bool {
+        match (i32::from(signal), relay) {
+            (libc::SIGWINCH, Some(relay)) => relay.follow_size(),
+            (libc::SIGTSTP, Some(relay)) => relay.suspend(),
+            (libc::SIGTSTP, None) => signal::stop_self(),
+            (libc::SIGCONT, Some(relay)) => relay.resume(),
+            (libc::SIGWINCH | libc::SIGCONT, None) => {}
+            _ => return false,
+        }
+        true
+    }
+
     /// Readable when one has come.
     #[must_use]
     pub fn watch(&self) -> Watch<'_> {
@@ -62,8 +75,8 @@ impl Signals {
     }
 
     fn try_block() -> Result<Signals, Errno> {
-        let passed_on = PASSED_ON.iter().fold(Set::NONE, |set, signal| set.with(*signal as u8));
-        let set = passed_on.with(libc::SIGWINCH as u8);
+        // All others: one that ended this process would leave the terminal as the program has it.
+        let set = NOT_HEARD.iter().fold(Set::ALL, |set, signal| set.without(*signal as u8));
         // What our caller ignores, a program in a guest must not inherit.
         signal::reset_all();
         // A closed pipe is an error of write(2), for us.
@@ -101,7 +114,8 @@ pub fn follow(starting: Starting, signals: &Signals, kill: &dyn Kill) -> (u8, Op
     while !run.is_over() {
         run.turn();
     }
-    if let Some(console) = run.console.take() {
+    if let Some(mut console) = run.console.take() {
+        console.finish_output();
         console.finish();
     }
     (run.code(), run.fault)
@@ -257,8 +271,7 @@ impl Run<'_> {
             self.report();
         }
         while let Some(signal) = self.signals.next() {
-            if i32::from(signal) == libc::SIGWINCH {
-                self.console.iter().for_each(Relay::follow_size);
+            if self.signals.is_about_terminal(signal, self.console.as_mut()) {
                 continue;
             }
             let is_ending = ENDING.contains(&i32::from(signal));

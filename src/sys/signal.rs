@@ -76,6 +76,11 @@ pub fn send(pidfd: BorrowedFd<'_>, signal: u8) -> Result<(), Errno> {
     unsafe { call(libc::SYS_pidfd_send_signal, [pidfd.as_raw_fd() as usize, usize::from(signal), 0, 0]) }.map(drop)
 }
 
+/// Stops this process until somebody lets it go on (SIGSTOP, which cannot be blocked).
+pub fn stop_self() {
+    let _ = send_to(rustix::process::getpid(), libc::SIGSTOP as u8);
+}
+
 /// Sends `signal` to process `pid`, which must be a child of this process not yet waited for.
 ///
 /// # Errors

@@ -358,3 +358,199 @@ fn the_console_of_a_guest_is_shown_and_typed_at_until_the_key_that_detaches() {
 
     assert_eq!(supervisor.inn(&["console", "box"]).status.code(), Some(4), "it does not run");
 }
+
+/// A guest that answers each line, and what attaches to its console.
+fn box_with_console(name: &str) -> (Supervisor, String) {
+    let supervisor = Supervisor::start(
+        name,
+        &format!(
+            "[guest box]\nkind = os\nroot = {}\nreadonly = yes\nstop = SIGKILL\nrestart = never\n\
+             command = /bin/sh -c \"echo u''p; while read line; do echo got $line; done\"\n",
+            busybox(name).display()
+        ),
+    );
+    supervisor.await_answer();
+    supervisor.await_ready("box");
+    let socket = supervisor.directory.join("control").display().to_string();
+    (supervisor, socket)
+}
+
+#[test]
+fn a_console_stays_attached_while_its_guest_starts_again_and_others_watch_it_too() {
+    if !must::root("a_console_stays_attached_while_its_guest_starts_again_and_others_watch_it_too") {
+        return;
+    }
+    let (supervisor, socket) = box_with_console("console-again");
+    let mut one = Terminal::start(&["console", "--socket", &socket, "box"]);
+    let mut other = Terminal::start(&["console", "--socket", &socket, "--escape", "ctrl-a", "box"]);
+    other.shows("attached; ctrl-a detaches");
+    one.shows("attached; ctrl-] detaches");
+    one.types("first\r");
+    one.shows("got first");
+    other.shows("got first");
+    assert_eq!(supervisor.inn(&["restart", "box"]).status.code(), Some(0));
+    one.shows("box: ended");
+    one.shows("box: started again");
+    other.shows("box: started again");
+    one.resize(31, 97);
+    one.types("second\r");
+    other.shows("got second");
+    // What types itself where it is typed twice, and detaches where it is not; on the other it is a key like any.
+    one.types("\x1d\x1dthird\r");
+    one.shows("got \x1dthird");
+    other.types("\x1dfourth\r");
+    other.shows("got \x1dfourth");
+    one.types("\x1d");
+    assert_eq!(one.code(), Some(0));
+    one.shows("box: detached");
+    other.types("\x01");
+    assert_eq!(other.code(), Some(0));
+    for terminal in [&one, &other] {
+        assert_eq!(modes(&terminal.slave), terminal.fresh, "the terminal is as it was");
+    }
+    for key in ["a", "ctrl-", "ctrl-1", "^ab", ""] {
+        let output = supervisor.inn(&["console", "--escape", key, "box"]);
+        assert_eq!(output.status.code(), Some(2), "{key:?}");
+    }
+    // Without a key, and with an input that ends, it is the input's end that detaches.
+    assert_eq!(supervisor.inn(&["console", "--escape", "none", "box"]).status.code(), Some(0));
+}
+
+#[test]
+fn no_signal_to_a_client_leaves_the_terminal_changed() {
+    if !must::root("no_signal_to_a_client_leaves_the_terminal_changed") {
+        return;
+    }
+    let (supervisor, socket) = box_with_console("signals");
+    // Those that end nobody, or stop him.
+    let harmless = [17, 18, 19, 20, 21, 22, 23, 28];
+    let console = ["console", "--socket", &socket, "box"];
+    let exec = ["exec", "--socket", &socket, "box", "/bin/sh", "-c", "echo up; exec sleep 1000"];
+    for (words, started) in [(&console[..], "detaches"), (&exec[..], "up")] {
+        for signal in (1..=64).filter(|signal| !harmless.contains(signal)) {
+            // A few of each kind: of a command in a guest each takes a start.
+            if words[0] == "exec" && ![1, 2, 3, 6, 9, 11, 13, 14, 15, 30, 34, 64].contains(&signal) {
+                continue;
+            }
+            let mut terminal = Terminal::start(words);
+            terminal.shows(started);
+            assert_ne!(modes(&terminal.slave), terminal.fresh, "it has the terminal");
+            let sent = Command::new("kill").arg(format!("-{signal}")).arg(terminal.child.id().to_string()).status();
+            assert!(sent.unwrap().success());
+            if signal == 13 {
+                // Nobody listens to it; a closed pipe is told otherwise.
+                let _ = terminal.child.kill();
+            }
+            let code = terminal.code();
+            let is_killed = matches!(signal, 9 | 13);
+            assert_eq!(code.is_none(), is_killed, "signal {signal}: {code:?}");
+            // The child that puts it back after a kill is on its way.
+            let deadline = Instant::now() + PATIENCE;
+            while modes(&terminal.slave) != terminal.fresh {
+                assert!(is_killed && Instant::now() < deadline, "signal {signal} leaves the terminal as it was");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+    assert_eq!(supervisor.facts("box")["state"], "ready", "the guest has not noticed");
+}
+
+#[test]
+fn a_client_that_is_stopped_gives_the_terminal_back_until_it_goes_on() {
+    if !must::root("a_client_that_is_stopped_gives_the_terminal_back_until_it_goes_on") {
+        return;
+    }
+    let (_supervisor, socket) = box_with_console("stopped");
+    let mut terminal = Terminal::start(&["console", "--socket", &socket, "box"]);
+    terminal.shows("detaches");
+    send(&terminal.child, Signal::TSTP);
+    let deadline = Instant::now() + PATIENCE;
+    while modes(&terminal.slave) != terminal.fresh {
+        assert!(Instant::now() < deadline, "it is given back");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    send(&terminal.child, Signal::CONT);
+    terminal.types("on\r");
+    terminal.shows("got on");
+    assert_ne!(modes(&terminal.slave), terminal.fresh, "it has the terminal again");
+    send(&terminal.child, Signal::TERM);
+    assert_eq!(terminal.code(), Some(0));
+}
+
+#[test]
+fn a_console_ends_with_its_terminal_and_with_the_supervisor() {
+    if !must::root("a_console_ends_with_its_terminal_and_with_the_supervisor") {
+        return;
+    }
+    let (mut supervisor, socket) = box_with_console("console-end");
+    // script(1) closes its side when it is killed.
+    let line = format!("exec {} console --socket {socket} box", must::inn().display());
+    let mut script = Command::new("script");
+    script.args(["-qec", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut script = script.spawn().unwrap();
+    let mut shown = String::new();
+    while !shown.contains("detaches") {
+        let mut byte = [0; 1];
+        script.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap();
+        shown.push(byte[0].into());
+    }
+    let clients = children_of(script.id());
+    assert!(!clients.is_empty());
+    script.kill().unwrap();
+    script.wait().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while clients.iter().any(|pid| is_alive(*pid)) {
+        assert!(Instant::now() < deadline, "it stays without a terminal");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+
+    let mut terminal = Terminal::start(&["console", "--socket", &socket, "box"]);
+    terminal.shows("detaches");
+    kill_process(Pid::from_raw(supervisor.pid() as i32).unwrap(), Signal::KILL).unwrap();
+    supervisor.wait();
+    terminal.shows("box: the supervisor has ended");
+    assert_eq!(terminal.code(), Some(1));
+    assert_eq!(modes(&terminal.slave), terminal.fresh, "the terminal is as it was");
+}
+
+fn children_of(pid: u32) -> Vec<u32> {
+    let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+fn is_alive(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    !status.is_empty() && !status.contains("State:\tZ")
+}
+
+#[test]
+fn what_a_guest_makes_the_terminal_answer_is_not_left_for_the_caller() {
+    if !must::root("what_a_guest_makes_the_terminal_answer_is_not_left_for_the_caller") {
+        return;
+    }
+    let (_supervisor, socket) = box_with_console("answers");
+    // The other screen, reports of the mouse, and "who are you?", to which this terminal answers many times.
+    let asks = "printf '\\033[?1049h\\033[?1003h\\033[c'; echo as''ked; exec sleep 1000";
+    for words in
+        [&["exec", "--socket", &socket, "box", "/bin/sh", "-c", asks][..], &["console", "--socket", &socket, "box"][..]]
+    {
+        let mut terminal = Terminal::start(words);
+        if words[0] == "console" {
+            terminal.shows("detaches");
+            // It echoes what is typed: ESC comes back as it is.
+            terminal.types("\x1b[c\r");
+            terminal.shows("got \x1b[c");
+        } else {
+            terminal.shows("asked");
+        }
+        for _ in 0..50 {
+            terminal.types("\x1b[?62;1;6c");
+        }
+        send(&terminal.child, Signal::TERM);
+        terminal.code().expect("it ends by itself");
+        terminal.shows("\x1b[?1047l");
+        terminal.shows("\x1b[?1003l");
+        assert_eq!(rustix::io::ioctl_fionread(&terminal.slave), Ok(0), "no answer is left to be read");
+        assert_eq!(modes(&terminal.slave), terminal.fresh, "the terminal is as it was");
+    }
+}
