@@ -32,6 +32,7 @@ steps! {
     LimitAllProcesses "write", None, "keep processes for the host";
     ReportSocket "socketpair", None, "make the socket that a start reports on";
     OutputPipe "pipe2", Some(Key::Log), "make the pipe for its output";
+    OpenKernelLog "openat", Some(Key::Log), "open the kernel's log for its output";
     ReadyPipe "pipe2", Some(Key::Ready), "make the pipe that says it is ready";
     Fork "clone3", None, "start the helper that builds it";
     WatchGuest "pidfd_open", None, "watch its first process";

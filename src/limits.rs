@@ -89,6 +89,16 @@ pub const LOG_BYTES_DEFAULT: u64 = 64 << 10;
 /// Bytes of guest output kept at most.
 pub const LOG_BYTES_MAX: u64 = 64 << 20;
 
+/// Bytes of one log file: enough for a rotation now and then, and no more than file systems take.
+pub const LOG_FILE_BYTES: (u64, u64) = (64 << 10, 1 << 40);
+/// Log files of one guest, the one that is written to counted.
+pub const LOG_FILES: (u64, u64) = (1, 99);
+/// Lines that guests with `log = kmsg` may bring into the kernel's log in [`KMSG_WINDOW_MS`]: one of them, and all together.
+/// The kernel's own lines are what it is for.
+pub const KMSG_LINES: (u16, u16) = (50, 200);
+/// See [`KMSG_LINES`].
+pub const KMSG_WINDOW_MS: u64 = 5_000;
+
 /// Bytes of events kept: some three thousand, as many as a full host makes when it starts, and comes to be as it is used.
 pub const EVENTS_BYTES: u64 = 256 << 10;
 

@@ -88,6 +88,7 @@ codes! {
     KindMissing "guest $ has no `kind`: os or app";
     RootMissing "guest $ has no `root`";
     CommandMissing "$ has no `command`";
+    LogTwice "$ names the file of another guest's log";
     Contradiction "$ contradicts @";
     AboveMemory "$ is above `memory`, which is @";
     NotCap "$ is not a capability with + or - before it, such as -net_raw";

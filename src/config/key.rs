@@ -114,7 +114,7 @@ keys! {
     Groups "groups" GS | LIST, now, "supplementary gids";
     Directory "directory" GS, now, "working directory, / where not given";
     MachineId "machine-id" G, later, "32 hex digits";
-    Console "console" G, later, "pty or none";
+    Console "console" G, now, "pty or none: whether it has a terminal; where not given, pty for os, none for app";
     Tty "tty" SERVICE, now, "terminal that is its standard input, output and error";
     Memory "memory" GS, now, "hard limit of memory";
     MemoryHigh "memory-high" GS, now, "memory above which it is throttled";
@@ -155,7 +155,7 @@ keys! {
     HookStart "hook-start" G | LIST, later, "host program run before it starts";
     HookStop "hook-stop" G | LIST, later, "host program run after it stopped";
     HookDestroy "hook-destroy" G | LIST, later, "host program run before it is destroyed";
-    Log "log" GS, now, "off, or bytes of output kept in memory, 64K where neither this nor log-size is given";
+    Log "log" GS, now, "off, kmsg, SIZE kept in memory (64K where neither this nor log-size is given), or PATH SIZE COUNT: files";
     Description "description" GS, now, "free text, shown by list";
 }
 

@@ -45,7 +45,7 @@ pub use own::{begin_anew, is_reachable, resume};
 pub use report::{Report, receive};
 
 use crate::fault::{At, Fault, Step};
-use crate::plan::{Guest, GuestId, Kind, Plan, Ready};
+use crate::plan::{Guest, GuestId, LogTo, Plan, Ready};
 use crate::sys::Errno;
 use crate::sys::clone::{Flags, Side, clone};
 
@@ -113,7 +113,8 @@ pub fn start(plan: &Plan, id: GuestId, base: &cgroup::Base, stdio: Stdio) -> Res
     let (ours, theirs) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .at(Step::ReportSocket)?;
-    let piped = stdio == Stdio::Log && guest.kind != Kind::Os && guest.tty.is_empty() && guest.log_bytes > 0;
+    let is_kept = guest.log_bytes > 0 || guest.log_to != LogTo::Nowhere;
+    let piped = stdio == Stdio::Log && !guest.has_console && guest.tty.is_empty() && is_kept;
     let output = piped.then(pipe).transpose().at(Step::OutputPipe)?;
     let ready = matches!(guest.ready, Ready::Fd(_)).then(pipe).transpose().at(Step::ReadyPipe)?;
     let (output, output_write) = output.unzip();

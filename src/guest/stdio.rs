@@ -29,11 +29,16 @@ pub fn connect(build: &Build<'_>, devices: BorrowedFd<'_>, program: Option<Borro
         if is_terminal && guest.kind == Kind::Os {
             console(devices)?;
         }
-    } else if guest.kind == Kind::Os {
+    } else if guest.has_console {
         let tty = terminal(reports, (devices, c"pts/ptmx"), guest.user)?;
-        // An init has its console for no controlling terminal: whom it lets log in there takes it.
-        place(tty.as_fd(), &[0, 1, 2])?;
-        console(devices)?;
+        if guest.kind == Kind::Os {
+            // An init has its console for no controlling terminal: whom it lets log in there takes it.
+            place(tty.as_fd(), &[0, 1, 2])?;
+            console(devices)?;
+        } else {
+            // An app has nobody else for it: the interrupt key is for it.
+            control(tty.as_fd(), &[0, 1, 2])?;
+        }
     } else {
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
         let null = if guest.kind == Kind::Service { c"/dev/null" } else { c"null" };

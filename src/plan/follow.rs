@@ -7,7 +7,7 @@
 use super::change::{Keys, OWN_TMPFS, Staged, number};
 use super::guest::is_set;
 use super::show::Shown;
-use super::{At, Guest, GuestId, Next, Plan};
+use super::{At, Guest, GuestId, LogTo, Next, Plan};
 use crate::config::key::{Key, section};
 use crate::limits;
 use crate::text::{Full, List, Text};
@@ -147,6 +147,11 @@ impl Plan {
             Key::Directory => text(self, &mut moved.directory)?,
             Key::Hostname => text(self, &mut moved.hostname)?,
             Key::Tty => text(self, &mut moved.tty)?,
+            Key::Log => {
+                if let LogTo::Files { path, .. } = &mut moved.log_to {
+                    text(self, path)?;
+                }
+            }
             Key::Cpuset => text(self, &mut moved.limits.cpuset)?,
             Key::Command => moved.command = self.adopt_words(old, from.command)?,
             Key::Env => moved.env = self.adopt_words(old, from.env)?,
@@ -336,7 +341,8 @@ fn assign(key: Key, from: &Guest, to: &mut Guest) {
         }
         Key::Health => to.health = from.health,
         Key::Stop => to.stop = from.stop,
-        Key::Log => to.log_bytes = from.log_bytes,
+        Key::Log => (to.log_bytes, to.log_to) = (from.log_bytes, from.log_to),
+        Key::Console => to.has_console = from.has_console,
         key => to.limits.set_number(key, from.limits.number(key)),
     }
 }

@@ -5,7 +5,7 @@ use super::change::number;
 use super::confinement::Changes;
 use super::value::{self, Wrong};
 use super::{
-    Asked, At, Confinement, Guest, GuestId, HealthCheck, Kind, Layer, Limits, Network, Ready, Restart, Rlimit,
+    Asked, At, Confinement, Guest, GuestId, HealthCheck, Kind, Layer, Limits, LogTo, Network, Ready, Restart, Rlimit,
     StopStep, User, Users,
 };
 use crate::config::Section;
@@ -22,6 +22,7 @@ pub struct Draft {
     pub kind: Option<Kind>,
     pub changes: Changes,
     ephemeral: Option<bool>,
+    console: Option<bool>,
     readonly: Option<bool>,
 }
 
@@ -76,6 +77,8 @@ impl Draft {
             ready_within_ms: limits::READY_TIMEOUT_MS,
             stop: List::EMPTY,
             log_bytes: 0,
+            log_to: LogTo::Nowhere,
+            has_console: false,
             asked: [At::NOWHERE; Key::COUNT],
             features: 0,
             is_removed: false,
@@ -85,6 +88,7 @@ impl Draft {
         kind: None,
         changes: Changes::NONE,
         ephemeral: None,
+        console: None,
         readonly: None,
     };
 }
@@ -219,7 +223,11 @@ impl Builder<'_> {
             Key::Ready => self.ready(guest),
             Key::Health => guest.health = self.health().unwrap_or_default(),
             Key::Stop => guest.stop = self.stop(),
-            Key::Log => guest.log_bytes = self.log().unwrap_or_default(),
+            Key::Log => (guest.log_bytes, guest.log_to) = self.log().unwrap_or((0, LogTo::Nowhere)),
+            Key::Console => {
+                let console = value::choice(self.value.word(0), "pty\0none");
+                draft.console = self.one_word(console).map(|choice| choice == 0);
+            }
             // `profile` was taken before; the others are numbers, lists, or not keys of a guest.
             _ => {
                 if let Some((unit, (from, to))) = number(key) {
@@ -382,16 +390,30 @@ impl Builder<'_> {
         }
     }
 
-    fn log(&mut self) -> Option<u64> {
-        let word = self.value.word(0);
-        if word == b"off" {
-            return self.is_one_word().then_some(0);
+    fn log(&mut self) -> Option<(u64, LogTo)> {
+        match self.value.word(0) {
+            b"off" => self.is_one_word().then_some((0, LogTo::Nowhere)),
+            b"kmsg" => self.is_one_word().then_some((0, LogTo::Kernel)),
+            // What is kept in memory besides is said for all guests.
+            [b'/', ..] => Some((0, self.log_files()?)),
+            _ => Some((self.amount(Unit::Bytes, LOG_SIZES)?, LogTo::Nowhere)),
         }
-        if word == b"kmsg" || word.first() == Some(&b'/') {
-            self.wrong(Code::NotSupported.into(), self.value.at(0));
+    }
+
+    /// "/data/web.log 1M 4"
+    fn log_files(&mut self) -> Option<LogTo> {
+        let path = value::path(self.value.word(0));
+        self.checked(0, path)?;
+        if self.value.len() < 3 {
+            let words = "a size and how many files, such as /var/log/web.log 1M 4";
+            self.wrong(Wrong::detail(Code::WordMissing, Detail::Words(words)), self.value.at(0));
             return None;
         }
-        self.amount(Unit::Bytes, LOG_SIZES)
+        let bytes = value::amount(self.value.word(1), Unit::Bytes, limits::LOG_FILE_BYTES);
+        let count = value::amount(self.value.word(2), Unit::Count, limits::LOG_FILES);
+        let (bytes, count) = (self.checked(1, bytes)?, self.checked(2, count)?);
+        let path = self.keep(0);
+        self.has_words(3).then_some(LogTo::Files { path, kib: (bytes >> 10) as u32, count: count as u8 })
     }
 
     fn stop(&mut self) -> List<StopStep> {
@@ -557,7 +579,7 @@ impl Builder<'_> {
 
     /// What was not said, and what must agree.
     pub fn finish(&mut self, section: &Section, draft: Draft) -> Guest {
-        let Draft { mut guest, kind, changes, ephemeral, readonly } = draft;
+        let Draft { mut guest, kind, changes, ephemeral, readonly, console } = draft;
         let run = self.config.is_run(section);
         guest.kind = match kind {
             Some(kind) => kind,
@@ -568,6 +590,7 @@ impl Builder<'_> {
                 Kind::App
             }
         };
+        guest.has_console = guest.kind != Kind::Service && console.unwrap_or(guest.kind == Kind::Os);
         self.root(section, &mut guest, ephemeral, readonly);
         self.defaults(section, &mut guest, run);
         if self.plan.health(&guest).is_some_and(|check| check.command.is_empty()) && guest.ready != Ready::Notify {
@@ -640,12 +663,18 @@ impl Builder<'_> {
             guest.restart = Restart::Never;
         }
         if !guest.tty.is_empty() {
-            if guest.log_bytes > 0 {
+            if guest.log_bytes > 0 || guest.log_to != LogTo::Nowhere {
                 let at = self.asked_at(section, Key::Log);
                 self.diagnostics.detail(Code::Contradiction, at, Detail::Key(Key::Tty));
             }
-        } else if !is_set(&asked, Key::Log) {
+        } else if !is_set(&asked, Key::Log) || !guest.log_to.path().is_empty() {
             guest.log_bytes = self.log_bytes;
+        }
+        let (strings, path) = (&self.plan.strings, guest.log_to.path());
+        let is_same = |other: &Guest| strings.bytes(other.log_to.path()) == strings.bytes(path);
+        if !path.is_empty() && self.plan.guests.iter().any(is_same) {
+            let at = self.asked_at(section, Key::Log);
+            self.diagnostics.error(Code::LogTwice, at);
         }
     }
 

@@ -319,6 +319,32 @@ impl Host {
     };
 }
 
+/// Where a guest's output goes, besides memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogTo {
+    /// Nowhere.
+    Nowhere,
+    /// The kernel's log.
+    Kernel,
+    /// Files.
+    Files {
+        /// The newest; the older ones have `.1`, `.2` and so on behind that.
+        path: Text,
+        /// KiB of each, at most.
+        kib: u32,
+        /// How many there are, at most.
+        count: u8,
+    },
+}
+
+impl LogTo {
+    /// The newest file; empty where there is none.
+    #[must_use]
+    pub fn path(self) -> Text {
+        if let LogTo::Files { path, .. } = self { path } else { Text::EMPTY }
+    }
+}
+
 /// Where each key of a section was said.
 pub type Asked = [At; Key::COUNT];
 
@@ -405,6 +431,10 @@ pub struct Guest {
     pub stop: List<StopStep>,
     /// Bytes of its output kept in memory; 0 for none.
     pub log_bytes: u64,
+    /// Where its output goes besides.
+    pub log_to: LogTo,
+    /// Whether it has a terminal, which is its standard input, output and error.
+    pub has_console: bool,
     /// Where each key was said, profiles included.
     pub asked: Asked,
     /// What `features` names, a bit each.

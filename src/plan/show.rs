@@ -6,7 +6,9 @@ use super::change::{number, rlimit_name};
 use super::confinement::FEATURES;
 use super::files::OPTIONS;
 use super::hardening::{self, Items};
-use super::{Device, Guest, GuestId, IoMax, Kind, Layer, Network, Plan, Ready, Restart, Sysctl, call, capability};
+use super::{
+    Device, Guest, GuestId, IoMax, Kind, Layer, LogTo, Network, Plan, Ready, Restart, Sysctl, call, capability,
+};
 use crate::config::diagnostic::{Amount, Unit};
 use crate::config::key::Key;
 use crate::limits;
@@ -210,8 +212,16 @@ fn show(plan: &Plan, guest: &Guest, key: Key, out: &mut dyn Write) -> fmt::Resul
             write!(out, "{}", Signal(step.signal))?;
             if step.timeout_ms == 0 { Ok(()) } else { write!(out, " {}", Amount(step.timeout_ms, Unit::Time)) }
         }),
-        Key::Log if guest.log_bytes == 0 => out.write_str("off"),
-        Key::Log => write!(out, "{}", Amount(guest.log_bytes, Unit::Bytes)),
+        Key::Log => match guest.log_to {
+            LogTo::Kernel => out.write_str("kmsg"),
+            LogTo::Files { path, kib, count } => {
+                let size = Amount(u64::from(kib) << 10, Unit::Bytes);
+                write!(out, "{} {size} {}", plan.strings.str(path), u32::from(count))
+            }
+            LogTo::Nowhere if guest.log_bytes == 0 => out.write_str("off"),
+            LogTo::Nowhere => write!(out, "{}", Amount(guest.log_bytes, Unit::Bytes)),
+        },
+        Key::Console => out.write_str(if guest.has_console { "pty" } else { "none" }),
         // Numbers; what others say is in what they lead to, or not carried out.
         _ => match guest.limits.number(key) {
             Some(value) => write!(out, "{}", Number(key, value)),

@@ -21,6 +21,7 @@ use super::change::{Change, NotBegun, Outcome, Tools, Up};
 use super::health::{Due, Health};
 use super::journal::Journal;
 use super::kernel_log::{KernelLog, Next};
+use super::kmsg::{Kmsg, Share};
 use super::news::News;
 use super::notify;
 use super::oom::{self, Full, Quiet, Victim};
@@ -38,7 +39,7 @@ use crate::guest::cgroup::{self, Base, Member, Usage};
 use crate::guest::check::{Patient, What, check};
 use crate::guest::{self, Report, Stdio};
 use crate::limits;
-use crate::plan::{self, Guest, GuestId, Kind, Plan, Ready};
+use crate::plan::{self, Guest, GuestId, Kind, LogTo, Plan, Ready};
 use crate::sys::wait::{self, End, Which};
 use crate::sys::{clock, signal, socket};
 use crate::text::Text;
@@ -64,6 +65,8 @@ pub struct Table {
     health: [Health; limits::GUESTS],
     /// What could not be changed when the config was read again: of each guest, and the host twice.
     refused: heapless::Vec<Failure, { limits::GUESTS + 2 }>,
+    // Of those whose log is the kernel's.
+    kmsg: [Share; limits::GUESTS],
 }
 
 /// What guests are looked for by.
@@ -84,6 +87,7 @@ impl Table {
             keys: [Keys { deadline_ms: 0, pid: 0 }; limits::GUESTS],
             health: [const { Health::new() }; limits::GUESTS],
             refused: heapless::Vec::new(),
+            kmsg: [Share::NONE; limits::GUESTS],
         }
     }
 }
@@ -166,6 +170,7 @@ pub struct Driver<'a> {
     looks: usize,
     sweep_at_ms: Option<u64>,
     log: KernelLog,
+    kmsg: Kmsg,
     /// Guests some of whose processes were killed for want of memory, which is still to be told.
     bereft: Set,
     /// When people are told of more of them.
@@ -203,6 +208,7 @@ impl<'a> Driver<'a> {
             looks: 0,
             sweep_at_ms: None,
             log: KernelLog::open(),
+            kmsg: Kmsg::default(),
             bereft: Set::EMPTY,
             tell_at_ms: None,
             change: Change::default(),
@@ -387,10 +393,21 @@ impl<'a> Driver<'a> {
         self.ring(id)
     }
 
+    /// The same for a console, of which something has to be kept, or nobody could see it.
+    pub fn need_console(&mut self, id: GuestId) -> Option<&Ring> {
+        let _ = self.make_ring_of(id, limits::LOG_BYTES_DEFAULT);
+        self.ring(id)
+    }
+
     fn make_ring(&mut self, id: GuestId) -> Result<(), Errno> {
+        self.make_ring_of(id, 0)
+    }
+
+    fn make_ring_of(&mut self, id: GuestId, least_bytes: u64) -> Result<(), Errno> {
         let Some((guest, slot)) = self.plan.guest(id).zip(self.table.slots.get_mut(index(id))) else { return Ok(()) };
-        if guest.log_bytes > 0 && slot.ring.is_none() {
-            slot.ring = Some(Ring::new(self.plan.strings.c_str(guest.name), guest.log_bytes)?);
+        let bytes = guest.log_bytes.max(least_bytes);
+        if bytes > 0 && slot.ring.is_none() {
+            slot.ring = Some(Ring::new(self.plan.strings.c_str(guest.name), bytes)?);
         }
         Ok(())
     }
@@ -750,6 +767,9 @@ impl<'a> Driver<'a> {
 
     fn spawn(&mut self, id: GuestId) -> Result<(), Fault> {
         self.make_ring(id).map_err(fault_at(Step::OutputPipe))?;
+        if self.guest(id).is_some_and(|guest| guest.log_to == LogTo::Kernel) {
+            self.kmsg.open().map_err(fault_at(Step::OpenKernelLog))?;
+        }
         let Some(guest) = self.plan.guest(id) else { return Ok(()) };
         let Some(slot) = self.table.slots.get_mut(index(id)) else { return Ok(()) };
         let starting = guest::start(self.plan, id, &self.base, Stdio::Log)?;
@@ -866,6 +886,9 @@ impl<'a> Driver<'a> {
         parts.into_iter().filter_map(Option::take).for_each(|fd| self.poll.close(fd));
         if member.kind == Kind::Service && self.plan.guest(id).is_some_and(|guest| guest.ready == Ready::Notify) {
             guest::remove_on_host(member.name);
+        }
+        if let Some((guest, share)) = self.plan.guest(id).zip(self.table.kmsg.get_mut(index(id))) {
+            self.kmsg.finish(self.plan.strings.str(guest.name), share);
         }
         let usage = self.base.usage(member);
         self.base.remove(member)?;
@@ -1109,6 +1132,11 @@ impl<'a> Driver<'a> {
         if let Some(ring) = &mut slot.ring {
             // No memory: what the guest said is lost, and it does not wait for us.
             let _ = ring.append(buffer.get(..count).unwrap_or_default(), clock::boot_us());
+        }
+        let to_kernel = self.plan.guest(id).filter(|guest| guest.log_to == LogTo::Kernel);
+        if let Some((guest, share)) = to_kernel.zip(self.table.kmsg.get_mut(index(id))) {
+            let name = self.plan.strings.str(guest.name);
+            self.kmsg.write(name, share, buffer.get(..count).unwrap_or_default(), clock::now_ms());
         }
         Some(count)
     }

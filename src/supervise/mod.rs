@@ -13,6 +13,7 @@
 //! | [`requests`] | clients' requests while they are carried out |
 //! | [`snapshot`] | guests and host as clients see them |
 //! | [`ring`] | the log of a guest |
+//! | [`kmsg`] | a guest's output on its way to the kernel's log |
 //! | [`news`] | what happened, for clients |
 //! | [`unheard`] | signals that a guest's first process does not hear |
 //! | [`kernel_log`] | the kernel's log |
@@ -29,6 +30,7 @@ pub mod events;
 pub mod health;
 pub mod journal;
 pub mod kernel_log;
+pub mod kmsg;
 pub mod news;
 pub mod notify;
 pub mod oom;

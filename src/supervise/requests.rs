@@ -17,7 +17,7 @@ use crate::control::wire::{self, Changes, Code, Doing, Name, Place, Power, Reply
 use crate::fault::{Fault, Step};
 use crate::limits;
 use crate::plan::change::Refused;
-use crate::plan::{GuestId, Kind, Ready};
+use crate::plan::{GuestId, LogTo, Ready};
 
 /// What is left to be done for a client.
 #[derive(Clone, Copy, Debug)]
@@ -185,13 +185,17 @@ fn of_guest(request: &Request<'_>, id: GuestId, desk: &mut Desk<'_, '_>) -> Job 
     let up = |id, is_ready| Job::Up { id, is_ready };
     match *request {
         Request::Status { .. } => one(What::Whole),
-        Request::Logs { .. } if desk.driver.need_ring(id).is_none() => wrong_state("nothing of its output is kept"),
-        Request::Logs { .. } => one(What::Logs),
-        Request::Console { .. } if desk.driver.guest(id).is_none_or(|guest| guest.kind != Kind::Os) => {
-            wrong_state("it has no console: only guests of kind os have one")
+        Request::Logs { .. } if desk.driver.need_ring(id).is_none() => {
+            let to_kernel = desk.driver.guest(id).is_some_and(|guest| guest.log_to == LogTo::Kernel);
+            wrong_state(if to_kernel { "its output goes to the kernel's log" } else { "nothing of its output is kept" })
         }
-        Request::Console { .. } if desk.driver.ring(id).is_none() => wrong_state("nothing of its console is kept"),
+        Request::Logs { .. } => one(What::Logs),
+        Request::Console { .. } if desk.driver.guest(id).is_none_or(|guest| !guest.has_console) => {
+            wrong_state("it has no console: guests of kind os have one, others with console = pty")
+        }
         Request::Console { .. } if desk.driver.console_of(id).is_none() => wrong_state("it does not run"),
+        // What it writes is seen there; where no log is kept, from now on.
+        Request::Console { .. } if desk.driver.need_console(id).is_none() => wrong_state("there is no memory for it"),
         Request::Console { .. } => one(What::Console),
         Request::Join { .. } if desk.driver.is_held(id) => wrong_state("it is frozen: thaw it first"),
         Request::Join { .. } if desk.driver.process(id).is_none() || !snapshot::is_up(desk.driver.state(id)) => {

@@ -554,3 +554,40 @@ fn what_a_guest_makes_the_terminal_answer_is_not_left_for_the_caller() {
         assert_eq!(modes(&terminal.slave), terminal.fresh, "the terminal is as it was");
     }
 }
+
+#[test]
+fn an_app_has_a_console_where_the_config_says_so_and_an_os_none_where_it_does() {
+    if !must::root("an_app_has_a_console_where_the_config_says_so_and_an_os_none_where_it_does") {
+        return;
+    }
+    let root = busybox("app-console");
+    let tests =
+        "[ -t 0 ] && [ -t 1 ] && echo a ter''minal || echo no ter''minal; read line; echo got $line; exec sleep 1000";
+    let config = format!(
+        "[guest app]\nkind = app\nconsole = pty\nlog = off\nroot = {root}\ncommand = /bin/sh -c \"{tests}\"\nuser = 1000\n\
+         [guest os]\nkind = os\nreadonly = yes\nconsole = none\nroot = {root}\ncommand = /bin/sh -c \"{tests}\"\n\
+         [guest plain]\nkind = app\nroot = {root}\ncommand = /bin/sleep 1000\n",
+        root = root.display()
+    );
+    let supervisor = Supervisor::start("app-console", &config);
+    supervisor.await_answer();
+    for guest in ["app", "os", "plain"] {
+        supervisor.await_ready(guest);
+    }
+    supervisor.wait_for("output", |this| this.inn(&["logs", "os"]).stdout == b"no terminal\ngot\n");
+    for guest in ["os", "plain"] {
+        assert_eq!(supervisor.inn(&["console", guest]).status.code(), Some(4), "{guest}");
+    }
+    // Of one whose log is off, what it writes from now on.
+    assert_eq!(supervisor.inn(&["logs", "app"]).status.code(), Some(4));
+    let socket = supervisor.directory.join("control").display().to_string();
+    let mut terminal = Terminal::start(&["console", "--socket", &socket, "app"]);
+    terminal.shows("detaches");
+    terminal.types("it\r");
+    terminal.shows("got it");
+    // It is its controlling terminal: the interrupt key is for it, and it does not heed it as the init that it is.
+    terminal.types("\x03");
+    terminal.shows("^C");
+    terminal.types("\x1d");
+    assert_eq!(terminal.code(), Some(0));
+}

@@ -274,3 +274,32 @@ fn logs_that_cannot_be_printed_say_so_and_end() {
     assert_eq!(supervisor.inn(&["logs", "nobody"]).status.code(), Some(3));
     assert_eq!(supervisor.inn(&["logs", "-f", "nobody"]).status.code(), Some(3));
 }
+
+#[test]
+fn a_guest_whose_log_is_the_kernels_has_its_share_of_it() {
+    if !must::root("a_guest_whose_log_is_the_kernels_has_its_share_of_it") {
+        return;
+    }
+    let config = "[service web]\nlog = kmsg\nautostart = no\nrestart = never\ncommand = /bin/sh -c \"echo hello; yes | head -n 1000\"\n";
+    let supervisor = start("kmsg", config);
+    // Not this host's own.
+    let file = supervisor.directory.join("kmsg");
+    std::fs::write(&file, "").unwrap();
+    let target = supervisor.pid().to_string();
+    let mut mount = std::process::Command::new("nsenter");
+    mount.args(["--mount", "--target", &target, "mount", "--bind"]).arg(&file).arg("/dev/kmsg");
+    assert!(mount.status().unwrap().success());
+    assert_eq!(supervisor.inn(&["start", "web"]).status.code(), Some(0));
+    supervisor.wait_for("its end", |this| this.facts("web")["state"] == "down");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!((lines[0], lines[1]), ("<14>inn: web: hello", "<14>inn: web: y"), "{text}");
+    assert!(lines.last().unwrap().ends_with(" lines left out"), "{text}");
+    let left_out = |line: &&str| line.strip_suffix(" lines left out")?.rsplit(' ').next()?.parse::<usize>().ok();
+    let counted: usize = lines.iter().filter_map(left_out).sum();
+    let shown = lines.iter().filter(|line| left_out(line).is_none()).count();
+    // A line that came in two pieces is two.
+    assert!(shown + counted >= 1001 && shown <= 150, "{shown} and {counted}");
+    let logs = supervisor.inn(&["logs", "web"]);
+    assert!(String::from_utf8_lossy(&logs.stderr).contains("its output goes to the kernel's log"), "{logs:?}");
+}
