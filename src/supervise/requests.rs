@@ -321,6 +321,11 @@ fn advance(client: ClientId, job: &mut Job, desk: &mut Desk<'_, '_>) -> Progress
             fail(client, desk, Code::Failed, None, "not all of it could be changed; the rest holds")
         }
         Job::Gone { id } if desk.driver.is_down(id) => last(client, desk, &Reply::Done),
+        // Somebody else has started it, so soon that nobody saw it down: it may be up for ever.
+        Job::Gone { id } if matches!(desk.driver.state(id), State::Starting | State::Running | State::Ready) => {
+            *job = Job::Fail { code: Code::WrongState, id: Some(id), why: "it was started again meanwhile" };
+            advance(client, job, desk)
+        }
         Job::Gone { .. } => Progress::Waits,
         Job::Still { id } if desk.driver.is_frozen(id) => last(client, desk, &Reply::Done),
         Job::Still { id } if desk.driver.is_held(id) && snapshot::is_up(desk.driver.state(id)) => Progress::Waits,
