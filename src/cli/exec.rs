@@ -11,10 +11,12 @@ use super::output::complain;
 use super::parse::Invocation;
 use super::terminal;
 use crate::control::wire::{Code, JoinInfo, Name, Reply, Request};
+use crate::fault::{Fault, Step};
 use crate::guest::{Command, Facts, begin_anew, is_reachable, join};
 use crate::limits;
 use crate::plan::{Confinement, Extents, Kind, User};
 use crate::sys::process::Arguments;
+use crate::sys::wait::{self, Which};
 
 /// What the supervisor said of the guest.
 struct Target {
@@ -60,8 +62,8 @@ pub fn exec(invocation: &Invocation, arguments: &Arguments, is_login: bool) -> u
 }
 
 fn run(name: &CStr, target: &Target, words: &[&CStr], arguments: &Arguments) -> u8 {
-    let told = |fault| {
-        if has_ended(target.pidfd.as_fd()) {
+    let told = |fault: Fault| {
+        if has_ended(target.pidfd.as_fd(), fault) {
             complain(format_args!("{}: it ended meanwhile", super::parse::Shown(name)));
             return Code::WrongState.exit();
         }
@@ -96,11 +98,17 @@ fn run(name: &CStr, target: &Target, words: &[&CStr], arguments: &Arguments) -> 
 }
 
 /// Whether the guest's first process is no more: then nothing can be done in it, whatever it was that failed.
-fn has_ended(pidfd: BorrowedFd<'_>) -> bool {
-    let mut ended = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
-    // Whatever killed a helper inside kills this one in the same moment, or nearly.
+fn has_ended(pidfd: BorrowedFd<'_>, fault: Fault) -> bool {
+    // What killed a helper inside kills the guest too, or the guest is what could not be found any more.
+    let is_likely = fault.step == Step::Helper || i32::from(fault.errno) == libc::ESRCH;
     let moment = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-    rustix::event::poll(&mut ended, Some(&moment)).is_ok_and(|count| count > 0)
+    (0..if is_likely { 20 } else { 1 }).any(|_| {
+        // It has ended only when all that ran in it has been waited for; some of that may be ours.
+        while let Ok(Some(_)) = wait::reap(Which::Silent) {}
+        while let Ok(Some(_)) = wait::reap(Which::Ordinary) {}
+        let mut ended = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+        rustix::event::poll(&mut ended, Some(&moment)).is_ok_and(|count| count > 0)
+    })
 }
 
 /// A command takes as long as it takes: only the user kills it.
