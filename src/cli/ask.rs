@@ -95,7 +95,9 @@ fn converse(
 /// # Errors
 /// The exit code; the user has been told.
 pub fn guest(word: &CStr) -> Result<Name, u8> {
-    let name = Name::new(word.to_bytes()).filter(|name| !name.is_all());
+    // As a config has it; `set` makes a config of it.
+    let begins = word.to_bytes().first().is_some_and(u8::is_ascii_alphanumeric);
+    let name = Name::new(word.to_bytes()).filter(|_| begins);
     name.ok_or_else(|| {
         complain(format_args!("{}: no guest can have that name", super::parse::Shown(word)));
         Code::NoGuest.exit()
