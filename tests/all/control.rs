@@ -1,5 +1,6 @@
 //! The control socket under clients that mean no good: refused or dropped, and the supervisor serves on.
 
+use innkeep::control::wire::{REQUEST_BYTES, Request};
 use rustix::fd::OwnedFd;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, send, socket_with,
@@ -65,9 +66,11 @@ fn a_flood_of_clients_leaves_the_supervisor_well() {
 fn a_client_that_never_reads_stalls_only_itself() {
     let Some(supervisor) = Served::start("unread") else { return };
     let client = supervisor.connect();
-    // Version 1, request 0: the list (control::wire). It is asked for more often than any buffer holds.
+    // The list is asked for more often than any buffer holds.
+    let mut buffer = [0; REQUEST_BYTES];
+    let list = Request::List.encode(&mut buffer);
     for _ in 0..10_000 {
-        if send(&client, &[1, 0], SendFlags::NOSIGNAL | SendFlags::DONTWAIT).is_err() {
+        if send(&client, list, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).is_err() {
             break;
         }
     }

@@ -5,6 +5,7 @@
 
 mod acting;
 mod attackers;
+mod bad_input;
 mod binds;
 mod boot;
 mod change;
