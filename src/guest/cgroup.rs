@@ -369,12 +369,14 @@ impl Base {
         let cgroup = cgroup.as_fd();
         let mut buffer = [0; 512];
         let cpu = read(cgroup, c"cpu.stat", &mut buffer).unwrap_or_default();
+        let has_pids = self.has("pids");
         let (cpu_us, throttled) = (number(cpu, b"usage_usec "), number(cpu, b"nr_throttled "));
         Usage {
-            memory_bytes: read_number(cgroup, c"memory.current", b""),
+            // Where there is no controller there is no file: looking for one takes as long as reading it.
+            memory_bytes: if self.has("memory") { read_number(cgroup, c"memory.current", b"") } else { None },
             cpu_us: cpu_us.unwrap_or(0),
-            processes: read_number(cgroup, c"pids.current", b"").map(narrow),
-            processes_refused: refused(cgroup),
+            processes: if has_pids { read_number(cgroup, c"pids.current", b"").map(narrow) } else { None },
+            processes_refused: if has_pids { refused(cgroup) } else { 0 },
             cpu_throttled: throttled.map_or(0, narrow),
         }
     }
