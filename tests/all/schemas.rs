@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 use innkeep::cli::counters::Counter;
 use innkeep::cli::facts;
 use innkeep::cli::verb::{Opt, VERBS};
+use innkeep::control::wire::State;
 use serde_json::Value;
 
 use crate::must;
@@ -52,6 +53,10 @@ fn the_schema_of_a_guest_has_every_fact_and_counter_and_no_other() {
     let mut known: Vec<&str> = facts::names().chain(Counter::names()).collect();
     known.sort_unstable();
     assert_eq!(described, known);
+    let states: Vec<&str> = State::ALL.iter().map(|state| state.word()).collect();
+    assert_eq!(guest["properties"]["state"]["enum"], serde_json::json!(states));
+    let counted = &schema("status")["oneOf"][0]["properties"]["states"]["properties"];
+    assert_eq!(counted.as_object().unwrap().len(), states.len());
 }
 
 #[test]
