@@ -24,6 +24,13 @@ fn checked(arguments: &[&str], text: &[u8]) -> Result<(), String> {
     if status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&stderr).into_owned()) }
 }
 
+/// Sees that what `verb` printed is what its schema says.
+pub fn is_valid(verb: &str, text: &[u8]) {
+    if can_check() {
+        assert_eq!(checked(&[verb], text), Ok(()));
+    }
+}
+
 fn can_check() -> bool {
     let found = Command::new("python3").args(["-c", "import jsonschema"]).stderr(Stdio::null()).status();
     must::may_run("schemas", found.is_ok_and(|status| status.success()), "it needs python3-jsonschema")

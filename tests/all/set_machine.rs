@@ -41,6 +41,11 @@ fn set_limits(kernel: &'static str) {
     machine.check("a guest that ends meanwhile leaves no half of it", ended);
     machine.check("--save is refused for a guest of the kernel's command line", no_file);
     machine.check("what is saved holds after a boot of the config", saved);
+    machine.check(
+        "a config that is read again changes limits, the host and the guests, and nothing that it may not",
+        reloaded,
+    );
+    machine.check("a signal takes it all back", reloaded_back);
     machine.end();
     let _ = std::fs::remove_file(disk);
 }
@@ -258,4 +263,70 @@ fn saved(machine: &mut Machine) {
     assert_eq!(file(machine, "web", "memory.max"), "34603008");
     let check = machine.ok("inn check /etc/inn.conf");
     assert!(check.contains("good"), "{check}");
+}
+
+fn reloaded(machine: &mut Machine) {
+    // What was set and not saved goes back.
+    let text = machine.ok("inn reload");
+    assert!(text.contains("~ web: processes: 60 -> 50 (") && text.contains("~ extra: memory: 10M -> (none)"), "{text}");
+    assert_eq!((file(machine, "web", "pids.max"), file(machine, "extra", "memory.max")), ("50".into(), "max".into()));
+    assert_eq!(machine.ok("inn reload"), "nothing changed");
+    machine.ok("cp /etc/inn.conf /tmp/old.conf");
+    machine.ok("sed -i -e 's/^hostname .*/hostname = other\\nreserve = 32M\\nsysctl = kernel.panic 7/' \
+         -e 's/^processes = 50/processes = 55\\nio-max = \\/dev\\/vda rbps=3M/' -e 's/^memory    = 128M/memory = 16M/' \
+         /etc/inn.conf");
+    machine.ok("printf '[guest late]\\nprofile = busybox\\ncommand = /bin/idle\\n' >> /etc/inn.conf");
+    let pids = ["web", "full", "extra"].map(|name| machine.guest(name).pid());
+    let told = [
+        "~ [host]: hostname: inn-test -> other (/etc/inn.conf:4)\n",
+        "~ [host]: sysctl: (none) -> kernel/panic 7 (/etc/inn.conf:6)\n",
+        "~ [host]: reserve: (none) -> 32M (/etc/inn.conf:5)\n",
+        "~ web: processes: 50 -> 55 (/etc/inn.conf:",
+        "~ web: io-max: (none) -> /dev/vda rbps=3M (",
+        "~ full: memory: 128M -> 16M (",
+        "+ late: starts\n",
+    ];
+    let dry = machine.ok("inn reload --dry-run");
+    told.iter().for_each(|line| assert!((dry.clone() + "\n").contains(line), "{line}: {dry}"));
+    assert_eq!(machine.ok("cat /proc/sys/kernel/hostname"), "inn-test");
+    let output = machine.run("inn reload");
+    assert_eq!(output.code, 1, "{}", output.text);
+    assert!(
+        output.text.contains("full: it stays as it was: could not set memory.max to less than it uses"),
+        "{}",
+        output.text
+    );
+    assert!(output.text.contains("not all of it could be changed; the rest holds"), "{}", output.text);
+    assert_eq!(file(machine, "web", "pids.max"), "55");
+    let disks = file(machine, "web", "io.max");
+    assert!(disks.contains("rbps=3145728"), "{disks}");
+    for (path, value) in [("memory.max", "134217728"), ("memory.high", "max")] {
+        assert_eq!(file(machine, "full", path), value, "{path}");
+    }
+    assert_eq!(count(machine, "full", "memory.events", "oom_kill"), 0);
+    machine.guest_until("late", |guest| guest.is_ready());
+    assert_eq!(["web", "full", "extra"].map(|name| machine.guest(name).pid()), pids);
+    assert_eq!(machine.ok("cat /proc/sys/kernel/hostname /proc/sys/kernel/panic"), "other\n7");
+    let reserved = |machine: &mut Machine| machine.ok("cat /sys/fs/cgroup/inn/memory.max");
+    assert_ne!(reserved(machine), "max");
+    // More than guests leave: they have what they have.
+    let before = reserved(machine);
+    machine.ok("sed -i 's/^reserve .*/reserve = 460M/' /etc/inn.conf");
+    let output = machine.run("inn reload");
+    assert_eq!(output.code, 1, "{}", output.text);
+    assert!(output.text.contains("could not keep memory for the host that guests have, which is"), "{}", output.text);
+    assert_eq!(reserved(machine), before);
+    assert_eq!(["web", "full", "extra"].map(|name| machine.guest(name).pid()), pids);
+}
+
+fn reloaded_back(machine: &mut Machine) {
+    let web = machine.guest("web").pid();
+    machine.ok("cp /tmp/old.conf /etc/inn.conf && kill -HUP 1");
+    machine.until("inn list --plain", |output| !output.text.contains("late\t"));
+    machine.until("cat /sys/fs/cgroup/inn/memory.max", |output| output.text.trim() == "max");
+    assert_eq!(machine.ok("cat /proc/sys/kernel/hostname"), "inn-test");
+    machine.until("inn reload --dry-run", |output| output.text.contains("nothing changed"));
+    assert_eq!((file(machine, "web", "pids.max").as_str(), machine.guest("web").pid()), ("50", web));
+    let status = machine.guest("full");
+    assert_eq!(status.number("memory_limit_bytes"), 128 << 20);
 }
