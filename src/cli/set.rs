@@ -58,7 +58,7 @@ fn try_set(invocation: &Invocation, out: &mut Output) -> Result<(), u8> {
             FAILED
         })?;
     } else if !options.quiet && !options.json {
-        let _ = out.write_str("until the host starts again; --save keeps it in the config\n");
+        let _ = out.write_str("until the config is read again; --save keeps it there\n");
     }
     Ok(())
 }

@@ -232,7 +232,7 @@ pub const VERBS: &[Verb] = &[
         &[Opt::Config, Opt::Socket],
         "be the supervisor on a host that has another init",
         "Starts the guests of the config and keeps them, in the foreground, until\n\
-         SIGTERM.\n\n\
+         SIGTERM. SIGHUP reads the config again, as `inn reload` does.\n\n\
          \x20 inn supervise --config inn.conf --socket /run/my/control\n",
     ),
     verb(

@@ -80,7 +80,7 @@ fn set_changes_every_process_of_a_guest() {
         text,
         "web: rlimit nofile default -> 64:128\nweb: oom-score default -> 500\n\
          web: rlimit fsize default -> 1048576:1048576\n\
-         until the host starts again; --save keeps it in the config\n"
+         until the config is read again; --save keeps it there\n"
     );
     for pid in supervisor.processes() {
         assert_eq!(limit_of(pid, "Max open files"), "64:128");
