@@ -176,6 +176,11 @@ steps! {
     ForkReload "clone3", None, "start the helper that reads the config";
     ReloadHelper "waitid", None, "read the config: the helper died or hangs";
     ReserveInUse "write", Some(Key::Reserve), "keep memory for the host that guests have";
+    // Its log, while it runs and behind its end.
+    OpenLogFile "openat", Some(Key::Log), "open its log file";
+    WriteLogFile "write", Some(Key::Log), "write its log file";
+    RotateLogFile "rename", Some(Key::Log), "rotate its log files";
+    LogFileLate "write", Some(Key::Log), "write its log file in time: its storage hangs or is too slow";
 
     // A command joining a running guest.
     JoinCgroup "write", None, "join its cgroup";
@@ -317,6 +322,7 @@ impl Fault {
             Step::ResizeTmpfs if errno == libc::EINVAL => "more than that is in it",
             Step::ResizeTmpfs if errno == libc::ENODEV => "the guest has mounted something else there",
             Step::Freeze => "a process of it waits for the kernel: try again",
+            Step::OpenLogFile if errno == libc::EINVAL => "it is no regular file",
             Step::FindCgroup => "mount cgroup2 on /sys/fs/cgroup",
             _ => return None,
         })

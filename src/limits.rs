@@ -93,6 +93,12 @@ pub const LOG_BYTES_MAX: u64 = 64 << 20;
 pub const LOG_FILE_BYTES: (u64, u64) = (64 << 10, 1 << 40);
 /// Log files of one guest, the one that is written to counted.
 pub const LOG_FILES: (u64, u64) = (1, 99);
+/// How long the process that writes log files may take before people are told: its storage hangs, or is too slow.
+pub const LOG_LATE_MS: u64 = 10_000;
+/// How long it may take for the rest when the host goes down.
+pub const LOG_FINISH_MS: u64 = 5_000;
+/// It is started again after so long: at first, and at most.
+pub const LOG_WRITER_DELAY_MS: (u64, u64) = (1_000, 60_000);
 /// Lines that guests with `log = kmsg` may bring into the kernel's log in [`KMSG_WINDOW_MS`]: one of them, and all together.
 /// The kernel's own lines are what it is for.
 pub const KMSG_LINES: (u16, u16) = (50, 200);

@@ -226,6 +226,8 @@ fn word(what: &Happening<'_>) -> &'static str {
         Happening::Well => "well",
         Happening::Reloaded { .. } => "reloaded",
         Happening::Removed => "removed",
+        Happening::LogTrouble { .. } => "log-trouble",
+        Happening::LogWritten => "log-written",
     }
 }
 
@@ -252,7 +254,7 @@ fn details(what: &Happening<'_>, json: &mut Json<'_, Output>) {
             json.string(reason.word());
             error(fault, json);
         }
-        Happening::Trouble { fault } => error(Some(fault), json),
+        Happening::Trouble { fault } | Happening::LogTrouble { fault } => error(Some(fault), json),
         Happening::Killed { count, victim, limit_bytes } => {
             number("killed", count.into());
             limit_bytes.into_iter().for_each(|bytes| number("limit_bytes", bytes));
@@ -282,6 +284,7 @@ fn details(what: &Happening<'_>, json: &mut Json<'_, Output>) {
         Happening::Reloaded { refused } => number("refused", refused.into()),
         Happening::Well
         | Happening::Removed
+        | Happening::LogWritten
         | Happening::Frozen
         | Happening::Thawed
         | Happening::GoingDown

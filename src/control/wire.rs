@@ -649,6 +649,13 @@ pub enum Happening<'a> {
     },
     /// The config has it no more, and it is forgotten.
     Removed,
+    /// Its log file cannot be written.
+    LogTrouble {
+        /// The step that failed.
+        fault: Fault,
+    },
+    /// Its log file is written again.
+    LogWritten,
 }
 
 impl<'a> Event<'a> {
@@ -1307,5 +1314,7 @@ enums! {
         18 Well;
         19 Reloaded { refused };
         20 Removed;
+        21 LogTrouble { fault };
+        22 LogWritten;
     }
 }

@@ -32,6 +32,7 @@ use super::ring::{APPEND_BYTES, Ring};
 use super::snapshot::{self, is_up};
 use super::state::{Action, Actions, Event, Exit, Illness, Machine, Notice, Policy, State};
 use super::unheard::is_unheard;
+use super::writer::{Progress, Writer};
 use crate::config::key::Key;
 use crate::control::wire::{Happening, Reason};
 use crate::fault::{Fault, Step};
@@ -171,6 +172,7 @@ pub struct Driver<'a> {
     sweep_at_ms: Option<u64>,
     log: KernelLog,
     kmsg: Kmsg,
+    writer: Writer,
     /// Guests some of whose processes were killed for want of memory, which is still to be told.
     bereft: Set,
     /// When people are told of more of them.
@@ -209,6 +211,7 @@ impl<'a> Driver<'a> {
             sweep_at_ms: None,
             log: KernelLog::open(),
             kmsg: Kmsg::default(),
+            writer: Writer::new(),
             bereft: Set::EMPTY,
             tell_at_ms: None,
             change: Change::default(),
@@ -271,6 +274,7 @@ impl<'a> Driver<'a> {
             Key::Root => guest.root,
             Key::Image => guest.image,
             Key::Tty => guest.tty,
+            Key::Log => guest.log_to.path(),
             Key::Directory => guest.directory,
             Key::IoMax => {
                 let disk = self.plan.io_max.get(guest.limits.io_max).get(fault.detail as usize);
@@ -408,6 +412,9 @@ impl<'a> Driver<'a> {
         let bytes = guest.log_bytes.max(least_bytes);
         if bytes > 0 && slot.ring.is_none() {
             slot.ring = Some(Ring::new(self.plan.strings.c_str(guest.name), bytes)?);
+            if !guest.log_to.path().is_empty() {
+                self.writer.renew();
+            }
         }
         Ok(())
     }
@@ -443,6 +450,7 @@ impl<'a> Driver<'a> {
             .chain(self.tell_at_ms)
             .chain(self.change.deadline_ms())
             .chain(self.reload_deadline_ms(clock::now_ms()))
+            .chain(self.writer.deadline_ms())
             .min()
     }
 
@@ -499,6 +507,9 @@ impl<'a> Driver<'a> {
         }
         if self.tell_at_ms.take_if(|due| *due <= now_ms).is_some() {
             self.ids().for_each(|id| self.announce_killed(id, 0, None, now_ms));
+        }
+        if self.writer.deadline_ms().is_some_and(|due| due <= now_ms) {
+            self.look_at_logs(now_ms);
         }
         if self.change.deadline_ms().is_some_and(|due| due <= now_ms) {
             self.look_at_change(now_ms);
@@ -686,6 +697,55 @@ impl<'a> Driver<'a> {
         let keys = table.keys.get(index(id));
         let up = process.zip(keys).map(|(process, keys)| Up { pid: keys.pid, process: process.as_fd(), is_held });
         (change, up, Tools { plan, base, poll, journal, news })
+    }
+
+    // Log files.
+
+    /// Makes the rings of those whose logs are files, so that the process that writes them need not be started for each.
+    pub fn prepare_logs(&mut self) {
+        for id in self.ids() {
+            if self.guest(id).is_some_and(|guest| !guest.log_to.path().is_empty()) {
+                // It is made at its start otherwise, or that fails.
+                let _ = self.make_ring(id);
+            }
+        }
+    }
+
+    /// Sees to it that log files are written.
+    pub fn keep_logs(&mut self, now_ms: u64) {
+        let (slots, plan) = (&self.table.slots, &*self.plan);
+        let mut rings =
+            order::ids(slots.len()).zip(slots.iter()).filter_map(|(id, slot)| Some((id, slot.ring.as_ref()?)));
+        if let Err(errno) = self.writer.keep(plan, &mut rings, self.poll, now_ms) {
+            self.journal.trouble("start what writes log files", errno, now_ms);
+        }
+    }
+
+    /// Looks at the process that writes them.
+    pub fn look_at_logs(&mut self, now_ms: u64) {
+        // What it said comes before its end.
+        while let Some(report) = self.writer.take_report() {
+            self.announce(report.id, report.fault.map_or(Notice::LogWritten, Notice::LogTrouble));
+        }
+        if self.writer.look(self.poll, now_ms) {
+            self.journal.error(format_args!("the process that writes log files has ended; it is started again"));
+        }
+        let slots = &self.table.slots;
+        let passed = |id| slots.get(index(id)).and_then(|slot| slot.ring.as_ref()?.passed().ok());
+        match self.writer.check(passed, now_ms) {
+            None => {}
+            Some(Progress::GoesOn(id)) => self.announce(id, Notice::LogWritten),
+            Some(Progress::Late(id)) => {
+                let fault = Fault { step: Step::LogFileLate, errno: libc::ETIMEDOUT as u16, detail: 0 };
+                self.announce(id, Notice::LogTrouble(fault));
+            }
+        }
+    }
+
+    /// Has all logs written to their files. Whether that is over.
+    pub fn finish_logs(&mut self, now_ms: u64) -> bool {
+        self.look_at_logs(now_ms);
+        self.writer.finish(self.poll, now_ms)
     }
 
     // The machine and its actions.
@@ -1132,6 +1192,9 @@ impl<'a> Driver<'a> {
         if let Some(ring) = &mut slot.ring {
             // No memory: what the guest said is lost, and it does not wait for us.
             let _ = ring.append(buffer.get(..count).unwrap_or_default(), clock::boot_us());
+            if self.plan.guest(id).is_some_and(|guest| !guest.log_to.path().is_empty()) {
+                self.writer.expect(id, ring.written(), clock::now_ms());
+            }
         }
         let to_kernel = self.plan.guest(id).filter(|guest| guest.log_to == LogTo::Kernel);
         if let Some((guest, share)) = to_kernel.zip(self.table.kmsg.get_mut(index(id))) {
@@ -1479,6 +1542,12 @@ impl<'a> Driver<'a> {
                 }
             }
             Notice::Killed(count, None) => say(format_args!("out of memory: killed {count} of its processes")),
+            Notice::LogTrouble(fault) => {
+                let (file, line) = self.place(guest, fault).unwrap_or(("live", 0));
+                let (value, advice) = (self.value(guest, fault), fault.advice().unwrap_or("kept in memory meanwhile"));
+                say(format_args!("could not {fault} ({value}, {file}:{line}); {advice}"));
+            }
+            Notice::LogWritten => say(format_args!("its log file is written again")),
             Notice::Frozen => say(format_args!("frozen")),
             Notice::Thawed => say(format_args!("thawed")),
             Notice::NotWell(count, most, fault) => {
@@ -1537,6 +1606,8 @@ fn happening<'n>(plan: &Plan, guest: &Guest, pid: u32, notice: &'n Notice) -> Op
                 .and_then(|victim| limit(plan, guest, victim.full))
                 .and_then(|(_, bytes)| bytes),
         },
+        Notice::LogTrouble(fault) => Happening::LogTrouble { fault },
+        Notice::LogWritten => Happening::LogWritten,
         Notice::Frozen => Happening::Frozen,
         Notice::Thawed => Happening::Thawed,
         Notice::NotWell(count, most, fault) => Happening::CheckFailed { count, most, fault },

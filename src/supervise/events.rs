@@ -156,6 +156,7 @@ impl<'a> Supervisor<'a> {
         let pid = rustix::process::getpid().as_raw_nonzero().get() as u32;
         let version = env!("CARGO_PKG_VERSION");
         self.driver.news.tell(b"", Kind::Service, Happening::Supervising { pid, version });
+        self.driver.prepare_logs();
         for id in self.driver.ids() {
             if self.driver.guest(id).is_some_and(|guest| guest.autostart) {
                 self.driver.start(id, now_ms);
@@ -209,6 +210,7 @@ impl<'a> Supervisor<'a> {
         self.reload(now_ms);
         let starts = self.driver.start_waiting(now_ms);
         let killed = self.driver.tell_killed(now_ms);
+        self.driver.keep_logs(now_ms);
         let requests = self.answer(now_ms);
         self.reap_more || starts || killed || requests
     }
@@ -255,6 +257,7 @@ impl<'a> Supervisor<'a> {
             Source::Shell => self.shell_ended(),
             Source::Change => self.driver.look_at_change(now_ms),
             Source::Reload => self.driver.look_at_reload(now_ms),
+            Source::Writer | Source::WriterReports => self.driver.look_at_logs(now_ms),
         }
     }
 
@@ -443,10 +446,12 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    fn outcome(&self, now_ms: u64) -> Option<Outcome> {
+    fn outcome(&mut self, now_ms: u64) -> Option<Outcome> {
         let ending = self.ending?;
         let all_down = self.driver.ids().all(|id| self.driver.is_down(id));
-        (all_down || now_ms >= ending.give_up_at_ms).then_some(Outcome {
+        // What guests wrote last is to be in their files.
+        let is_over = all_down && self.driver.finish_logs(now_ms);
+        (is_over || now_ms >= ending.give_up_at_ms).then_some(Outcome {
             wanted: ending.wanted,
             deadline_ms: ending.give_up_at_ms,
             all_down,

@@ -14,6 +14,8 @@
 //! | [`snapshot`] | guests and host as clients see them |
 //! | [`ring`] | the log of a guest |
 //! | [`kmsg`] | a guest's output on its way to the kernel's log |
+//! | [`writer`] | the process that writes log files, as the supervisor sees it |
+//! | [`log_files`] | that process |
 //! | [`news`] | what happened, for clients |
 //! | [`unheard`] | signals that a guest's first process does not hear |
 //! | [`kernel_log`] | the kernel's log |
@@ -31,6 +33,7 @@ pub mod health;
 pub mod journal;
 pub mod kernel_log;
 pub mod kmsg;
+pub mod log_files;
 pub mod news;
 pub mod notify;
 pub mod oom;
@@ -43,3 +46,4 @@ pub mod serve;
 pub mod snapshot;
 pub mod state;
 pub mod unheard;
+pub mod writer;

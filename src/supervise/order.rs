@@ -28,6 +28,13 @@ impl Set {
         }
     }
 
+    /// Takes `id` out, where it is in.
+    pub fn remove(&mut self, id: GuestId) {
+        if let Some(word) = self.words.get_mut(usize::from(id.0 / 64)) {
+            *word &= !(1 << (id.0 % 64));
+        }
+    }
+
     /// Whether `id` is in it.
     #[must_use]
     pub fn has(&self, id: GuestId) -> bool {

@@ -30,6 +30,10 @@ pub enum Source {
     Change,
     /// The child that reads the config again, or changes the host: it has ended.
     Reload,
+    /// The process that writes log files: it has ended.
+    Writer,
+    /// What that says.
+    WriterReports,
 }
 
 /// What a guest is watched by.
@@ -151,6 +155,8 @@ impl Source {
             Source::Shell => (4, 0),
             Source::Change => (5, 0),
             Source::Reload => (6, 0),
+            Source::Writer => (7, 0),
+            Source::WriterReports => (30, 0),
             Source::Guest(part, id) => (8 + part as u64, u32::from(id.0)),
         };
         kind << 32 | u64::from(number)
@@ -166,6 +172,8 @@ impl Source {
             4 => Source::Shell,
             5 => Source::Change,
             6 => Source::Reload,
+            7 => Source::Writer,
+            30 => Source::WriterReports,
             8 => guest(Part::Helper),
             9 => guest(Part::Reports),
             10 => guest(Part::Process),
@@ -203,6 +211,8 @@ mod tests {
             Source::Shell,
             Source::Change,
             Source::Reload,
+            Source::Writer,
+            Source::WriterReports,
             Source::Client(ClientId::from_number(u32::MAX)),
         ];
         for source in guests.into_iter().chain(others) {

@@ -189,6 +189,10 @@ pub enum Notice {
     Frozen,
     /// It goes on.
     Thawed,
+    /// Its log file cannot be written: this step failed.
+    LogTrouble(Fault),
+    /// Its log file is written again.
+    LogWritten,
 }
 
 /// Actions of one event.

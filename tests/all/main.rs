@@ -30,6 +30,7 @@ mod images;
 mod json;
 mod kernel_log;
 mod limits;
+mod log_files;
 mod logs;
 mod loosening;
 mod machine;

@@ -465,6 +465,8 @@ fn an_event_survives_its_record_however_long_its_words_are() {
         Happening::Well,
         Happening::Reloaded { refused: u16::MAX },
         Happening::Removed,
+        Happening::LogTrouble { fault },
+        Happening::LogWritten,
     ];
     for what in all {
         let guest = Name::new(&[b'g'; limits::NAME_BYTES]).unwrap();
