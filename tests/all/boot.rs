@@ -104,12 +104,26 @@ fn emergency(recipe: Recipe, words: &[&str]) {
         let other = machine.type_on_console("test $(cat /run/shell) != $$");
         assert_eq!(other.code, 0, "{}", other.text);
     });
+    if recipe.name == "broken-config" {
+        machine.check("a config that is repaired is carried out, from that shell", repaired);
+    }
     machine.check("the host can be powered off from there", |machine| {
         machine.console.send("kill -USR2 1\n");
         machine.console.wait_for("reboot: Power down", TIMEOUT);
         assert!(machine.wait().success());
     });
     machine.end();
+}
+
+fn repaired(machine: &mut Machine) {
+    let wrong = machine.type_on_console("inn reload");
+    assert!(wrong.code == 2 && wrong.text.contains("the config cannot be used; nothing was changed"), "{}", wrong.text);
+    let repair = "-e s/restarts/restart/ -e s/16X/16M/ -e '$aroot = /guests/busybox' /etc/broken.conf";
+    let right = machine.type_on_console(&format!("sed -i {repair} && inn reload"));
+    assert_eq!(right.code, 0, "{}", right.text);
+    assert!(right.text.contains("+ agent: starts") && right.text.contains("+ web: starts"), "{}", right.text);
+    let list = machine.type_on_console("until inn list | grep web | grep ready; do sleep 0.1; done");
+    assert_eq!(list.code, 0, "{}", list.text);
 }
 
 #[test]
