@@ -228,9 +228,11 @@ impl Plan {
         Extents::new(self.ranges(guest)).unwrap_or(Extents::NONE)
     }
 
-    /// Every guest, and once more those that are something else from their next start on, as they are then.
+    /// Every guest that has users or is to have them: once more those that have others from their next start on, as they
+    /// are then.
     pub fn all(&self) -> impl Iterator<Item = &Guest> {
-        self.next.iter().map(|next| &next.guest).chain(self.guests.iter().filter(|guest| !guest.is_free()))
+        let others = self.next.iter().filter(|next| next.keys.has(Key::Userns)).map(|next| &next.guest);
+        others.chain(self.guests.iter().filter(|guest| !guest.is_free()))
     }
 
     fn ranges(&self, guest: &Guest) -> impl Iterator<Item = Users> {

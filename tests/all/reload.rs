@@ -578,6 +578,9 @@ fn a_first_service_has_a_cgroup_of_its_own_and_guests_keep_their_users() {
     assert!(first["cgroup"].as_str().unwrap().ends_with(".services/first"), "{first}");
     assert_eq!(supervisor.facts("web")["users"], users);
     assert_eq!(record(), text);
+    // What waits is no reason to record it twice.
+    reload(&supervisor, &(service("first", "") + &os(&root, "env = A=1\n")));
+    assert_eq!(record(), text);
     // The range that it is to have is recorded beside the one that it has.
     reload(&supervisor, &(service("first", "") + &os(&root, "userns = 200000:65536\n")));
     assert!(record().contains(&format!("web 200000 65536 {} ", supervisor.pid())), "{}", record());

@@ -9,6 +9,7 @@ use crate::limits;
 use crate::plan::show::Shown;
 use crate::plan::{GuestId, Kind, Plan};
 use crate::supervise::change::{NotBegun, Outcome};
+use crate::supervise::health::Health;
 use crate::supervise::order::{self, Set};
 use crate::supervise::reload::{self, Child, Ended, Reading, Told, Wanted};
 use crate::supervise::snapshot::is_up;
@@ -343,8 +344,14 @@ impl Driver<'_> {
         } else if is_of_another_size {
             slot.ring = None;
         }
-        if is_removed && let Some(keys) = self.table.keys.get_mut(index(id)) {
+        if !is_removed {
+            return;
+        }
+        if let Some(keys) = self.table.keys.get_mut(index(id)) {
             keys.deadline_ms = 0;
+        }
+        if let Some(health) = self.table.health.get_mut(index(id)) {
+            *health = Health::new();
         }
     }
 
