@@ -35,6 +35,38 @@ impl Made {
     }
 }
 
+/// Sorts numbers so that no later one `is_before` an earlier one. Heap sort: one function for all that is sorted, and no worst
+/// case. Those that are the same come in any order, so `is_before` had better know no such.
+pub fn sort(numbers: &mut [u16], is_before: &mut dyn FnMut(u16, u16) -> bool) {
+    for start in (0..numbers.len() / 2).rev() {
+        sift(numbers, start, is_before);
+    }
+    for end in (1..numbers.len()).rev() {
+        // The greatest is on top.
+        numbers.swap(0, end);
+        sift(numbers.get_mut(..end).unwrap_or_default(), 0, is_before);
+    }
+}
+
+/// Moves the number at `at` down until none below it is greater.
+fn sift(numbers: &mut [u16], mut at: usize, is_before: &mut dyn FnMut(u16, u16) -> bool) {
+    loop {
+        let mut greatest = at;
+        for child in [2 * at + 1, 2 * at + 2] {
+            if let (Some(&one), Some(&other)) = (numbers.get(greatest), numbers.get(child))
+                && is_before(one, other)
+            {
+                greatest = child;
+            }
+        }
+        if greatest == at {
+            return;
+        }
+        numbers.swap(at, greatest);
+        at = greatest;
+    }
+}
+
 /// A plain number: digits only, and no more than fits.
 #[must_use]
 pub fn number<T: TryFrom<u64>>(word: &[u8]) -> Option<T> {
@@ -317,5 +349,23 @@ impl<T: Copy, const N: usize> Pool<T, N> {
 impl<T: Copy, const N: usize> Default for Pool<T, N> {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_sorted_by_what_they_stand_for() {
+        let values: std::vec::Vec<u32> = (0..300u32).map(|n| n.wrapping_mul(2_654_435_761) >> 28).collect();
+        for count in [0, 1, 2, 3, 10, 300] {
+            let value = |number: u16| (values[usize::from(number)], number);
+            let mut numbers: std::vec::Vec<u16> = (0..count).collect();
+            sort(&mut numbers, &mut |one, other| value(one) < value(other));
+            let mut expected: std::vec::Vec<u16> = (0..count).collect();
+            expected.sort_by_key(|number| value(*number));
+            assert_eq!(numbers, expected);
+        }
     }
 }

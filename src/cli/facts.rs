@@ -30,7 +30,7 @@ pub enum Value<'a> {
     /// How a guest ended.
     Exit(Exit),
     /// Ranges of users, as in the config.
-    Users(Extents),
+    Users(&'a Extents),
     /// Keys; a list in JSON.
     Keys(Keys),
     /// Nothing known.
@@ -130,7 +130,7 @@ pub fn guest<'a>(info: &'a GuestInfo<'a>) -> [Fact<'a>; GUEST] {
         ("description", Value::Text(info.description)),
         ("waits_for", Value::Text(info.waits_for.as_str())),
         ("stuck", Value::Flag(info.is_stuck)),
-        ("users", if first.is_some() { Value::Users(info.users) } else { Value::Unknown }),
+        ("users", if first.is_some() { Value::Users(&info.users) } else { Value::Unknown }),
         ("cpu_throttled", info.cpu_throttled.into()),
         ("oom_victim", info.victim.map_or(Value::Unknown, |victim| Value::Text(victim.name))),
         ("oom_victim_pid", info.victim.map(|victim| victim.pid).into()),
@@ -266,9 +266,9 @@ fn exit_kind(exit: Exit) -> &'static str {
 }
 
 /// "524288:65536 100000:1000"
-struct UsersWords(Extents);
+struct UsersWords<'a>(&'a Extents);
 
-impl fmt::Display for UsersWords {
+impl fmt::Display for UsersWords<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, users) in self.0.ranges().iter().enumerate() {
             let space = if index == 0 { "" } else { " " };

@@ -17,6 +17,7 @@ use super::tree;
 use crate::control::wire::{Exit, GuestInfo, State};
 use crate::limits;
 use crate::sys::memory::Static;
+use crate::text;
 
 static TABLE: Static<Table> = Static::new(Table::new());
 
@@ -54,16 +55,14 @@ fn try_list(words: &[&'static CStr], options: &Options, out: &mut Output) -> Res
 
 /// The rows' numbers in the order in which they are shown: that of the config where nobody sorts.
 fn ordered(rows: &Rows<'_>, sort: Option<Item>, cgroups: Option<&OwnedFd>) -> heapless::Vec<u16, { limits::GUESTS }> {
-    let mut keyed = heapless::Vec::<(Key<'_>, u16), { limits::GUESTS }>::new();
-    for (index, info) in rows.iter().enumerate() {
-        let key = sort.map_or(Key::Unknown, |item| Row::new(info, &[item], cgroups).key(item));
-        // As many as there are rows.
-        let _ = keyed.push((key, index as u16));
+    let mut order: heapless::Vec<u16, { limits::GUESTS }> = (0..rows.len() as u16).collect();
+    if let Some(item) = sort {
+        let keys: heapless::Vec<Key<'_>, { limits::GUESTS }> =
+            rows.iter().map(|info| Row::new(info, &[item], cgroups).key(item)).collect();
+        let key = |index: u16| keys.get(usize::from(index)).unwrap_or(&Key::Unknown);
+        text::sort(&mut order, &mut |one, other| key(one).order(key(other)).then(one.cmp(&other)).is_lt());
     }
-    if sort.is_some() {
-        keyed.sort_unstable_by(|one, other| one.0.order(&other.0).then(one.1.cmp(&other.1)));
-    }
-    keyed.iter().map(|(_, index)| *index).collect()
+    order
 }
 
 fn json<'g>(

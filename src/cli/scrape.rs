@@ -21,6 +21,7 @@ use crate::sys::clock::now_ms;
 use crate::sys::clone::{Flags, Side, clone};
 use crate::sys::wait::{self, Which};
 use crate::sys::{Errno, process, signal};
+use crate::text;
 
 /// Exit code of an address that is none.
 const USAGE: u8 = 2;
@@ -53,10 +54,11 @@ pub fn serve(word: &'static CStr, maker: &mut Maker, options: &Options, out: &mu
             return FAILED;
         }
     };
-    match rustix::net::getsockname(&listener).map(SocketAddr::try_from) {
-        Ok(Ok(own)) => complain(format_args!("metrics are served at http://{own}/metrics")),
-        _ => complain(format_args!("metrics are served")),
-    }
+    // Where any port would do, the kernel has chosen one.
+    let own = rustix::net::getsockname(&listener).map(SocketAddr::try_from);
+    let port = if let Ok(Ok(own)) = own { own.port() } else { address.port() };
+    let host = word.to_str().ok().and_then(|word| Some(word.rsplit_once(':')?.0)).unwrap_or_default();
+    complain(format_args!("metrics are served at http://{host}:{port}/metrics"));
     let mut scrapers = Scrapers::new();
     loop {
         wait(&listener, &scrapers);
@@ -72,10 +74,43 @@ pub fn serve(word: &'static CStr, maker: &mut Maker, options: &Options, out: &mu
 
 /// "127.0.0.1:9100", "[::1]:9100"; ":9100" is every address of the host.
 fn address(word: &[u8]) -> Option<SocketAddr> {
-    if let Some(port) = word.strip_prefix(b":") {
-        return Some(SocketAddr::from(([0u16; 8], crate::text::number(port)?)));
+    let (host, port) = word.split_at_checked(word.iter().rposition(|byte| *byte == b':')?)?;
+    let port: u16 = text::number(port.get(1..)?)?;
+    match host {
+        b"" => Some(SocketAddr::from(([0u16; 8], port))),
+        [b'[', host @ .., b']'] => Some(SocketAddr::from((groups(host)?, port))),
+        host => {
+            let mut bytes = host.split(|byte| *byte == b'.');
+            let mut address = [0u8; 4];
+            for byte in &mut address {
+                *byte = text::number(bytes.next()?)?;
+            }
+            bytes.next().is_none().then(|| SocketAddr::from((address, port)))
+        }
     }
-    core::str::from_utf8(word).ok()?.parse().ok()
+}
+
+/// The groups of an address of IP version 6 (RFC 4291, 2.2), without the form that ends with one of version 4.
+fn groups(host: &[u8]) -> Option<[u16; 8]> {
+    let mut all = [0; 8];
+    let gap = host.windows(2).position(|two| two == b"::");
+    let (before, behind) = match gap {
+        Some(gap) => (host.get(..gap)?, host.get(gap + 2..)?),
+        None => (host, &b""[..]),
+    };
+    let count = |part: &[u8]| if part.is_empty() { 0 } else { part.split(|byte| *byte == b':').count() };
+    let (first, last) = (count(before), count(behind));
+    let fits = if gap.is_some() { first + last < all.len() } else { first == all.len() };
+    let parts = before.split(|byte| *byte == b':').take(first).chain(behind.split(|byte| *byte == b':').take(last));
+    let places = (0..first).chain(all.len().checked_sub(last)?..all.len());
+    for (part, place) in parts.zip(places).filter(|_| fits) {
+        let mut number = 0;
+        for byte in part {
+            number = (number << 4 | char::from(*byte).to_digit(16)?).min(1 << 16);
+        }
+        *all.get_mut(place)? = u16::try_from(number).ok().filter(|_| !part.is_empty())?;
+    }
+    fits.then_some(all)
 }
 
 fn listen(address: SocketAddr) -> Result<OwnedFd, (&'static str, Errno)> {
@@ -330,6 +365,16 @@ mod tests {
         assert_eq!(address(b"127.0.0.1:9100"), "127.0.0.1:9100".parse().ok());
         assert_eq!(address(b"[::1]:80"), "[::1]:80".parse().ok());
         assert_eq!(address(b":9100"), "[::]:9100".parse().ok());
+        assert_eq!(address(b"[fe80::1:2]:1"), "[fe80::1:2]:1".parse().ok());
+        assert_eq!(address(b"[1:2:3:4:5:6:7:ffff]:1"), "[1:2:3:4:5:6:7:ffff]:1".parse().ok());
+        assert_eq!(address(b"[1::]:1"), "[1::]:1".parse().ok());
+        for wrong in
+            ["[1:2:3:4:5:6:7:8:9]:1", "[1:2:3]:1", "[::10000]:1", "[::g]:1", "[1:::2]:1", "[1:2:3:4::5:6:7:8]:1"]
+        {
+            assert_eq!((address(wrong.as_bytes()), wrong.parse().ok()), (None, None::<SocketAddr>), "{wrong}");
+        }
+        assert_eq!(address(b"256.0.0.1:1"), None);
+        assert_eq!(address(b"1.2.3:1"), None);
         for wrong in [&b"9100"[..], b"", b":", b":99999", b"localhost:80", b"127.0.0.1", b"::1:80:x", b"\xff:1"] {
             assert_eq!(address(wrong), None);
         }

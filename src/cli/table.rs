@@ -80,7 +80,7 @@ impl Table {
     }
 
     /// Writes heading and rows within `width` characters, in colour if asked for, and forgets the rows.
-    pub fn print(&mut self, to: &mut impl Write, columns: &[Column], width: usize, colour: bool) -> fmt::Result {
+    pub fn print(&mut self, to: &mut dyn Write, columns: &[Column], width: usize, colour: bool) -> fmt::Result {
         let columns = columns.get(..COLUMNS.min(columns.len())).unwrap_or_default();
         let mut widths = self.widths(columns);
         fit(&mut widths, columns, width);
@@ -119,7 +119,7 @@ impl Table {
 
     fn line<'t>(
         &self,
-        to: &mut impl Write,
+        to: &mut dyn Write,
         columns: &[Column],
         widths: &Widths,
         total: usize,

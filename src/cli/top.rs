@@ -32,6 +32,7 @@ use crate::sys::clock::now_ms;
 use crate::sys::memory::Static;
 use crate::sys::signal::{self, Set};
 use crate::sys::stdio;
+use crate::text;
 
 /// Exit code of a wrong option.
 const USAGE: u8 = 2;
@@ -301,8 +302,12 @@ impl Top<'_> {
         self.before.all = samples;
         if let Some((screen, is_addressed)) = screen {
             let sort = self.sort;
-            lines.sort_unstable_by(|one, other| order(sort, one, other));
-            let _ = frame(&lines, self.table, screen, is_addressed.then_some(sort), out);
+            let mut sorted: heapless::Vec<u16, { limits::GUESTS }> = (0..lines.len() as u16).collect();
+            text::sort(&mut sorted, &mut |one, other| {
+                let lines = lines.get(usize::from(one)).zip(lines.get(usize::from(other)));
+                lines.is_some_and(|(one, other)| order(sort, one, other).is_lt())
+            });
+            let _ = frame(&lines, &sorted, self.table, screen, is_addressed.then_some(sort), out);
         }
         Ok(code)
     }
@@ -321,8 +326,15 @@ fn order(sort: Sort, one: &Line<'_>, other: &Line<'_>) -> Ordering {
     number(other).cmp(&number(one)).then_with(|| one.info.name.cmp(other.info.name))
 }
 
-/// Writes a frame; `sort` is there where the screen can be addressed.
-fn frame(lines: &[Line<'_>], table: &mut Table, screen: Screen, sort: Option<Sort>, out: &mut Output) -> fmt::Result {
+/// Writes a frame of `lines` in the order of `sorted`; `sort` is there where the screen can be addressed.
+fn frame(
+    lines: &[Line<'_>],
+    sorted: &[u16],
+    table: &mut Table,
+    screen: Screen,
+    sort: Option<Sort>,
+    out: &mut Output,
+) -> fmt::Result {
     let mut to = Frame { out, is_addressed: sort.is_some(), rows_left: screen.rows.saturating_sub(1) };
     // What is cleared behind the last column would be the letter there.
     let width = if to.is_addressed { screen.width.saturating_sub(1) } else { screen.width };
@@ -346,7 +358,7 @@ fn frame(lines: &[Line<'_>], table: &mut Table, screen: Screen, sort: Option<Sor
         writeln!(to, "{}", cut(&keys, width))?;
     }
     let room = screen.rows.saturating_sub(OTHER_LINES);
-    for line in lines.iter().take(room) {
+    for line in sorted.iter().filter_map(|index| lines.get(usize::from(*index))).take(room) {
         if row(table, line).is_err() {
             break;
         }

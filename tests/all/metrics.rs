@@ -129,7 +129,8 @@ impl Server {
         BufReader::new(child.stderr.take().unwrap()).read_line(&mut said).unwrap();
         let address =
             said.strip_prefix("inn: metrics are served at http://").and_then(|rest| rest.strip_suffix("/metrics\n"));
-        let address = address.unwrap_or_else(|| panic!("{said}")).replace("[::]", "127.0.0.1");
+        let address = address.unwrap_or_else(|| panic!("{said}"));
+        let address = if address.starts_with(':') { format!("127.0.0.1{address}") } else { address.to_owned() };
         Server { child, address }
     }
 
