@@ -216,7 +216,8 @@ fn show(plan: &Plan, guest: &Guest, key: Key, out: &mut dyn Write) -> fmt::Resul
             LogTo::Kernel => out.write_str("kmsg"),
             LogTo::Files { path, kib, count } => {
                 let size = Amount(u64::from(kib) << 10, Unit::Bytes);
-                write!(out, "{} {size} {}", plan.strings.str(path), u32::from(count))
+                quote(plan.strings.str(path), out)?;
+                write!(out, " {size} {}", u32::from(count))
             }
             LogTo::Nowhere if guest.log_bytes == 0 => out.write_str("off"),
             LogTo::Nowhere => write!(out, "{}", Amount(guest.log_bytes, Unit::Bytes)),

@@ -103,6 +103,10 @@ impl Writer {
         if self.again_at_ms.is_some_and(|due| due > now_ms) {
             return Ok(());
         }
+        self.is_wanted = plan.guests.iter().any(|guest| !guest.log_to.path().is_empty());
+        if !self.is_wanted {
+            return Ok(());
+        }
         self.back_off(now_ms);
         self.child = Some(start(plan, rings, poll)?);
         self.is_stale = false;

@@ -140,6 +140,8 @@ const VALUES: &[(&str, &str)] = &[
     ("health", "/bin/is \"well done\" every 10s timeout 2s failures 5"),
     ("stop", "SIGINT 1s SIGRTMIN+4 500ms SIGKILL"),
     ("log", "off"),
+    ("log", "kmsg"),
+    ("log", "\"/srv/a log\" 1M 3"),
     ("console", "pty"),
     ("description", "two words"),
 ];

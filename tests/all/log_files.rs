@@ -227,3 +227,30 @@ fn a_writer_that_stands_still_is_told_of_and_holds_nobody_up() {
     kill(supervisor.pid(), "-TERM");
     assert_eq!(supervisor.wait().code(), Some(0));
 }
+
+#[test]
+fn a_reload_moves_a_log_to_another_file_at_the_next_start() {
+    if !must::root("a_reload_moves_a_log_to_another_file_at_the_next_start") {
+        return;
+    }
+    let command = "command = /bin/sh -c \"echo run; exec sleep 1000\"\nstop = SIGKILL\n";
+    let config = |log: &str| format!("[service web]\nlog = {log}\n{command}[service more]\n{command}");
+    let directory = directory("moved");
+    let supervisor = start("moved", &config("64K"));
+    supervisor.await_ready("web");
+    assert!(writers(&supervisor).is_empty(), "there is nothing for one");
+    let reload = |log: &str| {
+        fs::write(directory.join("inn.conf"), config(log)).unwrap();
+        let output = supervisor.inn(&["reload"]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert_eq!(supervisor.inn(&["restart", "--wait", "web"]).status.code(), Some(0));
+    };
+    let [one, two] = ["one", "two"].map(|name| directory.join(name));
+    reload(&format!("{} 64K 2", one.display()));
+    supervisor.wait_for("the first file", |_| written(&read(&one)) == "run\nrun\n");
+    reload(&format!("{} 64K 2", two.display()));
+    supervisor.wait_for("the second file", |_| written(&read(&two)) == "run\n");
+    assert_eq!(written(&read(&one)), "run\nrun\n");
+    reload("off");
+    supervisor.wait_for("its end", |this| writers(this).is_empty());
+}

@@ -323,6 +323,7 @@ impl Driver<'_> {
         }
         let Some(guest) = self.plan.guest(id) else { return };
         let (is_removed, log_bytes) = (guest.is_removed, guest.log_bytes);
+        let had_files = !guest.log_to.path().is_empty();
         if is_removed {
             if !matches!(self.state(id), State::Down | State::Failed) {
                 // It is to start: it is told that it is not, and comes here again.
@@ -337,6 +338,9 @@ impl Driver<'_> {
             return;
         }
         self.reload.is_stale |= !is_removed;
+        if had_files || self.plan.guest(id).is_some_and(|guest| !guest.log_to.path().is_empty()) {
+            self.writer.renew();
+        }
         let is_of_another_size = self.plan.guest(id).is_none_or(|guest| guest.log_bytes != log_bytes);
         let Some(slot) = self.table.slots.get_mut(index(id)) else { return };
         if is_removed {
