@@ -27,9 +27,13 @@ fn supervise(kernel: &'static str) {
         assert_eq!((done.state(), done.number("exit_code"), done.number("restarts")), ("down", 0, 0));
     });
     machine.check("a guest starts when the one before it is ready, not just started", order);
+    machine.check("a frozen guest stands still, all of it, until it is thawed", frozen);
     machine.check("stop takes its steps, and then all of it is gone", stop);
+    machine.check("metrics are served by a service of a few words", metrics);
     failures(&mut machine);
     machine.check("inn kill ends a guest at once, and it stays down", |machine| {
+        // Also one that stands still, and where the kernel cannot kill a cgroup by itself.
+        machine.ok("inn freeze steady");
         machine.ok("inn kill steady");
         assert_eq!(machine.guest("steady").state(), "down");
         assert_ne!(machine.run("inn exec steady true").code, 0);
@@ -66,10 +70,48 @@ fn order(machine: &mut Machine) {
     assert!(earlier_ms >= 1000, "slow started {earlier_ms} ms before second");
 }
 
+fn frozen(machine: &mut Machine) {
+    let stubborn = machine.guest_until("stubborn", Guest::is_ready);
+    machine.ok("inn freeze stubborn");
+    assert_eq!(machine.guest("stubborn").state(), "frozen");
+    let events = format!("cat {}/cgroup.events", stubborn.cgroup());
+    assert!(machine.ok(&events).contains("frozen 1"));
+    let used = machine.guest("stubborn").number("cpu_us");
+    let output = machine.run("inn exec stubborn true");
+    assert_eq!((output.code, output.text.as_str()), (4, "inn: stubborn: it is frozen: thaw it first"));
+    // Limits change, and it stands still all the same.
+    machine.ok("inn set stubborn memory 64M oom-score 7");
+    assert_eq!(machine.guest("stubborn").state(), "frozen");
+    assert_eq!(machine.guest("stubborn").number("cpu_us"), used);
+    machine.ok("inn thaw stubborn");
+    assert!(machine.ok(&events).contains("frozen 0"));
+    machine.ok("inn exec stubborn true");
+}
+
+fn metrics(machine: &mut Machine) {
+    machine.run("ip link set lo up");
+    let output = machine.until("wget -qO- http://127.0.0.1:9100/metrics", |output| output.code == 0);
+    assert!(output.text.ends_with("# EOF"), "{}", output.text);
+    for part in [r#"inn_guest_memory_bytes{guest="steady"} "#, r#"inn_guest_up{guest="steady"} 1"#] {
+        assert!(output.text.contains(part), "{part} is not in {}", output.text);
+    }
+    let pid = machine.guest("steady").pid();
+    assert!(
+        machine.ok(&format!("inn which --plain {pid}")).starts_with(&format!("{pid}\tsteady\t/inn/steady/guest\t"))
+    );
+    let stats = machine.ok("inn stats --json steady");
+    let stats: serde_json::Value = serde_json::from_str(&stats).expect("JSON");
+    assert!(stats[0]["memory_bytes"].as_u64() > Some(0) && stats[0]["memory_max_events"] == 0, "{stats}");
+    let status = machine.ok("inn status");
+    assert!(status.contains("\n  of guests    ") && status.contains("\n  kernel lacks "), "{status}");
+}
+
 fn stop(machine: &mut Machine) {
     let stubborn = machine.guest_until("stubborn", Guest::is_ready);
     machine.until("inn exec stubborn ps", |output| output.text.matches("sleep").count() >= 3);
     let cgroup = stubborn.cgroup();
+    // It goes on to be asked.
+    machine.ok("inn freeze stubborn");
     machine.ok("inn stop stubborn");
     let after = machine.guest("stubborn");
     assert_eq!((after.state(), after.text("exit"), after.number("exit_signal")), ("down", "signal", 9));
