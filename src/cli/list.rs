@@ -158,9 +158,7 @@ pub fn tone(info: &GuestInfo<'_>) -> Tone {
 /// What a guest is to be when it starts again, and why it is not up, on a line of its own below the table.
 fn note(notes: &mut heapless::String<{ 32 << 10 }>, info: &GuestInfo<'_>) {
     let before = notes.len();
-    if !info.pending.is_empty()
-        && writeln!(notes, "{}: otherwise from its next start on: {}", Plain(info.name), info.pending).is_err()
-    {
+    if !info.pending.is_empty() && writeln!(notes, "{}: restart pending: {}", Plain(info.name), info.pending).is_err() {
         notes.truncate(before);
     }
     let told = matches!(info.state, State::Failed | State::Delayed);

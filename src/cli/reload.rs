@@ -181,7 +181,7 @@ impl fmt::Display for Line<'_> {
             What::Restart => ('!', ", needs a restart"),
             What::Start => ('~', ", when it starts"),
             What::Boot => ('!', ", in part at the next boot"),
-            What::Other => ('!', ", not done: the host has another init"),
+            What::Other => ('!', ", not by this supervisor"),
         };
         write!(f, "{sign} {name}")?;
         let Some(key) = info.key else { return f.write_str(words) };
@@ -192,9 +192,13 @@ impl fmt::Display for Line<'_> {
                 place.clear();
             }
         }
-        // The sign, two colons, three blanks and an arrow.
-        write!(counted, "{name}{}{place}{words}12345678 ", key.name())?;
-        let each = (width.saturating_sub(counted.0) / 2).max(VALUE_LEAST);
+        // The sign, two colons, and an arrow, with their blanks.
+        write!(counted, "{name}{}{words}{:10}", key.name(), "")?;
+        let room = |place: &str| width.saturating_sub(counted.0 + place.chars().count()) / 2;
+        if room(&place) < VALUE_LEAST {
+            place.clear();
+        }
+        let each = room(&place).max(VALUE_LEAST);
         // What one of them leaves, the other may have.
         let (from, to) = (Value(info.from, usize::MAX).count(), Value(info.to, usize::MAX).count());
         let (from, to) = (each + each.saturating_sub(to), each + each.saturating_sub(from));
@@ -234,5 +238,42 @@ impl Write for Count {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.0 += text.chars().count();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::{String, ToString};
+
+    use super::*;
+
+    fn line(key: Key, from: &str, to: &str, what: What, width: usize) -> String {
+        let place = Some(Place { file: "/etc/inn.conf", line: 12 });
+        let info = DifferenceInfo { guest: "web", what, key: Some(key), from, to, place };
+        Line { info: &info, width }.to_string()
+    }
+
+    #[test]
+    fn a_line_fits_the_screen_and_what_is_cut_is_marked() {
+        let whole = "~ web: memory: 64M -> 96M (/etc/inn.conf:12)";
+        assert_eq!(line(Key::Memory, "64M", "96M", What::Now, 80), whole);
+        assert_eq!(line(Key::Memory, "64M", "96M", What::Now, usize::MAX), whole);
+        let (long, other) = ("/bin/httpd -f -p 8080 ".repeat(9), "/bin/é\x1b[2J -x ".repeat(9));
+        for (from, to) in [(&*long, &*other), ("", &*other), (&*long, "/bin/a"), ("/bin/a", &*long)] {
+            for what in [What::Now, What::Restart, What::Start, What::Boot, What::Other] {
+                let text = line(Key::Command, from, to, what, 80);
+                assert!(text.chars().count() <= 80 && text.contains('…'), "{text}");
+                assert!(!text.contains('\x1b'), "{text}");
+            }
+        }
+        let text = line(Key::Command, &long, &other, What::Now, 80);
+        assert!(text.chars().count() <= 80 && text.ends_with(" (/etc/inn.conf:12)"), "{text}");
+        // What is said of it is never left out, whatever the screen.
+        assert!(line(Key::Command, &long, &other, What::Restart, 20).ends_with("…, needs a restart"));
+    }
+
+    #[test]
+    fn nothing_is_called_so() {
+        assert_eq!(line(Key::Cpus, "", "0.5", What::Now, 80), "~ web: cpus: (none) -> 0.5 (/etc/inn.conf:12)");
     }
 }

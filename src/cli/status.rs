@@ -122,7 +122,7 @@ fn guest_words(info: &GuestInfo<'_>, cgroups: Option<&OwnedFd>, out: &mut Output
     }
     line(out, "restarts", &info.restarts)?;
     if !info.pending.is_empty() {
-        line(out, "next start", &format_args!("otherwise: {}", info.pending))?;
+        line(out, "pending", &format_args!("{} (from its next start on)", info.pending))?;
     }
     resources(info, cgroups, out)?;
     for users in info.users.ranges() {

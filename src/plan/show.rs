@@ -333,11 +333,13 @@ fn quoted(plan: &Plan, list: List<Text>, out: &mut dyn Write) -> fmt::Result {
     each(plan.words.get(list), " ", out, |text, out| quote(plan.strings.str(*text), out))
 }
 
-fn names<'i>(plan: &Plan, ids: impl Iterator<Item = &'i GuestId>, out: &mut dyn Write) -> fmt::Result {
-    let mut blank = "";
-    for guest in ids.filter_map(|id| plan.guest(*id)) {
-        write!(out, "{blank}{}", plan.strings.str(guest.name))?;
-        blank = " ";
+/// In the order of the names: that of a config does not matter.
+fn names<'i>(plan: &Plan, ids: impl Iterator<Item = &'i GuestId> + Clone, out: &mut dyn Write) -> fmt::Result {
+    let mut last = "";
+    let all = ids.filter_map(|id| plan.guest(*id)).map(|guest| plan.strings.str(guest.name));
+    while let Some(name) = all.clone().filter(|name| *name > last).min() {
+        write!(out, "{}{name}", if last.is_empty() { "" } else { " " })?;
+        last = name;
     }
     Ok(())
 }

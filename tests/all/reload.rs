@@ -219,9 +219,9 @@ fn a_guest_that_cannot_change_runs_on_as_it_was_in_all_and_is_the_new_one_from_i
     assert_eq!((pid(&supervisor, "web"), oom_score(first)), (first, "9".into()));
     assert_eq!(pending(&supervisor, "web"), "hostname env user caps");
     let (_, list, _) = said(&supervisor.inn(&["list"]));
-    assert!(list.contains("web: otherwise from its next start on: hostname, env, user, caps\n"), "{list}");
+    assert!(list.contains("web: restart pending: hostname, env, user, caps\n"), "{list}");
     let (_, status, _) = said(&supervisor.inn(&["status", "web"]));
-    assert!(status.contains("otherwise: hostname, env, user, caps"), "{status}");
+    assert!(status.contains("pending      hostname, env, user, caps (from its next start on)"), "{status}");
     // What enters is as the guest is now.
     let inside = |script: &str| {
         let output = supervisor.inside_of("web", &["/bin/sh", "-c", script]);
