@@ -34,7 +34,7 @@ enum Left {
     /// The supervisor has ended.
     Alone,
     /// Nobody reads what would be shown.
-    Unread,
+    Unread(Errno),
 }
 
 struct Console<'o> {
@@ -70,11 +70,13 @@ pub fn console(word: Option<&'static CStr>, options: &Options) -> u8 {
         Left::Detached => ("detached", 0),
         Left::Down => ("down", 0),
         Left::Alone => ("the supervisor has ended", FAILED),
-        Left::Unread => ("", FAILED),
+        Left::Unread(_) => ("", FAILED),
     };
     // Puts the terminal back.
     console.relay.finish();
-    if (is_raw || !matches!(left, Left::Detached)) && !words.is_empty() {
+    if let Left::Unread(errno) = left {
+        complain(format_args!("write to standard output: {}", ErrnoWords(errno.raw_os_error() as u16)));
+    } else if is_raw || !matches!(left, Left::Detached) {
         complain(format_args!("{}: {words}", name.as_str()));
     }
     code
@@ -131,15 +133,15 @@ impl Console<'_> {
         loop {
             // Events first: what was written before one of them is shown before the console is left for it.
             let left = self.hear();
-            if !self.show() {
-                return Left::Unread;
+            if let Err(errno) = self.show() {
+                return Left::Unread(errno);
             }
             if let ControlFlow::Break(left) = left {
                 return left;
             }
             if let ControlFlow::Break(left) = self.turn() {
                 // What was written last.
-                return if self.show() { left } else { Left::Unread };
+                return self.show().map_or_else(Left::Unread, |()| left);
             }
         }
     }
@@ -174,19 +176,17 @@ impl Console<'_> {
     }
 
     /// Shows what is new; whether it could be shown.
-    fn show(&mut self) -> bool {
+    fn show(&mut self) -> Result<(), Errno> {
         let mut buffer = [0; 4096];
         loop {
             match self.log.read(&mut buffer) {
-                Ok(chunk) if chunk.bytes == 0 => return true,
+                Ok(chunk) if chunk.bytes == 0 => return Ok(()),
                 Ok(chunk) => {
                     let bytes = buffer.get(..chunk.bytes).unwrap_or_default();
                     self.relay.note_shown(bytes);
-                    if files::write_all(stdio::output(), bytes).is_err() {
-                        return false;
-                    }
+                    files::write_all(stdio::output(), bytes)?;
                 }
-                Err(_) => return false,
+                Err(errno) => return Err(errno),
             }
         }
     }
