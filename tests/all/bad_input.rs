@@ -424,10 +424,16 @@ fn nothing_needs_an_environment() {
         let output = std::thread::scope(|scope| {
             scope.spawn(|| {
                 use std::io::Write;
-                let keys: &[u8] = if arguments[0] == "console" { b"\x1d" } else { b"exit\r" };
+                // Typed twice at once, the key that detaches is one to be passed on.
+                let (keys, pause_ms): (&[u8], _) =
+                    if arguments[0] == "console" { (b"\x1d", 2000) } else { (b"exit\r", 200) };
                 while !done.load(Ordering::SeqCst) {
                     std::thread::sleep(Duration::from_millis(200));
                     let _ = typed.write_all(keys);
+                    let next = Instant::now() + Duration::from_millis(pause_ms);
+                    while Instant::now() < next && !done.load(Ordering::SeqCst) {
+                        std::thread::sleep(Duration::from_millis(20));
+                    }
                 }
             });
             let output = child.wait_with_output().unwrap();
