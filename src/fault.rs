@@ -199,6 +199,10 @@ steps! {
     ReportNotify "sendmsg", Some(Key::Ready), "report its notification socket";
     Check "clone3", None, "look whether it is well";
     CheckCommand "", None, "have its check succeed";
+    HookCreate "", Some(Key::HookCreate), "run hook-create";
+    HookStart "", Some(Key::HookStart), "run hook-start";
+    HookStop "", Some(Key::HookStop), "run hook-stop";
+    HookDestroy "", Some(Key::HookDestroy), "run hook-destroy";
 }
 
 impl Step {
@@ -220,11 +224,17 @@ impl Step {
         Step::KEYS[self as usize]
     }
 
+    /// Whether a hook is run: which of several stands in the upper half of the fault's detail.
+    #[must_use]
+    pub fn is_hook(self) -> bool {
+        matches!(self, Step::HookCreate | Step::HookStart | Step::HookStop | Step::HookDestroy)
+    }
+
     /// Whether a program is run, and the fault says how it ended: errno 0, and in the detail's lower half its code, or its
     /// signal and 256.
     #[must_use]
     pub fn runs_program(self) -> bool {
-        matches!(self, Step::CheckCommand)
+        self == Step::CheckCommand || self.is_hook()
     }
 
     /// What was being done, for people: "mount /proc".

@@ -142,6 +142,12 @@ pub const HEALTH_TIMEOUT_MS: u32 = 5_000;
 pub const HEALTH_FAILURES: u16 = 3;
 /// Children that look after guests at work at once: each costs memory for a moment.
 pub const CHECKS_AT_ONCE: usize = 32;
+/// Hooks of one guest for one moment.
+pub const HOOKS: usize = 8;
+/// A hook that takes longer is killed, and has failed.
+pub const HOOK_TIMEOUT_MS: u64 = 30_000;
+/// Of what a hook prints so much is kept in the guest's log.
+pub const HOOK_OUTPUT_BYTES: usize = 16 << 10;
 /// A guest that waits for others so long, none of which is on its way to be ready, has failed; those on their way have
 /// time-outs of their own.
 pub const WAIT_TIMEOUT_MS: u64 = 120_000;

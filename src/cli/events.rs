@@ -228,6 +228,7 @@ fn word(what: &Happening<'_>) -> &'static str {
         Happening::Removed => "removed",
         Happening::LogTrouble { .. } => "log-trouble",
         Happening::LogWritten => "log-written",
+        Happening::HookFailed { .. } => "hook-failed",
     }
 }
 
@@ -254,7 +255,9 @@ fn details(what: &Happening<'_>, json: &mut Json<'_, Output>) {
             json.string(reason.word());
             error(fault, json);
         }
-        Happening::Trouble { fault } | Happening::LogTrouble { fault } => error(Some(fault), json),
+        Happening::Trouble { fault } | Happening::LogTrouble { fault } | Happening::HookFailed { fault } => {
+            error(Some(fault), json);
+        }
         Happening::Killed { count, victim, limit_bytes } => {
             number("killed", count.into());
             limit_bytes.into_iter().for_each(|bytes| number("limit_bytes", bytes));

@@ -9,12 +9,14 @@ use super::output::complain;
 use super::terminal::{Relay, Watch};
 use crate::control::wire::Place;
 use crate::fault::{ErrnoWords, Fault, Step};
-use crate::guest::{Report, Starting, receive};
+use crate::guest::{Report, Starting, hook, receive};
+use crate::host::files::write_all;
 use crate::limits;
 use crate::supervise::unheard::is_unheard;
 use crate::sys::Errno;
 use crate::sys::clock::now_ms;
 use crate::sys::signal::{self, Set};
+use crate::sys::stdio;
 use crate::sys::wait::{self, End, Which};
 
 /// Exit codes of a program that could not be run, as shells and other runners have them.
@@ -91,6 +93,10 @@ pub trait Kill {
     fn kill(&self);
     /// How long it may take to end after it was asked, milliseconds; nothing: as long as it likes.
     fn patience_ms(&self) -> Option<u64>;
+    /// How long its start may take, milliseconds.
+    fn start_ms(&self) -> u64 {
+        limits::START_TIMEOUT_MS
+    }
     /// Whether the program would ignore a signal that it does not handle, as the init of a pid namespace does.
     fn is_init(&self) -> bool;
 }
@@ -108,7 +114,7 @@ pub fn follow(starting: Starting, signals: &Signals, kill: &dyn Kill) -> (u8, Op
         fault: None,
         asked: None,
         kill_at_ms: None,
-        start_by_ms: now_ms().saturating_add(limits::START_TIMEOUT_MS),
+        start_by_ms: now_ms().saturating_add(kill.start_ms()),
         end: None,
     };
     while !run.is_over() {
@@ -121,9 +127,30 @@ pub fn follow(starting: Starting, signals: &Signals, kill: &dyn Kill) -> (u8, Op
     (run.code(), run.fault)
 }
 
+/// Follows a child that runs hooks to its end. Returns the first that failed.
+#[must_use]
+pub fn follow_hooks(running: &hook::Running) -> Option<Fault> {
+    let mut fault = None;
+    loop {
+        let mut reports = [PollFd::new(&running.reports, PollFlags::IN)];
+        // Interrupted: there is one more look.
+        let _ = rustix::event::poll(&mut reports, None);
+        match receive(running.reports.as_fd()) {
+            Report::Output(text) => print(&text),
+            Report::Failed(first) => fault = fault.or(Some(first)),
+            Report::Closed => break,
+            Report::Nothing | Report::Born { .. } | Report::Console(_) | Report::Notify(_) | Report::Line(_) => {}
+        }
+    }
+    let _ = rustix::event::poll(&mut [PollFd::new(&running.child, PollFlags::IN)], None);
+    let _ = wait::reap(Which::PidFd(running.child.as_fd()));
+    fault
+}
+
 /// Tells the user why `program` was not started.
 pub fn tell(who: &CStr, program: Option<&CStr>, fault: Fault, place: Option<Place<'_>>) {
-    let is_at_fault = matches!(fault.step, Step::NoCommand | Step::Execute | Step::NoInterpreter);
+    let is_at_fault =
+        fault.step.is_hook() || matches!(fault.step, Step::NoCommand | Step::Execute | Step::NoInterpreter);
     let why = program.filter(|_| is_at_fault).and_then(|program| program.to_str().ok()).unwrap_or_default();
     let who = who.to_str().unwrap_or_default();
     super::ask::explain(&crate::control::wire::Failure {
@@ -331,6 +358,9 @@ impl Run<'_> {
             },
             // Nobody waits for it to be ready.
             Report::Notify(_) => {}
+            Report::Output(text) => print(&text),
+            // The user has it on the terminal.
+            Report::Line(_) => {}
             Report::Failed(fault) => self.fail(fault),
             Report::Closed => {
                 self.reports = None;
@@ -379,6 +409,12 @@ impl Run<'_> {
         }
         self.kill.kill();
     }
+}
+
+/// Prints what a hook has printed.
+fn print(text: &[u8]) {
+    // Nobody is left to be told.
+    let _ = write_all(stdio::error(), text);
 }
 
 fn readable(descriptor: &OwnedFd) -> Watch<'_> {

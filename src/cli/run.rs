@@ -14,11 +14,11 @@ use crate::config::{Report, nearest};
 use crate::control::wire::{Code, Place};
 use crate::fault::Fault;
 use crate::guest::cgroup::{self, Base, Member};
-use crate::guest::{Stdio, start};
+use crate::guest::{Stdio, hook, start};
 use crate::limits;
 use crate::load::{CONFIG, Loader};
 use crate::plan::record::RUN;
-use crate::plan::{GuestId, Plan, StopStep};
+use crate::plan::{Guest, GuestId, Moment, Plan, StopStep};
 use crate::record::{self, Holder, Record};
 use crate::sys::clock::now_ms;
 use crate::sys::process::Arguments;
@@ -104,8 +104,9 @@ fn foreground(plan: &Plan, id: GuestId, from_options: bool) -> u8 {
     let told = |fault: Fault| {
         // An option is found without its line.
         let key = fault.step.key().filter(|_| !from_options);
-        let place = key.and_then(|key| plan.place_of(guest, key)).map(|(file, line)| Place { file, line });
-        foreground::tell(name, program, fault, place);
+        let place = key.and_then(|_| plan.place_of_fault(guest, fault)).map(|(file, line)| Place { file, line });
+        let hook = plan.hook_of(guest, fault).and_then(|hook| plan.words.get(hook.command).first());
+        foreground::tell(name, hook.map(|word| plan.strings.c_str(*word)).or(program), fault, place);
         foreground::failed_code(fault)
     };
     let signals = match Signals::block() {
@@ -119,13 +120,15 @@ fn foreground(plan: &Plan, id: GuestId, from_options: bool) -> u8 {
         Err(fault) => return told(fault),
     };
     let steps = plan.stop(guest);
-    let throwaway = Throwaway { base: &base, member, patience_ms: patience_ms(steps) };
+    let throwaway = Throwaway { base: &base, member, patience_ms: patience_ms(steps), plan, guest };
     let (code, fault) = match start(plan, id, &base, Stdio::Caller) {
         Ok(starting) => foreground::follow(starting, &signals, &throwaway),
         Err(fault) => (NOT_STARTED, Some(fault)),
     };
-    let cleared = throwaway.clear().and_then(|()| cgroup::remove_base(base_name.as_c_str()));
+    let exit = fault.map_or(("code", code), |_| ("start-failed", 0));
+    let was_born = fault.is_none();
     let code = fault.map_or(code, told);
+    let cleared = throwaway.end(was_born, exit, &told).and_then(|()| cgroup::remove_base(base_name.as_c_str()));
     match cleared {
         Ok(()) => code,
         Err(fault) => {
@@ -145,16 +148,36 @@ struct Throwaway<'a> {
     base: &'a Base,
     member: Member<'a>,
     patience_ms: u64,
+    plan: &'a Plan,
+    guest: &'a Guest,
 }
 
 impl Throwaway<'_> {
-    /// Ends what is left of it, and removes its cgroup.
-    fn clear(&self) -> Result<(), Fault> {
+    /// Ends what is left of it, and removes its cgroup; runs the host's programs for that, and tells which failed.
+    fn end(&self, was_born: bool, exit: (&'static str, u8), tell: &dyn Fn(Fault) -> u8) -> Result<(), Fault> {
         if self.base.is_populated(self.member)? {
             self.base.kill(self.member)?;
             self.wait()?;
         }
-        self.base.remove(self.member)
+        if was_born {
+            self.hooks(Moment::Stop, exit, tell);
+        }
+        self.base.remove(self.member)?;
+        self.hooks(Moment::Destroy, exit, tell);
+        Ok(())
+    }
+
+    fn hooks(&self, moment: Moment, exit: (&'static str, u8), tell: &dyn Fn(Fault) -> u8) {
+        let Throwaway { base, plan, guest, .. } = *self;
+        if plan.hooks(guest, moment).is_empty() {
+            return;
+        }
+        let about = hook::About { plan, guest, base, pid: None, exit: Some(exit) };
+        let failed = match hook::start(&about, moment) {
+            Ok(running) => foreground::follow_hooks(&running),
+            Err(fault) => Some(fault),
+        };
+        failed.map(tell);
     }
 
     fn wait(&self) -> Result<(), Fault> {
@@ -179,6 +202,11 @@ impl Kill for Throwaway<'_> {
 
     fn patience_ms(&self) -> Option<u64> {
         Some(self.patience_ms)
+    }
+
+    fn start_ms(&self) -> u64 {
+        let hooks = [Moment::Create, Moment::Start].map(|moment| self.plan.hooks(self.guest, moment).len() as u64);
+        limits::START_TIMEOUT_MS + hooks.iter().sum::<u64>() * limits::HOOK_TIMEOUT_MS
     }
 
     fn is_init(&self) -> bool {

@@ -151,10 +151,10 @@ keys! {
     Ready "ready" GS, now, "exec (where not given); fd N: when it writes a newline to descriptor N; notify: when it says READY=1 to NOTIFY_SOCKET; port N: when something listens there; file PATH: when that is there; command WORDS: when that exits with 0, inside; within TIME may follow, 2m where not given";
     Health "health" GS, now, "a command, run inside; every 30s timeout 5s failures 3 may follow; or notify every TIME: it has to say WATCHDOG=1";
     Stop "stop" GS, now, "signals and time-outs: SIGTERM 10s SIGKILL where not given, of os SIGRTMIN+3 30s SIGUSR2 10s SIGKILL";
-    HookCreate "hook-create" G | LIST, later, "host program run when it is created";
-    HookStart "hook-start" G | LIST, later, "host program run before it starts";
-    HookStop "hook-stop" G | LIST, later, "host program run after it stopped";
-    HookDestroy "hook-destroy" G | LIST, later, "host program run before it is destroyed";
+    HookCreate "hook-create" G | LIST, now, "program of the host, run before it is made; where it fails there is no start";
+    HookStart "hook-start" G | LIST, now, "program of the host, run when it is made, before its command; where it fails there is no start";
+    HookStop "hook-stop" G | LIST, now, "program of the host, run when its last process has ended";
+    HookDestroy "hook-destroy" G | LIST, now, "program of the host, run when nothing of it is left";
     Log "log" GS, now, "off, kmsg, SIZE kept in memory (64K where neither this nor log-size is given), or PATH SIZE COUNT: files";
     Description "description" GS, now, "free text, shown by list";
 }

@@ -656,6 +656,11 @@ pub enum Happening<'a> {
     },
     /// Its log file is written again.
     LogWritten,
+    /// A program of the host that is run after its end failed.
+    HookFailed {
+        /// Which, and how.
+        fault: Fault,
+    },
 }
 
 impl<'a> Event<'a> {
@@ -1316,5 +1321,6 @@ enums! {
         20 Removed;
         21 LogTrouble { fault };
         22 LogWritten;
+        23 HookFailed { fault };
     }
 }

@@ -1,12 +1,13 @@
 //! Control groups (cgroups(7), Documentation/admin-guide/cgroup-v2.rst): where guests' limits are.
 //!
 //! `BASE/NAME` holds the limits; below it `guest` is what the guest sees as the root of all cgroups, delegated to an
-//! `os` guest, `exec` holds what entered from outside, and `check` what looks whether it is well. A service is the host's: it is in `BASE.services/NAME`, out of
-//! what bounds all guests together.
+//! `os` guest, `exec` holds what entered from outside, and `check` what looks whether it is well. A service is the host's: it
+//! is in `BASE.services/NAME`, out of what bounds all guests together; so are a guest's hooks, in `BASE.services/NAME+hooks`.
 
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
+use rustix::event::Timespec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir};
 use rustix::process::Pid;
@@ -16,7 +17,7 @@ use super::limit::Limit;
 use crate::fault::{At, Fault, Step};
 use crate::limits;
 use crate::plan::{Extents, Guest, Kind, Plan};
-use crate::sys::{Errno, machine, signal};
+use crate::sys::{Errno, clock, machine, signal};
 use crate::text::{self, Made};
 
 /// The controllers that limits need.
@@ -84,8 +85,7 @@ impl Base {
         let root = find().at(Step::FindCgroup)?;
         let parent = parent(root.as_fd(), name).at(Step::MakeBase)?;
         let guests = directory(root.as_fd(), name).at(Step::MakeBase)?;
-        let has_services = plan.guests.iter().any(|guest| guest.kind == Kind::Service);
-        let services = has_services.then(|| with_services(name, |name| directory(root.as_fd(), name)));
+        let services = plan.needs_services().then(|| with_services(name, |name| directory(root.as_fd(), name)));
         let services = services.transpose().at(Step::MakeBase)?;
         let mut base = Base { guests, services, controllers: 0, unbounded: None };
         let mut buffer = [0; 256];
@@ -315,7 +315,44 @@ impl Base {
         let _ = check.and_then(|check| kill(check.as_fd()));
     }
 
-    /// Opens `cgroup.events` of `member`: EPOLLPRI when `populated` changes.
+    /// Makes the cgroup that a hook of `member` runs in, beside services, and returns it.
+    ///
+    /// # Errors
+    /// As mkdir(2) and open(2).
+    pub fn make_hooks(&self, member: Member<'_>) -> Result<OwnedFd, Errno> {
+        // They come and go with those of services.
+        let beside = self.services.as_ref().ok_or(Errno::NOENT)?;
+        directory(beside.as_fd(), hooks_name(member).as_c_str())
+    }
+
+    /// Kills what a hook of `member` has left, waits for its end as long as the kernel may take, and removes its cgroup.
+    pub fn clear_hooks(&self, member: Member<'_>) {
+        let Ok(cgroup) = self.open_hooks(member) else { return };
+        let until_ms = clock::now_ms().saturating_add(limits::KILL_TIMEOUT_MS);
+        while populated(cgroup.as_fd()) == Ok(true) && clock::now_ms() < until_ms {
+            let _ = kill(cgroup.as_fd());
+            let pause = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+            let _ = rustix::event::poll(&mut [], Some(&pause));
+        }
+        // What is left is tried again with the guest's own.
+        let _ = self.remove_hooks(member);
+    }
+
+    fn remove_hooks(&self, member: Member<'_>) -> Result<(), Errno> {
+        let Some(beside) = &self.services else { return Ok(()) };
+        match rustix::fs::unlinkat(beside, hooks_name(member).as_c_str(), AtFlags::REMOVEDIR) {
+            Err(Errno::NOENT) => Ok(()),
+            result => result,
+        }
+    }
+
+    fn open_hooks(&self, member: Member<'_>) -> Result<OwnedFd, Errno> {
+        let beside = self.services.as_ref().ok_or(Errno::NOENT)?;
+        rustix::fs::openat(beside, hooks_name(member).as_c_str(), DIRECTORY, Mode::empty())
+    }
+
+    /// Opens `cgroup.events` of `member`, or of its hooks where only of those something is left: EPOLLPRI when `populated`
+    /// changes.
     ///
     /// # Errors
     /// The step that failed.
@@ -323,18 +360,25 @@ impl Base {
         let open = |cgroup: OwnedFd| {
             rustix::fs::openat(cgroup, c"cgroup.events", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         };
-        self.open_member(member).and_then(open).at(Step::CgroupEvents)
+        let own = self.open_member(member);
+        let is_over = || own.as_ref().is_ok_and(|own| populated(own.as_fd()) != Ok(true));
+        let cgroup = match self.open_hooks(member) {
+            Ok(hooks) if own.is_err() || is_over() => Ok(hooks),
+            _ => own,
+        };
+        cgroup.and_then(open).at(Step::CgroupEvents)
     }
 
-    /// Whether any process is left in `member`; none where the cgroup does not exist.
+    /// Whether any process is left in `member`, or of its hooks; none where the cgroups do not exist.
     ///
     /// # Errors
     /// The step that failed.
     pub fn is_populated(&self, member: Member<'_>) -> Result<bool, Fault> {
-        match self.open_member(member).and_then(|cgroup| populated(cgroup.as_fd())) {
+        let is = |cgroup: Result<OwnedFd, Errno>| match cgroup.and_then(|cgroup| populated(cgroup.as_fd())) {
             Err(Errno::NOENT | Errno::NODEV) => Ok(false),
             result => result.at(Step::CgroupEvents),
-        }
+        };
+        Ok(is(self.open_member(member))? || is(self.open_hooks(member))?)
     }
 
     /// Kills all of `member` (cgroup.kill; before 5.14 freeze, kill, thaw). Asks only: it is over when not populated.
@@ -342,10 +386,11 @@ impl Base {
     /// # Errors
     /// The step that failed.
     pub fn kill(&self, member: Member<'_>) -> Result<(), Fault> {
-        match self.open_member(member).and_then(|cgroup| kill(cgroup.as_fd())) {
+        let kill = |cgroup: Result<OwnedFd, Errno>| match cgroup.and_then(|cgroup| kill(cgroup.as_fd())) {
             Err(Errno::NOENT | Errno::NODEV) => Ok(()),
             result => result.at(Step::KillCgroup),
-        }
+        };
+        kill(self.open_hooks(member)).and(kill(self.open_member(member)))
     }
 
     /// Removes the cgroups of `member`, which has no process left. Nothing to remove is fine.
@@ -354,7 +399,8 @@ impl Base {
     /// The step that failed.
     pub fn remove(&self, member: Member<'_>) -> Result<(), Fault> {
         let result = self
-            .open_member(member)
+            .remove_hooks(member)
+            .and_then(|()| self.open_member(member))
             .and_then(|cgroup| remove_below(cgroup.as_fd(), DEPTH))
             .and_then(|()| rustix::fs::unlinkat(self.of(member.kind), member.name, AtFlags::REMOVEDIR));
         match result {
@@ -425,6 +471,11 @@ fn left_of(parent: BorrowedFd<'_>, plan: &Plan) -> Result<Option<u64>, Fault> {
     let all = read_number(parent, c"memory.max", b"").unwrap_or(u64::MAX).min(machine::memory_bytes());
     let left = all.checked_sub(reserve).filter(|left| *left > 0);
     left.ok_or(Errno::OVERFLOW).at(Step::LimitReserve).map(Some)
+}
+
+/// No service has such a name.
+fn hooks_name(member: Member<'_>) -> Made {
+    Made::new(format_args!("{}+hooks", member.name.to_str().unwrap_or_default()))
 }
 
 /// Moves this process into the cgroup `exec` of the guest whose first process is `first` and whose cgroup the supervisor

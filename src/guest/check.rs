@@ -188,7 +188,7 @@ fn run(patient: &Patient<'_>, words: &[&CStr], reports: BorrowedFd<'_>) -> Resul
             Report::Born { pidfd, .. } => born = Some(pidfd?),
             Report::Failed(fault) => return Err(fault),
             Report::Closed => break,
-            Report::Nothing | Report::Console(_) | Report::Notify(_) => {}
+            Report::Nothing | Report::Console(_) | Report::Notify(_) | Report::Output(_) | Report::Line(_) => {}
         }
     }
     let Some(pidfd) = born else { return Err(ended(End::Signal(libc::SIGKILL as u8))) };

@@ -8,10 +8,10 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{DumpableBehavior, Pid, Uid};
 
-use super::{Build, Prepared, about, bind, child, devices, inside, lock, notify, own, report, root, terminals};
+use super::{Build, Prepared, about, bind, child, devices, hook, inside, lock, notify, own, report, root, terminals};
 use crate::fault::{At, Fault, Step};
 use crate::limits;
-use crate::plan::{Extents, Kind, Network};
+use crate::plan::{Extents, Kind, Moment, Network};
 use crate::sys::clone::{Flags, Side, clone, unshare_time};
 use crate::sys::rlimit::{self, Limit};
 use crate::sys::{Errno, clock, privilege, process, signal};
@@ -37,6 +37,9 @@ fn line(build: &Build<'_>) -> Result<(), Fault> {
     if build.guest.kind == Kind::Service {
         return service(build, cgroup.as_fd());
     }
+    hooks(build, Moment::Create, None, None)?;
+    let has_start_hooks = !build.plan.hooks(build.guest, Moment::Start).is_empty();
+    let view = has_start_hooks.then(hook::View::open).transpose()?;
     let is_inside = inside::is_so();
     if is_inside {
         inside::clear_view()?;
@@ -80,7 +83,7 @@ fn line(build: &Build<'_>) -> Result<(), Fault> {
             // So that this reads end-of-file if the guest dies.
             drop(theirs);
             let finished = report::send_born(build.reports.as_fd(), pid)
-                .and_then(|()| finish(build, pid, &users, &prepared, ours.as_fd()));
+                .and_then(|()| finish(build, pid, &users, &prepared, ours.as_fd(), view.as_ref()));
             if finished.is_err() {
                 // PID 1 kills its cgroup as well; this is for a birth that could not be reported.
                 let _ = signal::send(pidfd.as_fd(), libc::SIGKILL as u8);
@@ -111,6 +114,13 @@ fn service(build: &Build<'_>, cgroup: BorrowedFd<'_>) -> Result<(), Fault> {
             finished
         }
     }
+}
+
+/// Runs the host's programs for a moment of a start. What failed is reported already, and once more by whoever returns it:
+/// the first counts.
+fn hooks(build: &Build<'_>, moment: Moment, pid: Option<Pid>, view: Option<&hook::View>) -> Result<(), Fault> {
+    let about = hook::About { plan: build.plan, guest: build.guest, base: build.base, pid, exit: None };
+    hook::run(&about, moment, view, build.reports.as_fd())
 }
 
 fn start_signal() -> Result<(OwnedFd, OwnedFd), Fault> {
@@ -153,7 +163,14 @@ fn own_clocks() -> Result<(), Fault> {
 }
 
 /// The guest exists and waits: gives it its users, limits and root, and lets it go on.
-fn finish(build: &Build<'_>, pid: Pid, users: &Extents, prepared: &Prepared, go: BorrowedFd<'_>) -> Result<(), Fault> {
+fn finish(
+    build: &Build<'_>,
+    pid: Pid,
+    users: &Extents,
+    prepared: &Prepared,
+    go: BorrowedFd<'_>,
+    view: Option<&hook::View>,
+) -> Result<(), Fault> {
     let guest = build.guest;
     let directory = process_directory(pid).at(Step::OpenProcess)?;
     give(build, pid, directory.as_fd())?;
@@ -172,6 +189,7 @@ fn finish(build: &Build<'_>, pid: Pid, users: &Extents, prepared: &Prepared, go:
     }
     let owner = root::Owner { guest, member: build.member, users, base: build.base, apart: prepared.stage.is_some() };
     let replaced = root::finish(prepared.root.as_fd(), &owner)?;
+    hooks(build, Moment::Start, Some(pid), view)?;
     report::release(go, replaced.as_ref().map(AsFd::as_fd))
 }
 

@@ -15,6 +15,7 @@ mod copy;
 mod device_filter;
 mod devices;
 mod helper;
+pub mod hook;
 mod image;
 mod inherit;
 pub mod inside;

@@ -13,6 +13,7 @@ use rustix::net::{
 use rustix::process::{Pid, PidfdFlags};
 
 use crate::fault::{At, Fault, Step};
+use crate::limits;
 use crate::sys::Errno;
 
 /// What was heard from a start.
@@ -32,6 +33,10 @@ pub enum Report {
     Console(OwnedFd),
     /// The socket on which the guest says how it is (sd_notify(3)).
     Notify(OwnedFd),
+    /// What a hook printed.
+    Output(Bytes),
+    /// What a hook printed last, before it failed.
+    Line(Bytes),
     /// A step failed; what was born is ending.
     Failed(Fault),
     /// Every end of the reports is closed. Exec has worked if the guest was born and no step failed.
@@ -45,6 +50,16 @@ const FAILED: u8 = 3;
 const RELEASE: u8 = 4;
 const CONTEXTS: u8 = 5;
 const NOTIFY: u8 = 6;
+const OUTPUT: u8 = 7;
+const LINE: u8 = 8;
+
+/// Bytes of one record.
+const RECORD_BYTES: usize = 256;
+/// Bytes of what a hook prints in one record.
+pub const OUTPUT_BYTES: usize = RECORD_BYTES - 1;
+/// Some of what a hook printed.
+pub type Bytes = heapless::Vec<u8, OUTPUT_BYTES>;
+const _: () = assert!(limits::SAID_BYTES <= OUTPUT_BYTES);
 
 /// A record that finds no memory is sent so often before it is given up.
 const SEND_TRIES: u32 = 8;
@@ -62,6 +77,8 @@ pub fn receive(reports: BorrowedFd<'_>) -> Report {
         (Some([TERMINAL]), Some(master)) => Report::Console(master),
         // The descriptor was lost on the way: this process has no room for one more.
         (Some([TERMINAL]), None) => failed(Errno::MFILE, Step::ReportTerminal),
+        (Some([OUTPUT, text @ ..]), _) => Report::Output(Bytes::from_slice(text).unwrap_or_default()),
+        (Some([LINE, text @ ..]), _) => Report::Line(Bytes::from_slice(text).unwrap_or_default()),
         (Some([NOTIFY]), Some(socket)) => Report::Notify(socket),
         (Some([NOTIFY]), None) => failed(Errno::MFILE, Step::ReportNotify),
         (Some([FAILED, fault @ ..]), _) => {
@@ -94,6 +111,26 @@ pub fn send_terminal(reports: BorrowedFd<'_>, master: BorrowedFd<'_>) -> Result<
 /// [`Step::ReportNotify`].
 pub fn send_notify(reports: BorrowedFd<'_>, socket: BorrowedFd<'_>) -> Result<(), Fault> {
     send_with(reports, NOTIFY, &[socket]).at(Step::ReportNotify)
+}
+
+/// Tells what a hook printed: nobody waits for it, so that it may be lost.
+pub fn send_output(reports: BorrowedFd<'_>, text: &[u8]) {
+    if !text.is_empty() {
+        send_text(reports, OUTPUT, text);
+    }
+}
+
+/// Tells what a hook that failed printed last.
+pub fn send_line(reports: BorrowedFd<'_>, text: &[u8]) {
+    send_text(reports, LINE, text);
+}
+
+fn send_text(reports: BorrowedFd<'_>, tag: u8, text: &[u8]) {
+    let mut record = heapless::Vec::<u8, RECORD_BYTES>::new();
+    // It has room for them.
+    let _ = record.push(tag);
+    let _ = record.extend_from_slice(text.get(..text.len().min(OUTPUT_BYTES)).unwrap_or_default());
+    let _ = send(reports, &record);
 }
 
 /// Lets the guest go on, the helper's work being done; `root` is its root if not the one that it knows.
@@ -165,12 +202,12 @@ fn send_with(socket: BorrowedFd<'_>, tag: u8, fds: &[BorrowedFd<'_>]) -> Result<
 /// What came in one message: so many bytes, and descriptors.
 struct Record {
     len: usize,
-    bytes: [u8; 16],
+    bytes: [u8; RECORD_BYTES],
     fds: [Option<OwnedFd>; 2],
 }
 
 fn take(socket: BorrowedFd<'_>, flags: RecvFlags) -> Result<Record, Errno> {
-    let mut bytes = [0; 16];
+    let mut bytes = [0; RECORD_BYTES];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let message = rustix::net::recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags)?;
@@ -238,6 +275,19 @@ mod tests {
         rustix::io::write(&master, b"x").unwrap();
         let mut byte = [0];
         assert_eq!(rustix::io::read(&read, &mut byte), Ok(1));
+    }
+
+    #[test]
+    fn what_a_hook_printed_arrives_in_its_order_and_is_cut() {
+        let (ours, theirs) = pair();
+        send_output(theirs.as_fd(), b"one\n");
+        send_output(theirs.as_fd(), b"");
+        send_output(theirs.as_fd(), &[b'x'; 1000]);
+        send_line(theirs.as_fd(), b"");
+        assert!(matches!(receive(ours.as_fd()), Report::Output(text) if text == b"one\n"));
+        assert!(matches!(receive(ours.as_fd()), Report::Output(text) if text == [b'x'; OUTPUT_BYTES]));
+        assert!(matches!(receive(ours.as_fd()), Report::Line(text) if text.is_empty()));
+        assert!(matches!(receive(ours.as_fd()), Report::Nothing));
     }
 
     #[test]

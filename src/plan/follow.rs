@@ -7,7 +7,7 @@
 use super::change::{Keys, OWN_TMPFS, Staged, number};
 use super::guest::is_set;
 use super::show::Shown;
-use super::{At, Guest, GuestId, LogTo, Next, Plan};
+use super::{At, Guest, GuestId, Hook, LogTo, Moment, Next, Plan};
 use crate::config::key::{Key, section};
 use crate::limits;
 use crate::text::{Full, List, Text};
@@ -156,6 +156,16 @@ impl Plan {
             Key::Command => moved.command = self.adopt_words(old, from.command)?,
             Key::Env => moved.env = self.adopt_words(old, from.env)?,
             Key::Ready => moved.ready_words = self.adopt_words(old, from.ready_words)?,
+            Key::HookCreate | Key::HookStart | Key::HookStop | Key::HookDestroy => {
+                let Some(moment) = Moment::of(key) else { return Ok(()) };
+                // Where the config says it is not what is meant.
+                let mut list = heapless::Vec::<Hook, { limits::HOOKS }>::new();
+                for hook in old.hooks(from, moment) {
+                    let command = self.adopt_words(old, hook.command)?;
+                    list.push(Hook { command, at: At::LIVE }).map_err(|_| Full)?;
+                }
+                moved.hooks[moment as usize] = self.hooks.add(&list)?;
+            }
             Key::Health => {
                 if let Some(mut check) = old.health(from).copied() {
                     check.command = self.adopt_words(old, check.command)?;
@@ -340,6 +350,11 @@ fn assign(key: Key, from: &Guest, to: &mut Guest) {
             (to.ready, to.ready_words, to.ready_within_ms) = (from.ready, from.ready_words, from.ready_within_ms);
         }
         Key::Health => to.health = from.health,
+        Key::HookCreate | Key::HookStart | Key::HookStop | Key::HookDestroy => {
+            if let Some(moment) = Moment::of(key) {
+                to.hooks[moment as usize] = from.hooks[moment as usize];
+            }
+        }
         Key::Stop => to.stop = from.stop,
         Key::Log => (to.log_bytes, to.log_to) = (from.log_bytes, from.log_to),
         Key::Console => to.has_console = from.has_console,

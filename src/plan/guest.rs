@@ -5,8 +5,8 @@ use super::change::number;
 use super::confinement::Changes;
 use super::value::{self, Wrong};
 use super::{
-    Asked, At, Confinement, Guest, GuestId, HealthCheck, Kind, Layer, Limits, LogTo, Network, Ready, Restart, Rlimit,
-    StopStep, User, Users,
+    Asked, At, Confinement, Guest, GuestId, HealthCheck, Hook, Kind, Layer, Limits, LogTo, Moment, Network, Ready,
+    Restart, Rlimit, StopStep, User, Users,
 };
 use crate::config::Section;
 use crate::config::diagnostic::{Code, Detail, Unit};
@@ -73,6 +73,7 @@ impl Draft {
             restart_delay_ms: limits::RESTART_DELAY_MS,
             ready: Ready::Exec,
             ready_words: List::EMPTY,
+            hooks: [List::EMPTY; Moment::COUNT],
             health: List::EMPTY,
             ready_within_ms: limits::READY_TIMEOUT_MS,
             stop: List::EMPTY,
@@ -463,6 +464,11 @@ impl Builder<'_> {
             Key::Tmpfs => guest.tmpfs = self.tmpfs(section),
             Key::IoMax => guest.limits.io_max = self.io_max(section),
             Key::Env => guest.env = self.env(section),
+            Key::HookCreate | Key::HookStart | Key::HookStop | Key::HookDestroy => {
+                if let Some(moment) = Moment::of(key) {
+                    guest.hooks[moment as usize] = self.hooks(section, key);
+                }
+            }
             Key::Groups => guest.groups = self.groups(section),
             Key::Rlimit => guest.rlimits = self.rlimits(section),
             Key::Sysctl => guest.sysctls = self.sysctls(section, limits::SYSCTLS, guest_may_set),
@@ -499,6 +505,26 @@ impl Builder<'_> {
             }
         });
         self.plan.words.since(mark)
+    }
+
+    fn hooks(&mut self, section: &Section, key: Key) -> List<Hook> {
+        let config = self.config;
+        let mark = self.plan.hooks.mark();
+        for entry in config.entries(section).filter(|entry| entry.key == Some(key)) {
+            if !self.take(key, entry.value, config.form(section)) {
+                continue;
+            }
+            let Some(command) = self.command() else { continue };
+            if self.plan.hooks.since(mark).len() == limits::HOOKS {
+                self.too_many(0, limits::HOOKS, "hooks for one moment (limits::HOOKS)");
+                break;
+            }
+            if self.plan.hooks.push(Hook { command, at: At::new(entry.file, entry.line) }).is_err() {
+                self.too_many(0, limits::GUESTS, "hooks in all (limits::GUESTS)");
+                break;
+            }
+        }
+        self.plan.hooks.since(mark)
     }
 
     fn groups(&mut self, section: &Section) -> List<u32> {

@@ -41,6 +41,7 @@ mod value;
 
 use crate::config::key::Key;
 use crate::config::{Config, Diagnostics};
+use crate::fault::{Fault, Step};
 use crate::limits;
 use crate::text::{List, Pool, Strings, Text};
 
@@ -116,6 +117,8 @@ pub struct Plan {
     pub devices: Pool<Device, { 2 * limits::GUESTS }>,
     /// The pool of limits of disks.
     pub io_max: Pool<IoMax, { 2 * limits::GUESTS }>,
+    /// The pool of hooks.
+    pub hooks: Pool<Hook, { limits::GUESTS }>,
     /// The pool of how guests are seen to be well.
     pub health: Pool<HealthCheck, { limits::GUESTS }>,
     /// Profiles, while a plan is built.
@@ -145,6 +148,7 @@ impl Plan {
             tmpfs: Pool::new(),
             devices: Pool::new(),
             io_max: Pool::new(),
+            hooks: Pool::new(),
             health: Pool::new(),
             profiles: heapless::Vec::new(),
             references: Pool::new(),
@@ -187,6 +191,7 @@ impl Plan {
         self.tmpfs.clear();
         self.devices.clear();
         self.io_max.clear();
+        self.hooks.clear();
         self.health.clear();
         if !self.profiles.is_empty() {
             self.profiles.clear();
@@ -246,6 +251,35 @@ impl Plan {
             _ if !guest.stop.is_empty() => self.stop_steps.get(guest.stop),
             Kind::Os => &STOP_OS,
             Kind::App | Kind::Service => &STOP,
+        }
+    }
+
+    /// Whether there are services, or programs of the host that are run for guests.
+    #[must_use]
+    pub fn needs_services(&self) -> bool {
+        let is_so = |guest: &Guest| !guest.is_free() && (guest.kind == Kind::Service || guest.has_hooks());
+        self.guests.iter().any(is_so) || self.next.iter().any(|next| is_so(&next.guest))
+    }
+
+    /// The hooks of `guest` for `moment`, in their order.
+    #[must_use]
+    pub fn hooks(&self, guest: &Guest, moment: Moment) -> &[Hook] {
+        self.hooks.get(guest.hooks[moment as usize])
+    }
+
+    /// The hook that `fault` is about.
+    #[must_use]
+    pub fn hook_of(&self, guest: &Guest, fault: Fault) -> Option<&Hook> {
+        let moment = fault.step.key().filter(|_| fault.step.is_hook()).and_then(Moment::of)?;
+        self.hooks(guest, moment).get((fault.detail >> 16) as usize)
+    }
+
+    /// Where the config has what `fault` of a start of `guest` is about; nothing for a default.
+    #[must_use]
+    pub fn place_of_fault(&self, guest: &Guest, fault: Fault) -> Option<(&str, u32)> {
+        match self.hook_of(guest, fault) {
+            Some(hook) => self.place(hook.at),
+            None => self.place_of(guest, fault.step.key()?),
         }
     }
 
@@ -425,6 +459,8 @@ pub struct Guest {
     pub ready: Ready,
     /// The path or the command that [`Guest::ready`] is about.
     pub ready_words: List<Text>,
+    /// What is run on the host at each [`Moment`] of its life.
+    pub hooks: [List<Hook>; Moment::COUNT],
     /// Whether it is well, one or none.
     pub health: List<HealthCheck>,
     /// How long it may take to be ready once its program runs, milliseconds.
@@ -468,7 +504,13 @@ impl Guest {
     /// Whether something is known of how it is besides its state.
     #[must_use]
     pub fn is_watched(&self) -> bool {
-        !matches!(self.ready, Ready::Exec | Ready::Fd(_)) || !self.health.is_empty()
+        !matches!(self.ready, Ready::Exec | Ready::Fd(_)) || !self.health.is_empty() || self.has_hooks()
+    }
+
+    /// Whether anything is run on the host at a moment of its life.
+    #[must_use]
+    pub fn has_hooks(&self) -> bool {
+        self.hooks.iter().any(|hooks| !hooks.is_empty())
     }
 
     /// Whether only a program of the kernel keeps it from devices. No mount of an app's lets it use any but the harmless
@@ -693,6 +735,54 @@ pub enum Ready {
     File,
     /// When the command of [`Guest::ready_words`] exits with 0, inside.
     Command,
+}
+
+/// A host program that is run at a moment of a guest's life.
+#[derive(Clone, Copy, Debug)]
+pub struct Hook {
+    /// Program and arguments.
+    pub command: List<Text>,
+    /// Where the config says so.
+    pub at: At,
+}
+
+/// The moments of a guest's life at which hooks are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Moment {
+    /// Nothing of it exists yet but its cgroup.
+    Create,
+    /// It exists, with all its namespaces, and its program does not run yet.
+    Start,
+    /// None of its processes is left; its cgroup is.
+    Stop,
+    /// Nothing of it is left.
+    Destroy,
+}
+
+impl Moment {
+    /// How many there are.
+    pub const COUNT: usize = 4;
+    /// All of them, in the order of a life.
+    pub const ALL: [Moment; Moment::COUNT] = [Moment::Create, Moment::Start, Moment::Stop, Moment::Destroy];
+
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        ["create", "start", "stop", "destroy"][self as usize]
+    }
+
+    /// The step that runs its hooks.
+    #[must_use]
+    pub fn step(self) -> Step {
+        [Step::HookCreate, Step::HookStart, Step::HookStop, Step::HookDestroy][self as usize]
+    }
+
+    /// The moment whose hooks `key` says.
+    #[must_use]
+    pub fn of(key: Key) -> Option<Moment> {
+        Moment::ALL.into_iter().find(|moment| moment.step().key() == Some(key))
+    }
 }
 
 /// How it is seen whether a guest that is ready is well.

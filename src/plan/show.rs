@@ -7,7 +7,7 @@ use super::confinement::FEATURES;
 use super::files::OPTIONS;
 use super::hardening::{self, Items};
 use super::{
-    Device, Guest, GuestId, IoMax, Kind, Layer, LogTo, Network, Plan, Ready, Restart, Sysctl, call, capability,
+    Device, Guest, GuestId, IoMax, Kind, Layer, LogTo, Moment, Network, Plan, Ready, Restart, Sysctl, call, capability,
 };
 use crate::config::diagnostic::{Amount, Unit};
 use crate::config::key::Key;
@@ -197,6 +197,10 @@ fn show(plan: &Plan, guest: &Guest, key: Key, out: &mut dyn Write) -> fmt::Resul
                 limits::READY_TIMEOUT_MS => Ok(()),
                 within => write!(out, " within {}", Amount(within.into(), Unit::Time)),
             }
+        }
+        Key::HookCreate | Key::HookStart | Key::HookStop | Key::HookDestroy => {
+            let hooks = Moment::of(key).map_or(&[][..], |moment| plan.hooks(guest, moment));
+            each(hooks, ", ", out, |hook, out| quoted(plan, hook.command, out))
         }
         Key::Health => {
             let Some(check) = plan.health(guest) else { return Ok(()) };

@@ -38,9 +38,9 @@ use crate::control::wire::{Happening, Reason};
 use crate::fault::{Fault, Step};
 use crate::guest::cgroup::{self, Base, Member, Usage};
 use crate::guest::check::{Patient, What, check};
-use crate::guest::{self, Report, Stdio};
+use crate::guest::{self, Report, Stdio, hook};
 use crate::limits;
-use crate::plan::{self, Guest, GuestId, Kind, LogTo, Plan, Ready};
+use crate::plan::{self, Guest, GuestId, Kind, LogTo, Moment, Plan, Ready};
 use crate::sys::wait::{self, End, Which};
 use crate::sys::{clock, signal, socket};
 use crate::text::Text;
@@ -262,13 +262,16 @@ impl<'a> Driver<'a> {
     /// Where the config has the key that `fault` is about.
     #[must_use]
     pub fn place(&self, guest: &Guest, fault: Fault) -> Option<(&str, u32)> {
-        self.plan.place_of(guest, fault.step.key()?)
+        self.plan.place_of_fault(guest, fault)
     }
 
     /// The value of the key that `fault` is about, where it is one word for people: a path. Otherwise the key's name.
     #[must_use]
     pub fn value(&self, guest: &Guest, fault: Fault) -> &str {
         let Some(key) = fault.step.key() else { return "" };
+        if let Some(hook) = self.plan.hook_of(guest, fault) {
+            return self.plan.words.get(hook.command).first().map_or("", |word| self.plan.strings.str(*word));
+        }
         let text = match key {
             Key::Command => self.plan.words.get(guest.command).first().copied().unwrap_or_default(),
             Key::Root => guest.root,
@@ -547,7 +550,9 @@ impl<'a> Driver<'a> {
             | State::Ready
             | State::Stopping { .. }
             | State::Killing
+            | State::StopHook
             | State::Clearing
+            | State::DestroyHook
             | State::Delayed
             | State::Failed => self.feed(id, Event::TimeOut, now_ms),
         }
@@ -569,6 +574,8 @@ impl<'a> Driver<'a> {
         let (Some(guest), Some(slot)) = (self.guest(id), self.slot(id)) else { return Ok(()) };
         let culprit = match (slot.machine.state(), slot.machine.exit()) {
             (State::Running, _) => return write!(out, "it waits for {}", Awaited { plan: self.plan, guest }),
+            (State::StopHook, _) => return out.write_str("its hook-stop runs"),
+            (State::DestroyHook, _) => return out.write_str("its hook-destroy runs"),
             (State::Waiting, _) => self.culprit(id).and_then(|other| self.as_culprit(other)),
             (State::Failed | State::Delayed, Some(Exit::Failed(fault))) => self.culprit_of(fault),
             _ => None,
@@ -818,6 +825,10 @@ impl<'a> Driver<'a> {
                 Ok(()) => Event::Cleared,
                 Err(fault) => Event::ClearFailed(fault),
             }),
+            Action::RunHooks(moment) => match self.run_hooks(id, moment) {
+                Ok(()) => None,
+                Err(fault) => Some(Event::HooksOver(Some(fault))),
+            },
             Action::Announce(notice) => {
                 self.announce(id, notice);
                 None
@@ -854,6 +865,40 @@ impl<'a> Driver<'a> {
             .and_then(|()| slot.output.as_ref().map_or(Ok(()), |output| watch(Part::Output, output)));
         slot.unwatched = watched.is_err();
         watched.map_err(fault_at(Step::WatchGuest))
+    }
+
+    /// Starts the child that runs the host's programs: it takes the place of the start's helper.
+    fn run_hooks(&mut self, id: GuestId, moment: Moment) -> Result<(), Fault> {
+        let Driver { plan, base, table, poll, .. } = self;
+        let Some((guest, slot)) = plan.guest(id).zip(table.slots.get_mut(index(id))) else { return Ok(()) };
+        if let Some(reports) = slot.reports.take() {
+            poll.close(reports);
+        }
+        let exit = slot.machine.exit().map(hook_exit);
+        let running = hook::start(&hook::About { plan, guest, base, pid: None, exit }, moment)?;
+        let (child, reports) = (slot.helper.insert(running.child), slot.reports.insert(running.reports));
+        self.helpers += 1;
+        let watch = |part, fd: &OwnedFd| poll.watch(fd.as_fd(), Source::Guest(part, id), Interest::Readable);
+        // Where it is not told of its end, that is seen when its time is over.
+        let _ = watch(Part::Helper, child).and_then(|()| watch(Part::Reports, reports));
+        Ok(())
+    }
+
+    /// The child that ran the host's programs has ended.
+    fn hooks_over(&mut self, id: GuestId, end: End, now_ms: u64) {
+        let is_stop = self.state(id) == State::StopHook;
+        let told = self.table.health.get_mut(index(id)).and_then(Health::take_fault);
+        let fault = if end == End::Code(0) {
+            None
+        } else {
+            // It may have been killed itself: what it ran goes too, and its cgroup with the guest's.
+            if let Some(member) = self.member(id) {
+                let _ = self.base.kill(member);
+            }
+            let step = if is_stop { Step::HookStop } else { Step::HookDestroy };
+            Some(told.unwrap_or(Fault { step, errno: 0, detail: end.as_detail() }))
+        };
+        self.feed(id, Event::HooksOver(fault), now_ms);
     }
 
     /// Whether this signal would not reach its first process, for the kernel spares it as an init.
@@ -978,8 +1023,15 @@ impl<'a> Driver<'a> {
                         slot.ready = Some(socket);
                     }
                 }
+                Report::Output(text) => self.keep_output(id, &text),
+                Report::Line(text) => {
+                    if let Some(health) = self.table.health.get_mut(index(id)) {
+                        health.keep_line(&text);
+                    }
+                }
                 Report::Failed(fault) => {
-                    match self.table.health.get_mut(index(id)).filter(|health| health.is_looking()) {
+                    let is_hooks = matches!(self.state(id), State::StopHook | State::DestroyHook);
+                    match self.table.health.get_mut(index(id)).filter(|health| is_hooks || health.is_looking()) {
                         Some(health) => health.note_fault(fault),
                         None => self.start_failed(id, fault, now_ms),
                     }
@@ -1079,6 +1131,7 @@ impl<'a> Driver<'a> {
                 let fault = Fault { step: Step::Helper, errno: libc::ECHILD as u16, detail: signal.into() };
                 self.feed(id, Event::StartFailed(fault), now_ms);
             }
+            State::StopHook | State::DestroyHook => self.hooks_over(id, end, now_ms),
             // What it made at the last moment goes too.
             State::Killing => {
                 if let Some(answer) = self.act(id, Action::KillAll, now_ms) {
@@ -1154,6 +1207,14 @@ impl<'a> Driver<'a> {
         }
         match self.is_empty(id) {
             Ok(true) => self.feed(id, Event::Emptied, now_ms),
+            // Its own cgroup, which was watched, may be empty, and that of its hooks not yet.
+            Ok(false) if self.guest(id).is_some_and(Guest::has_hooks) => {
+                if let Some(events) = self.slot_mut(id).and_then(|slot| slot.cgroup.take()) {
+                    self.poll.close(events);
+                    // Where it fails, the next look is that of the time-out.
+                    let _ = self.watch_cgroup(id);
+                }
+            }
             Ok(false) => {}
             Err(fault) => self.feed(id, Event::KillFailed(fault), now_ms),
         }
@@ -1189,9 +1250,16 @@ impl<'a> Driver<'a> {
             // EIO: of a terminal, the guest's side is closed. Others mean that nothing can be read at all.
             Err(_) => 0,
         };
+        self.keep_output(id, buffer.get(..count).unwrap_or_default());
+        Some(count)
+    }
+
+    /// Keeps what was printed by a guest, or by its hooks, where the config says.
+    fn keep_output(&mut self, id: GuestId, bytes: &[u8]) {
+        let Some(slot) = self.table.slots.get_mut(index(id)) else { return };
         if let Some(ring) = &mut slot.ring {
             // No memory: what the guest said is lost, and it does not wait for us.
-            let _ = ring.append(buffer.get(..count).unwrap_or_default(), clock::boot_us());
+            let _ = ring.append(bytes, clock::boot_us());
             if self.plan.guest(id).is_some_and(|guest| !guest.log_to.path().is_empty()) {
                 self.writer.expect(id, ring.written(), clock::now_ms());
             }
@@ -1199,9 +1267,8 @@ impl<'a> Driver<'a> {
         let to_kernel = self.plan.guest(id).filter(|guest| guest.log_to == LogTo::Kernel);
         if let Some((guest, share)) = to_kernel.zip(self.table.kmsg.get_mut(index(id))) {
             let name = self.plan.strings.str(guest.name);
-            self.kmsg.write(name, share, buffer.get(..count).unwrap_or_default(), clock::now_ms());
+            self.kmsg.write(name, share, bytes, clock::now_ms());
         }
-        Some(count)
     }
 
     fn ready(&mut self, id: GuestId, now_ms: u64) {
@@ -1524,6 +1591,12 @@ impl<'a> Driver<'a> {
             Notice::Ended(Exit::Failed(fault)) if let Some(culprit) = self.culprit_of(fault) => {
                 say(format_args!("not started: {culprit}"));
             }
+            Notice::Ended(Exit::Failed(fault)) if fault.step.is_hook() => {
+                say(format_args!("not started: {}", HookWords { driver: self, id, guest, fault }));
+            }
+            Notice::HookFailed(fault) => {
+                say(format_args!("{}; going on", HookWords { driver: self, id, guest, fault }))
+            }
             Notice::Ended(exit @ Exit::Failed(fault)) => match self.place(guest, fault) {
                 Some((file, line)) => say(format_args!("{exit} ({}, {file}:{line})", self.value(guest, fault))),
                 None => say(format_args!("{exit}")),
@@ -1612,6 +1685,7 @@ fn happening<'n>(plan: &Plan, guest: &Guest, pid: u32, notice: &'n Notice) -> Op
         Notice::Thawed => Happening::Thawed,
         Notice::NotWell(count, most, fault) => Happening::CheckFailed { count, most, fault },
         Notice::Well => Happening::Well,
+        Notice::HookFailed(fault) => Happening::HookFailed { fault },
         // Errors, told to people: of this program, and of the guest's.
         Notice::Impossible | Notice::MainProcess | Notice::Stranger => return None,
     })
@@ -1637,6 +1711,40 @@ fn limit(plan: &Plan, guest: &Guest, full: Full) -> Option<(Key, Option<u64>)> {
         Full::Guest => Some((Key::Memory, guest.limits.memory_bytes)),
         Full::AllGuests => Some((Key::Reserve, plan.host.reserve_bytes)),
         Full::Inside | Full::Host => None,
+    }
+}
+
+/// Which hook failed, how, and what it printed last: "run hook-start: it exited with code 3 (/bin/up, /etc/inn.conf:7): no link".
+struct HookWords<'d, 'a> {
+    driver: &'d Driver<'a>,
+    id: GuestId,
+    guest: &'d Guest,
+    fault: Fault,
+}
+
+impl fmt::Display for HookWords<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HookWords { driver, id, guest, fault } = *self;
+        write!(f, "{fault}")?;
+        if let Some((file, line)) = driver.place(guest, fault) {
+            write!(f, " ({}, {file}:{line})", driver.value(guest, fault))?;
+        }
+        let last = driver.health(id).map_or("", Health::said);
+        if last.is_empty() { Ok(()) } else { write!(f, ": {last}") }
+    }
+}
+
+/// How a guest ended, as its hooks are told.
+fn hook_exit(exit: Exit) -> (&'static str, u8) {
+    match exit {
+        Exit::Code(code) => ("code", code),
+        Exit::Signal(signal) => ("signal", signal),
+        Exit::OutOfMemory => ("out-of-memory", KILL),
+        Exit::Failed(_) => ("start-failed", 0),
+        Exit::PowerOff => ("power-off", 0),
+        Exit::Reboot => ("reboot", 0),
+        Exit::Unknown => ("unknown", 0),
+        Exit::Unhealthy(_) => ("unhealthy", 0),
     }
 }
 
@@ -1730,6 +1838,7 @@ fn policy(plan: &Plan, id: GuestId) -> Option<Policy<'_>> {
         delay_ms: guest.restart_delay_ms,
         ready: guest.ready,
         ready_within_ms: guest.ready_within_ms.into(),
+        hooks: guest.hooks.map(|hooks| hooks.len() as u8),
         stop: plan.stop(guest),
     })
 }

@@ -183,6 +183,16 @@ impl Health {
         self.postpone(retry_ms, now_ms);
     }
 
+    /// Keeps a line of what a hook printed, as one that was said of the guest.
+    pub fn keep_line(&mut self, line: &[u8]) {
+        notify::keep(&mut self.said, line.trim_ascii_end());
+    }
+
+    /// What was found, once.
+    pub fn take_fault(&mut self) -> Option<Fault> {
+        core::mem::take(&mut self.is_faulty).then_some(self.fault)
+    }
+
     /// Whether a look is under way.
     #[must_use]
     pub fn is_looking(&self) -> bool {

@@ -10,6 +10,7 @@ use rustix::fd::OwnedFd;
 use super::awaited::Awaited;
 use super::change::{NotBegun, Outcome};
 use super::driver::{Driver, Failure, Verdict};
+use super::health::Health;
 use super::snapshot::{self, Awaits, Cgroup, Facts};
 use super::state::{Event, Exit, State};
 use crate::control::server::{ClientId, Sent, Server};
@@ -312,7 +313,9 @@ fn advance(client: ClientId, job: &mut Job, desk: &mut Desk<'_, '_>) -> Progress
             | State::Running
             | State::Stopping { .. }
             | State::Killing
-            | State::Clearing => Progress::Waits,
+            | State::StopHook
+            | State::Clearing
+            | State::DestroyHook => Progress::Waits,
         },
         Job::Reload { serial, next, refused } => reloaded(client, job, desk, (serial, next, refused)),
         Job::Removed { .. } if desk.driver.is_removing() => Progress::Waits,
@@ -511,7 +514,13 @@ fn fail(client: ClientId, desk: &mut Desk<'_, '_>, code: Code, id: Option<GuestI
                 failure.fault = Some(fault);
                 failure.place = desk.driver.place(guest, fault).map(|(file, line)| Place { file, line });
                 // A value that does not fit is left out.
-                if fault.step.key().is_some() && write!(words, "{why} ({})", desk.driver.value(guest, fault)).is_ok() {
+                let said = desk.driver.health(id).map_or("", Health::said);
+                let value = desk.driver.value(guest, fault);
+                let written = match fault.step.is_hook() && !said.is_empty() {
+                    true => write!(words, "{why} ({value} said: {said})"),
+                    false => write!(words, "{why} ({value})"),
+                };
+                if fault.step.key().is_some() && written.is_ok() {
                     failure.why = &words;
                 }
             }

@@ -55,6 +55,9 @@ pub fn guest<'b>(
     // What does not fit is cut.
     let _ = driver.tell_awaited(id, awaits);
     let health = driver.health(id).filter(|_| is_up(machine.state()));
+    // What a hook said that kept it from starting is of interest too.
+    let is_kept = is_up(machine.state()) || matches!(exit, Some(Exit::Failed(fault)) if fault.step.is_hook());
+    let said = driver.health(id).filter(|_| is_kept);
     let waits_for = driver.waits_for(id).and_then(|other| driver.guest(other));
     Some(GuestInfo {
         name,
@@ -93,7 +96,7 @@ pub fn guest<'b>(
         pending: plan.pending(id),
         is_removed: guest.is_removed,
         awaits,
-        said: health.map_or("", Health::said),
+        said: said.map_or("", Health::said),
         activity: health.map_or(wire::Activity::None, |health| activity(health.activity())),
         watchdog_ms: health.and_then(Health::watchdog_ms),
         health: health.zip(plan.health(guest).filter(|check| !check.command.is_empty())).map(|(health, check)| {
@@ -199,7 +202,7 @@ fn state(state: State) -> wire::State {
         State::Ready => wire::State::Ready,
         State::Stopping { .. } => wire::State::Stopping,
         State::Killing => wire::State::Killing,
-        State::Clearing => wire::State::Clearing,
+        State::StopHook | State::Clearing | State::DestroyHook => wire::State::Clearing,
         State::Delayed => wire::State::Delayed,
         State::Failed => wire::State::Failed,
     }

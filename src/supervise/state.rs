@@ -10,6 +10,10 @@
 //!  Failed    └────────────────────────── Killing ◀──────────────────────────────
 //! ```
 //!
+//! Where the host has programs to run for that, a guest passes through `StopHook` when Killing is over, and through
+//! `DestroyHook` when Clearing is, and from each back to Killing, once. Those before its own program are run by the helper,
+//! while it is Starting.
+//!
 //! There is one way down: whatever is left is killed, only an empty cgroup is cleared, and only after that a guest may
 //! be started again. So no start ever finds anything of the one before.
 
@@ -18,7 +22,7 @@ use heapless::Vec;
 use super::oom::Victim;
 use crate::fault::{Fault, Step};
 use crate::limits;
-use crate::plan::{Ready, Restart, StopStep};
+use crate::plan::{Moment, Ready, Restart, StopStep};
 
 /// Where a guest is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +44,12 @@ pub enum State {
     },
     /// All of it is being killed; over when its cgroup is empty and its processes are waited for.
     Killing,
+    /// None of its processes is left; the host's programs for that moment run.
+    StopHook,
     /// Nothing of it runs; what it leaves is being removed.
     Clearing,
+    /// Nothing of it is left; the host's programs for that moment run.
+    DestroyHook,
     /// It ended by itself and starts again when the back-off is over.
     Delayed,
     /// It ended badly, or could not start, and stays down.
@@ -83,6 +91,8 @@ pub enum Event {
     Cleared,
     /// What it left could not be removed.
     ClearFailed(Fault),
+    /// The host's programs have run; the first that failed.
+    HooksOver(Option<Fault>),
     /// The deadline is over.
     TimeOut,
     /// The host is being shut down: nothing starts any more.
@@ -148,6 +158,8 @@ pub enum Action {
     KillAll,
     /// Remove what is left. Answered by Cleared or `ClearFailed`.
     Clear,
+    /// Run the host's programs for this moment. Answered by `HooksOver`.
+    RunHooks(Moment),
     /// Tell people.
     Announce(Notice),
 }
@@ -179,6 +191,8 @@ pub enum Notice {
     NotWell(u16, u16, Fault),
     /// Its health check, which had failed, succeeds.
     Well,
+    /// A program of the host that was run after it failed.
+    HookFailed(Fault),
     /// It named another main process, which is not heeded.
     MainProcess,
     /// Somebody else, or a process that was gone by then, sent a notification in its name, which is not heeded.
@@ -211,6 +225,22 @@ pub struct Policy<'a> {
     pub ready_within_ms: u64,
     /// How it is stopped.
     pub stop: &'a [StopStep],
+    /// How many programs of the host are run at each [`Moment`].
+    pub hooks: [u8; Moment::COUNT],
+}
+
+impl Policy<'_> {
+    /// How long its start may take.
+    fn start_ms(&self) -> u64 {
+        let hooks = self.hooks[Moment::Create as usize] + self.hooks[Moment::Start as usize];
+        limits::START_TIMEOUT_MS + u64::from(hooks) * HOOK_MS
+    }
+
+    /// How long the hooks of `moment` may take, where there are some.
+    fn hooks_ms(&self, moment: Moment) -> Option<u64> {
+        let hooks = u64::from(self.hooks[moment as usize]);
+        (hooks > 0).then_some(hooks * HOOK_MS)
+    }
 }
 
 /// What follows when it is cleared.
@@ -234,6 +264,10 @@ pub struct Machine {
     stuck: bool,
     /// People were told of a trouble with its end.
     troubled: bool,
+    /// Its first process was made in the present run, and its end has not been told to the host's programs.
+    born: bool,
+    /// It was to be made in the present run, and that nothing of it is left has not been told to them.
+    is_made: bool,
     /// How the present run ended; nothing while it goes on.
     exit: Option<Exit>,
     /// How the run before ended.
@@ -256,6 +290,8 @@ const NOT_READY: Fault = Fault { step: Step::ReadyInTime, errno: libc::ETIMEDOUT
 /// A kill or a removal that the kernel refused is tried again after so long, until it counts as stuck; from then on
 /// every [`limits::KILL_TIMEOUT_MS`].
 const RETRY_MS: u64 = 100;
+/// Who runs a hook ends it in time, and waits until nothing of it is left: this is for one who does not.
+const HOOK_MS: u64 = limits::HOOK_TIMEOUT_MS + 2 * limits::KILL_TIMEOUT_MS;
 /// Each back-off is so many times the one before: a guest that exits at once is started 6 times in the first 20 s
 /// with the default delays, and the first restart is still quick.
 const GROWTH: u64 = 3;
@@ -270,6 +306,8 @@ impl Machine {
             host_going_down: false,
             stuck: false,
             troubled: false,
+            born: false,
+            is_made: false,
             exit: None,
             last_exit: None,
             restarts: 0,
@@ -339,7 +377,9 @@ impl Machine {
             | State::Ready
             | State::Stopping { .. }
             | State::Killing
-            | State::Clearing => false,
+            | State::StopHook
+            | State::Clearing
+            | State::DestroyHook => false,
         }
     }
 
@@ -352,7 +392,8 @@ impl Machine {
             State::Starting => self.starting(event, now, policy),
             State::Running | State::Ready => self.up(event, now, policy),
             State::Stopping { step } => self.stopping(event, now, policy, step),
-            State::Killing => self.killing(event, now),
+            State::Killing => self.killing(event, now, policy),
+            State::StopHook | State::DestroyHook => self.in_hooks(event, now),
             State::Clearing => self.clearing(event, now, policy),
         }
     }
@@ -376,6 +417,7 @@ impl Machine {
             | Event::KillFailed(_)
             | Event::Cleared
             | Event::ClearFailed(_)
+            | Event::HooksOver(_)
             | Event::TimeOut => impossible(),
         }
     }
@@ -388,7 +430,7 @@ impl Machine {
                 self.host_going_down = true;
                 self.rest(State::Down, now)
             }
-            Event::DependenciesReady => self.spawn(now),
+            Event::DependenciesReady => self.spawn(now, policy),
             // What it comes after is on its way.
             Event::TimeOut => {
                 self.deadline_ms = Some(now.saturating_add(limits::WAIT_TIMEOUT_MS));
@@ -410,7 +452,8 @@ impl Machine {
             | Event::Emptied
             | Event::KillFailed(_)
             | Event::Cleared
-            | Event::ClearFailed(_) => impossible(),
+            | Event::ClearFailed(_)
+            | Event::HooksOver(_) => impossible(),
         }
     }
 
@@ -438,13 +481,18 @@ impl Machine {
             | Event::Emptied
             | Event::KillFailed(_)
             | Event::Cleared
-            | Event::ClearFailed(_) => impossible(),
+            | Event::ClearFailed(_)
+            | Event::HooksOver(_) => impossible(),
         }
     }
 
     fn starting(&mut self, event: Event, now: u64, policy: &Policy<'_>) -> Actions {
         match event {
-            Event::Start | Event::Born => none(),
+            Event::Start => none(),
+            Event::Born => {
+                self.born = true;
+                none()
+            }
             Event::Stop | Event::Kill => self.kill(Then::Rest, now),
             Event::Restart => self.kill(Then::Again, now),
             Event::HostGoingDown => {
@@ -471,7 +519,8 @@ impl Machine {
             | Event::Emptied
             | Event::KillFailed(_)
             | Event::Cleared
-            | Event::ClearFailed(_) => impossible(),
+            | Event::ClearFailed(_)
+            | Event::HooksOver(_) => impossible(),
         }
     }
 
@@ -500,6 +549,7 @@ impl Machine {
             | Event::KillFailed(_)
             | Event::Cleared
             | Event::ClearFailed(_)
+            | Event::HooksOver(_)
             | Event::TimeOut => impossible(),
         }
     }
@@ -521,27 +571,34 @@ impl Machine {
             | Event::Emptied
             | Event::KillFailed(_)
             | Event::Cleared
-            | Event::ClearFailed(_) => impossible(),
+            | Event::ClearFailed(_)
+            | Event::HooksOver(_) => impossible(),
         }
     }
 
-    fn killing(&mut self, event: Event, now: u64) -> Actions {
+    fn killing(&mut self, event: Event, now: u64, policy: &Policy<'_>) -> Actions {
         match event {
             Event::Start | Event::Restart => self.then(Then::Again),
             Event::Stop | Event::Kill => self.then(Then::Rest),
             Event::HostGoingDown => self.stay_down(),
             // The helper was faster than the kill: what it has just made must go too.
-            Event::Born => one(Action::KillAll),
+            Event::Born => {
+                self.born = true;
+                one(Action::KillAll)
+            }
             // What is heard of a start that is being killed anyway.
             Event::StartFailed(_) | Event::Executed | Event::ReadyReported | Event::Unhealthy(_) => none(),
             Event::Exited(exit) => {
                 self.exit.get_or_insert(exit);
                 none()
             }
-            Event::Emptied => {
-                self.go(State::Clearing, now, None);
-                one(Action::Clear)
-            }
+            Event::Emptied => match policy.hooks_ms(Moment::Stop).filter(|_| core::mem::take(&mut self.born)) {
+                Some(ms) => {
+                    self.go(State::StopHook, now, Some(ms));
+                    one(Action::RunHooks(Moment::Stop))
+                }
+                None => self.clear(now),
+            },
             Event::KillFailed(fault) => self.trouble(fault, now),
             // An event may have been lost, or a kill not have been taken: asking again does no harm.
             Event::TimeOut => {
@@ -550,9 +607,50 @@ impl Machine {
                 push(&mut actions, self.note_stuck(now));
                 actions
             }
-            Event::DependenciesReady | Event::DependencyFailed(_) | Event::Cleared | Event::ClearFailed(_) => {
-                impossible()
+            Event::DependenciesReady
+            | Event::DependencyFailed(_)
+            | Event::Cleared
+            | Event::ClearFailed(_)
+            | Event::HooksOver(_) => impossible(),
+        }
+    }
+
+    /// Nothing of the guest runs, but programs of the host.
+    fn in_hooks(&mut self, event: Event, now: u64) -> Actions {
+        match event {
+            Event::Start | Event::Restart => self.then(Then::Again),
+            Event::Stop => self.then(Then::Rest),
+            Event::HostGoingDown => self.stay_down(),
+            // The programs go too.
+            Event::Kill => {
+                self.then(Then::Rest);
+                one(Action::KillAll)
             }
+            Event::TimeOut => {
+                self.deadline_ms = Some(now.saturating_add(limits::KILL_TIMEOUT_MS));
+                one(Action::KillAll)
+            }
+            // What a kill of them brings.
+            Event::Emptied | Event::KillFailed(_) => none(),
+            Event::HooksOver(fault) => {
+                let mut actions = none();
+                if let Some(fault) = fault {
+                    add(&mut actions, Action::Announce(Notice::HookFailed(fault)));
+                }
+                // Of a program that was killed something may be left.
+                push(&mut actions, self.kill(self.then, now));
+                actions
+            }
+            Event::DependenciesReady
+            | Event::DependencyFailed(_)
+            | Event::Born
+            | Event::StartFailed(_)
+            | Event::Executed
+            | Event::ReadyReported
+            | Event::Unhealthy(_)
+            | Event::Exited(_)
+            | Event::Cleared
+            | Event::ClearFailed(_) => impossible(),
         }
     }
 
@@ -561,7 +659,13 @@ impl Machine {
             Event::Start | Event::Restart => self.then(Then::Again),
             Event::Stop | Event::Kill => self.then(Then::Rest),
             Event::HostGoingDown => self.stay_down(),
-            Event::Cleared => self.settle(now, policy),
+            Event::Cleared => match policy.hooks_ms(Moment::Destroy).filter(|_| core::mem::take(&mut self.is_made)) {
+                Some(ms) => {
+                    self.go(State::DestroyHook, now, Some(ms));
+                    one(Action::RunHooks(Moment::Destroy))
+                }
+                None => self.settle(now, policy),
+            },
             Event::ClearFailed(fault) => self.trouble(fault, now),
             // Something may have joined the cgroup since it was empty (`inn exec`).
             Event::TimeOut => {
@@ -578,11 +682,17 @@ impl Machine {
             | Event::Unhealthy(_)
             | Event::Exited(_)
             | Event::Emptied
-            | Event::KillFailed(_) => impossible(),
+            | Event::KillFailed(_)
+            | Event::HooksOver(_) => impossible(),
         }
     }
 
     // The transitions.
+
+    fn clear(&mut self, now: u64) -> Actions {
+        self.go(State::Clearing, now, None);
+        one(Action::Clear)
+    }
 
     fn go(&mut self, state: State, now: u64, after_ms: Option<u64>) {
         let is_ending = |state| matches!(state, State::Killing | State::Clearing);
@@ -614,11 +724,12 @@ impl Machine {
         none()
     }
 
-    fn spawn(&mut self, now: u64) -> Actions {
+    fn spawn(&mut self, now: u64, policy: &Policy<'_>) -> Actions {
         self.last_exit = self.exit.take().or(self.last_exit);
         self.then = Then::Policy;
         self.up_ms = 0;
-        self.go(State::Starting, now, Some(limits::START_TIMEOUT_MS));
+        (self.born, self.is_made) = (false, true);
+        self.go(State::Starting, now, Some(policy.start_ms()));
         one(Action::Spawn)
     }
 

@@ -3,7 +3,9 @@
 use innkeep::config::key::Key;
 use innkeep::limits;
 use innkeep::plan::overcommit::{self, Host};
-use innkeep::plan::{At, Guest, GuestId, Kind, Layer, Network, Plan, Ready, Restart, Rlimit, StopStep, User, Users};
+use innkeep::plan::{
+    At, Guest, GuestId, Kind, Layer, Moment, Network, Plan, Ready, Restart, Rlimit, StopStep, User, Users,
+};
 use innkeep::text::{List, Text};
 
 use crate::config_corpus::{Files, Read};
@@ -132,6 +134,12 @@ fn every_key_means_what_it_says() {
     assert_eq!((check.every_ms, check.timeout_ms, check.failures), (30_000, 5_000, 3));
     assert_eq!(guest(plan, "dropbear").log_bytes, 128 << 10);
     let alice = guest(plan, "alice");
+    let hooks = plan.hooks(alice, Moment::Create).iter();
+    let hooks: Vec<_> = hooks.map(|hook| (words(plan, hook.command), plan.place(hook.at).unwrap().1)).collect();
+    let line = plan.place_of(alice, Key::HookCreate).unwrap().1;
+    assert_eq!(hooks[0], (vec!["/usr/libexec/customer", "create", "a b"], line));
+    assert_eq!((hooks[1].0.clone(), hooks[1].1, hooks.len()), (vec!["logger", "made"], line + 1, 2));
+    assert_eq!(Moment::ALL.map(|moment| plan.hooks(alice, moment).len()), [2, 1, 1, 1]);
     assert_eq!(plan.strings.str(alice.description), "A customer's machine");
     assert_eq!(plan.strings.str(alice.hostname), "alice.example.org");
     let stop = [(37, 60_000), (15, 5000), (9, 0)].map(|(signal, timeout_ms)| StopStep { signal, timeout_ms });

@@ -24,6 +24,7 @@ mod following;
 mod foreground;
 mod guests;
 mod happenings;
+mod hooks;
 mod host;
 mod hostile;
 mod images;

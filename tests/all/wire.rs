@@ -467,6 +467,7 @@ fn an_event_survives_its_record_however_long_its_words_are() {
         Happening::Removed,
         Happening::LogTrouble { fault },
         Happening::LogWritten,
+        Happening::HookFailed { fault },
     ];
     for what in all {
         let guest = Name::new(&[b'g'; limits::NAME_BYTES]).unwrap();

@@ -286,7 +286,7 @@ impl Driver<'_> {
         };
         let settings = [Key::Hostname, Key::Sysctl, Key::Hardening];
         let is_host = is_changed(Key::Reserve) || self.from.is_init && settings.into_iter().any(is_changed);
-        let has_services = new.guests.iter().any(|guest| !guest.is_free() && guest.kind == Kind::Service);
+        let has_services = new.needs_services();
         let old = core::mem::replace(&mut self.plan, new);
         self.spare = Some(wipe(old));
         while self.table.slots.len() < self.plan.guests.len() && self.table.slots.push(Slot::default()).is_ok() {}
@@ -430,7 +430,7 @@ impl Driver<'_> {
                     self.feed(id, Event::Stop, now_ms);
                 }
                 State::Down | State::Failed => self.renew(id),
-                State::Stopping { .. } | State::Killing | State::Clearing => {}
+                State::Stopping { .. } | State::Killing | State::StopHook | State::Clearing | State::DestroyHook => {}
             }
         }
     }

@@ -14,6 +14,7 @@ fn policy(restart: Restart) -> Policy<'static> {
         ready: Ready::Exec,
         ready_within_ms: 9_000,
         stop: &[TERM, KILL],
+        hooks: [0; Moment::COUNT],
     }
 }
 
@@ -137,6 +138,59 @@ fn one_that_waits_in_vain_has_failed_and_one_that_waits_for_somebody_on_the_way_
         assert_eq!(actions.first(), Some(&Action::Announce(Notice::Ended(why))));
         assert_eq!((bench.machine.state(), bench.machine.exit()), (after, Some(why)));
     }
+}
+
+#[test]
+fn hooks_are_run_when_nothing_runs_any_more_and_when_nothing_is_left() {
+    let mut bench = Bench::new(Policy { hooks: [1, 1, 1, 2], ..policy(Restart::Always) });
+    bench.start();
+    bench.walk(&[(Event::Exited(Exit::Code(1)), State::Killing)]);
+    assert_eq!(bench.on(Event::Emptied).as_slice(), [Action::RunHooks(Moment::Stop)]);
+    assert_eq!((bench.machine.state(), bench.machine.is_down()), (State::StopHook, false));
+    assert_eq!(bench.machine.deadline_ms(), Some(bench.now + HOOK_MS));
+    // One that fails is told of, and all goes on.
+    let actions = bench.on(Event::HooksOver(Some(FAULT)));
+    assert_eq!(actions.as_slice(), [Action::Announce(Notice::HookFailed(FAULT)), Action::KillAll]);
+    bench.walk(&[(Event::Emptied, State::Clearing)]);
+    assert_eq!(bench.on(Event::Cleared).as_slice(), [Action::RunHooks(Moment::Destroy)]);
+    assert_eq!((bench.machine.state(), bench.machine.is_down()), (State::DestroyHook, false));
+    assert_eq!(bench.machine.deadline_ms(), Some(bench.now + 2 * HOOK_MS));
+    bench.walk(&[(Event::HooksOver(None), State::Killing), (Event::Emptied, State::Clearing)]);
+    bench.on(Event::Cleared);
+    assert_eq!((bench.machine.state(), bench.machine.exit()), (State::Delayed, Some(Exit::Code(1))));
+}
+
+#[test]
+fn a_guest_that_never_was_has_no_end_for_hooks_but_what_was_made_for_it_is_taken_back() {
+    let mut bench = Bench::new(Policy { hooks: [1; 4], ..policy(Restart::Never) });
+    bench.walk(&[(Event::Start, State::Waiting), (Event::DependenciesReady, State::Starting)]);
+    assert_eq!(bench.machine.deadline_ms(), Some(bench.now + limits::START_TIMEOUT_MS + 2 * HOOK_MS));
+    bench.walk(&[
+        (Event::StartFailed(FAULT), State::Killing),
+        (Event::Emptied, State::Clearing),
+        (Event::Cleared, State::DestroyHook),
+        (Event::HooksOver(None), State::Killing),
+        (Event::Emptied, State::Clearing),
+        (Event::Cleared, State::Failed),
+    ]);
+}
+
+#[test]
+fn hooks_run_once_for_an_end_and_go_where_all_is_killed() {
+    let mut bench = Bench::new(Policy { hooks: [1; 4], ..policy(Restart::Always) });
+    bench.start();
+    bench.walk(&[(Event::Kill, State::Killing), (Event::Emptied, State::StopHook)]);
+    assert_eq!(bench.on(Event::Kill).as_slice(), [Action::KillAll]);
+    assert_eq!(bench.time_out().as_slice(), [Action::KillAll]);
+    bench.walk(&[(Event::Emptied, State::StopHook), (Event::HooksOver(Some(FAULT)), State::Killing)]);
+    bench.walk(&[(Event::Emptied, State::Clearing)]);
+    // A removal that failed kills once more, and its end is told no second time.
+    bench.on(Event::ClearFailed(FAULT));
+    bench.time_out();
+    bench.walk(&[(Event::Emptied, State::Clearing), (Event::Cleared, State::DestroyHook)]);
+    bench.walk(&[(Event::Start, State::DestroyHook), (Event::HooksOver(None), State::Killing)]);
+    obey(&mut bench);
+    assert_eq!(bench.machine.state(), State::Waiting);
 }
 
 #[test]
@@ -273,6 +327,7 @@ fn obey(bench: &mut Bench) {
             State::Stopping { .. } => bench.on(Event::Exited(Exit::Signal(15))),
             State::Killing => bench.on(Event::Emptied),
             State::Clearing => bench.on(Event::Cleared),
+            State::StopHook | State::DestroyHook => bench.on(Event::HooksOver(None)),
             _ => return,
         };
     }
@@ -439,6 +494,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Event::KillFailed(FAULT)),
         Just(Event::Cleared),
         Just(Event::ClearFailed(FAULT)),
+        prop_oneof![Just(None), Just(Some(FAULT))].prop_map(Event::HooksOver),
         Just(Event::TimeOut),
         Just(Event::HostGoingDown),
     ]
@@ -451,13 +507,15 @@ fn any_policy() -> impl Strategy<Value = Policy<'static>> {
         (1_u64..5_000, 1_u64..100_000),
         prop_oneof![Just(Ready::Exec), Just(Ready::Fd(3)), Just(Ready::Notify)],
         proptest::sample::select(STOPS),
+        any::<[bool; Moment::COUNT]>().prop_map(|some| some.map(u8::from)),
     )
-        .prop_map(|(restart, (from, more), ready, stop)| Policy {
+        .prop_map(|(restart, (from, more), ready, stop, hooks)| Policy {
             restart,
             delay_ms: (from, from + more),
             ready,
             ready_within_ms: 9_000,
             stop,
+            hooks,
         })
 }
 
@@ -485,7 +543,13 @@ proptest! {
                         prop_assert!(!host_going_down, "a start while the host goes down");
                         (spawned, executed) = (true, false);
                     }
-                    Action::Clear => prop_assert_eq!(event, Event::Emptied, "only what is empty is cleared"),
+                    Action::Clear | Action::RunHooks(Moment::Stop) => {
+                        prop_assert_eq!(event, Event::Emptied, "only what is empty is cleared");
+                    }
+                    Action::RunHooks(moment) => {
+                        prop_assert_eq!((*moment, before), (Moment::Destroy, State::Clearing));
+                        prop_assert_eq!(event, Event::Cleared);
+                    }
                     Action::Announce(Notice::Delayed(ms)) => {
                         prop_assert!((policy.delay_ms.0..=policy.delay_ms.1).contains(ms));
                     }
@@ -493,7 +557,7 @@ proptest! {
                     _ => {}
                 }
             }
-            if event == Event::Cleared && before == State::Clearing {
+            if event == Event::Cleared && before == State::Clearing && machine.state() != State::DestroyHook {
                 spawned = false;
             }
             prop_assert_eq!(spawned, !machine.is_down());
@@ -505,6 +569,8 @@ proptest! {
                     | State::Running
                     | State::Stopping { .. }
                     | State::Killing
+                    | State::StopHook
+                    | State::DestroyHook
                     | State::Delayed
             );
             prop_assert!(!timed || machine.deadline_ms().is_some(), "no state waits for others without a deadline");
@@ -515,6 +581,7 @@ proptest! {
             match machine.state() {
                 State::Killing => machine.on(Event::Emptied, now, &policy),
                 State::Clearing => machine.on(Event::Cleared, now, &policy),
+                State::StopHook | State::DestroyHook => machine.on(Event::HooksOver(None), now, &policy),
                 State::Stopping { .. } => {
                     now = machine.deadline_ms().unwrap().max(now);
                     machine.on(Event::TimeOut, now, &policy)
