@@ -10,7 +10,7 @@ use super::events::Events;
 use super::follow::{Follower, Wake};
 use super::json::Json;
 use super::lossy::{Base64, Tame};
-use super::output::{Output, complain};
+use super::output::{Output, Plain, complain};
 use super::parse::{Options, Since};
 use crate::calendar::Stamp;
 use crate::control::wire::{Happening, Name, Reply, Request};
@@ -181,10 +181,10 @@ fn request(guest: Name, options: &Options, is_wanted: &dyn Fn(&str) -> bool, log
     let timeout_ms = options.timeout_ms.or(Some(PROMPT_MS));
     let mut failed = None;
     ask(options.socket, &Request::Logs { guest }, timeout_ms, &mut |reply, descriptor| {
-        if let (Reply::Logs { guest }, Some(ring)) = (reply, descriptor)
+        if let (&Reply::Logs { guest, file }, Some(ring)) = (reply, descriptor)
             && is_wanted(guest)
         {
-            failed = add(guest, ring, options, logs).err().or(failed);
+            failed = add((guest, file), ring, options, logs).err().or(failed);
         }
     })?;
     match failed {
@@ -196,7 +196,7 @@ fn request(guest: Name, options: &Options, is_wanted: &dyn Fn(&str) -> bool, log
     }
 }
 
-fn add(guest: &str, ring: OwnedFd, options: &Options, logs: &mut Logs) -> Result<(), Errno> {
+fn add((guest, file): (&str, &str), ring: OwnedFd, options: &Options, logs: &mut Logs) -> Result<(), Errno> {
     let name = Name::new(guest.as_bytes()).unwrap_or(Name::ALL);
     if logs.iter().any(|log| log.name == name && is_same(log.reader.memory(), ring.as_fd())) {
         return Ok(());
@@ -214,6 +214,10 @@ fn add(guest: &str, ring: OwnedFd, options: &Options, logs: &mut Logs) -> Result
     }
     if let Some(lines) = options.lines {
         reader.skip_to(reader.last_lines(lines)?);
+    }
+    // Where it stands in a file it is not lost.
+    if !file.is_empty() && reader.begin()? > 0 {
+        complain(format_args!("{guest}: what is older is in {}", Plain(file)));
     }
     let log = Log { name, reader, tame: Tame::default(), next_us: None, is_held: false, in_line: false };
     logs.push(log).map_err(|_| Errno::NOBUFS)

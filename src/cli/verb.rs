@@ -401,7 +401,8 @@ pub const VERBS: &[Verb] = &[
          named, in the order in which it was written. -n counts the lines of each guest.\n\
          WHEN is so long ago (10m, 2h), a time (14:30), a date (2026-11-23), or both\n\
          (2026-11-23T14:30:00Z); times are UTC. What is lost of a log is told on\n\
-         standard error. With -f, guests that start later are followed too.\n\
+         standard error, and which file has what is older where `log` names one. With\n\
+         -f, guests that start later are followed too.\n\
          With --json, a line that is not UTF-8 is `base64` in place of `text`, and\n\
          what is not ended by a newline is `partial`.\n\n\
          \x20 inn logs -f -n 20 web\n\

@@ -234,6 +234,8 @@ pub enum Reply<'a> {
     Logs {
         /// Whose.
         guest: &'a str,
+        /// The file that it is in too, and what is older; empty for none.
+        file: &'a str,
     },
     /// What it may do.
     Bounds(BoundsInfo<'a>),
@@ -1285,7 +1287,7 @@ enums! {
         1 Guest(guest);
         2 Host(host);
         3 Join(join);
-        4 Logs { guest };
+        4 Logs { guest file };
         5 Version(version);
         6 Done;
         7 Error(failure);

@@ -470,7 +470,8 @@ fn tell(client: ClientId, desk: &mut Desk<'_, '_>, what: What, id: GuestId) -> S
             let ring = if what == What::Events { driver.news.ring() } else { driver.ring(id) };
             let Some(ring) = ring else { return Sent::Done };
             let guest = driver.guest(id).map_or("", |guest| driver.plan().strings.str(guest.name));
-            let reply = if what == What::Events { Reply::Events } else { Reply::Logs { guest } };
+            let file = driver.guest(id).map_or("", |guest| driver.plan().strings.str(guest.log_to.path()));
+            let reply = if what == What::Events { Reply::Events } else { Reply::Logs { guest, file } };
             match ring.for_reading() {
                 Ok(memory) => server.send(client, &reply, Some(as_fd(&memory)), now_ms),
                 Err(errno) => {

@@ -380,6 +380,15 @@ impl<Memory: AsFd> Reader<Memory> {
         Ok(place)
     }
 
+    /// Goes to what is read first. How many bytes before it are lost, which are not told of again.
+    ///
+    /// # Errors
+    /// As pread(2); EPROTO where this is no such ring.
+    pub fn begin(&mut self) -> Result<u64, Errno> {
+        self.peek()?;
+        Ok(core::mem::take(&mut self.lost))
+    }
+
     /// When what is read next came, microseconds of CLOCK_BOOTTIME; nothing where no more is there yet.
     ///
     /// # Errors

@@ -100,6 +100,7 @@ fn files_are_rotated_and_hold_all_that_they_have_room_for_also_when_the_supervis
                   [service one]\nlog = DIR/one.log 64K 1\nrestart = never\ncommand = /usr/bin/seq 1 20000\n";
     let mut supervisor = start("rotated", config);
     supervisor.wait_for("all of it", |this| this.inn(&["logs", "many"]).stdout.ends_with(b"\nend\n"));
+    assert!(supervisor.inn(&["logs", "many"]).stderr.is_empty(), "nothing is lost");
     kill(supervisor.pid(), "-TERM");
     assert_eq!(supervisor.wait().code(), Some(0));
     let directory = directory("rotated");
@@ -186,8 +187,10 @@ fn what_a_full_disk_had_no_room_for_is_counted_in_the_file() {
     // The writer sees what the supervisor sees.
     let seen = || PathBuf::from(format!("/proc/{}/root{}", supervisor.pid(), disk.join("flood").display()));
     assert_eq!(supervisor.inn(&["start", "flood"]).status.code(), Some(0));
+    let told = |name: &str| String::from_utf8(supervisor.inn(&["logs", name]).stderr).unwrap();
     supervisor.wait_for("a full disk", |this| this.log().contains("could not write its log file: write: ENOSPC"));
     supervisor.wait_for("the end", |this| this.inn(&["logs", "flood"]).stdout.ends_with(b"\nend\n"));
+    assert_eq!(told("flood"), format!("inn: flood: what is older is in {}\n", disk.join("flood").display()));
     mount(&["mount", "-o", "remount,size=8M", disk.to_str().unwrap()]);
     supervisor.wait_for("the rest", |_| read(&seen()).ends_with(" end\n"));
     supervisor.wait_for("a word", |this| this.log().contains("service flood: its log file is written again"));

@@ -33,6 +33,7 @@ mod kernel_log;
 mod limits;
 mod log_files;
 mod logs;
+mod logs_machine;
 mod loosening;
 mod machine;
 mod manual;

@@ -477,7 +477,7 @@ fn examples() -> Vec<Example> {
             user: User { uid: 1000, gid: 1000 },
             cgroup: "inn/web",
         }),
-        Reply::Logs { guest: "web" },
+        Reply::Logs { guest: "web", file: "/data/web.log" },
         Reply::Version("0.1.0"),
         Reply::Done,
         Reply::Error(Failure::new(Code::NoGuest, "", "no guest or service has that name")),

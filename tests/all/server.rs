@@ -117,10 +117,10 @@ fn a_descriptor_arrives_with_its_reply() {
     host.ask(&client, id, Request::List);
     let (reader, writer) = rustix::pipe::pipe().unwrap();
     rustix::io::write(&writer, b"hello").unwrap();
-    assert_eq!(host.server.send(id, &Reply::Logs { guest: "web" }, Some(reader.as_fd()), NOW), Sent::Done);
+    assert_eq!(host.server.send(id, &Reply::Logs { guest: "web", file: "" }, Some(reader.as_fd()), NOW), Sent::Done);
     let mut buffer = [0; limits::MESSAGE_BYTES];
     let (reply, descriptor) = client.reply(&mut buffer, Some(1000)).unwrap();
-    assert_eq!(reply, Reply::Logs { guest: "web" });
+    assert_eq!(reply, Reply::Logs { guest: "web", file: "" });
     let received = descriptor.expect("a descriptor");
     let mut text = [0; 5];
     assert_eq!(rustix::io::read(&received, &mut text), Ok(5));

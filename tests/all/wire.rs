@@ -190,7 +190,7 @@ fn reply(which: u8, parts: &Parts) -> Reply<'_> {
             user: User { uid: info.restarts, gid: info.oom_kills },
             cgroup: info.cgroup,
         }),
-        3 => Reply::Logs { guest: a },
+        3 => Reply::Logs { guest: a, file: b },
         4 => Reply::Version(a),
         5 => Reply::Done,
         6 => Reply::Console { guest: a },
