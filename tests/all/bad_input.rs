@@ -155,7 +155,9 @@ fn numbers_out_of_range_are_refused_by_every_option_that_takes_one() {
             Operands::Command(0) => &["--", "true"],
             Operands::Command(_) => &["web", "true"],
         };
-        for facts in OPTIONS.iter().filter(|facts| verb.takes(facts.option) && ["N", "TIME"].contains(&facts.value)) {
+        for facts in
+            OPTIONS.iter().filter(|facts| verb.takes(facts.option) && ["N", "TIME", "WHEN"].contains(&facts.value))
+        {
             for number in NUMBERS {
                 let mut command = Command::new(must::inn());
                 command.arg(verb.name).arg(format!("--{}={number}", facts.long)).args(operands);
@@ -169,6 +171,20 @@ fn numbers_out_of_range_are_refused_by_every_option_that_takes_one() {
         }
     }
     assert!(count >= 12 * 10, "{count}");
+}
+
+#[test]
+fn numbers_of_processes_that_there_cannot_be_are_refused() {
+    if !must::root("numbers_of_processes_that_there_cannot_be_are_refused") {
+        return;
+    }
+    let supervisor = hotel("processes");
+    for number in ["0", "abc", "", "4294967296", "99999999999999999999999", "1.5", "self", "../1"] {
+        assert_refused(&supervisor.inn(&["which", number]), 2, number);
+    }
+    // One that could be, and is not.
+    assert_refused(&supervisor.inn(&["which", "4294967295"]), 1, "no process");
+    assert_serves(&supervisor);
 }
 
 #[test]
@@ -578,65 +594,106 @@ fn a_guest_that_vanishes_meanwhile_is_told_as_such() {
         return;
     }
     let supervisor = hotel("vanishes");
-    let over = AtomicBool::new(false);
-    let rounds = std::thread::scope(|scope| {
-        let comings = scope.spawn(|| {
-            let mut rounds = 0;
-            while !over.load(Ordering::SeqCst) {
-                assert!(supervisor.inn(&["kill", "web", "alice"]).status.success());
-                assert!(supervisor.inn(&["start", "web", "alice"]).status.success());
-                rounds += 1;
-            }
-            rounds
-        });
-        let verbs: [(&[&str], &[i32]); 8] = [
-            (&["exec", "web", "/bin/sh", "-c", "exit 0"], &[0, 4, 137]),
-            (&["enter", "web"], &[0, 4, 137]),
-            (&["console", "alice"], &[0, 4]),
-            (&["status", "web"], &[0]),
-            (&["logs", "-n", "1"], &[0]),
-            (&["set", "web", "rlimit", "core 0"], &[0, 4]),
-            (&["freeze", "web"], &[0, 1, 4]),
-            (&["thaw", "web"], &[0, 4]),
-        ];
-        let hands = verbs.map(|(arguments, codes)| {
-            let (supervisor, over) = (&supervisor, &over);
-            scope.spawn(move || {
-                let until = Instant::now() + Duration::from_secs(8);
-                let mut seen = std::collections::BTreeMap::new();
-                while Instant::now() < until && !over.load(Ordering::SeqCst) {
-                    let output = supervisor.command(arguments).output().unwrap();
-                    let (code, said) = (output.status.code(), text(&output.stderr));
-                    assert!(
-                        code.is_some_and(|code| codes.contains(&code)),
-                        "{arguments:?}: {:?}: {said}",
-                        output.status
-                    );
-                    if matches!(code, Some(1..=6)) {
-                        assert_refused(&output, code.unwrap(), &format!("{arguments:?}"));
-                    }
-                    *seen.entry(code).or_insert(0) += 1;
-                    // Who finds nobody leaves the others their turn.
-                    std::thread::sleep(Duration::from_millis(if code == Some(0) { 0 } else { 10 }));
-                }
-                (arguments, seen)
-            })
-        });
-        let results: Vec<_> = hands.into_iter().map(|hand| hand.join()).collect();
-        over.store(true, Ordering::SeqCst);
-        let rounds = comings.join();
-        for result in results {
-            must::say(&format!("{:?}", result.expect("a verb went wrong")));
-        }
-        rounds.expect("kill and start always work")
+    let verbs: [(&[&str], &[i32]); 8] = [
+        (&["exec", "web", "/bin/sh", "-c", "exit 0"], &[0, 4, 137]),
+        (&["enter", "web"], &[0, 4, 137]),
+        (&["console", "alice"], &[0, 4]),
+        (&["status", "web"], &[0]),
+        (&["logs", "-n", "1"], &[0]),
+        (&["set", "web", "rlimit", "core 0"], &[0, 4]),
+        (&["freeze", "web"], &[0, 1, 4]),
+        (&["thaw", "web"], &[0, 4]),
+    ];
+    meanwhile(&supervisor, &verbs, &|_| {
+        assert!(supervisor.inn(&["kill", "web", "alice"]).status.success());
+        assert!(supervisor.inn(&["start", "web", "alice"]).status.success());
     });
-    must::say(&format!("{rounds} rounds"));
-    assert!(rounds > 3, "{rounds}");
     // Nothing of all those is left.
     let _ = supervisor.inn(&["thaw", "web"]);
     assert!(supervisor.inn(&["kill", "web", "alice", "idle"]).status.success());
     supervisor.wait_for("nothing to be left", |this| this.processes().is_empty() && this.cgroups().is_empty());
     assert!(supervisor.inn(&["start", "--wait", "web"]).status.success());
+}
+
+#[test]
+fn a_guest_that_the_config_loses_meanwhile_is_told_as_such() {
+    if !must::root("a_guest_that_the_config_loses_meanwhile_is_told_as_such") {
+        return;
+    }
+    let supervisor = hotel("lost");
+    let path = supervisor.directory.join("inn.conf");
+    let config = std::fs::read_to_string(&path).unwrap();
+    let (without, web) = config.split_at(config.find("[guest idle]").unwrap());
+    let (idle, rest) = web.split_at(web.find("[service clock]").unwrap());
+    let idle = idle.replace("autostart = no\n", "");
+    let verbs: [(&[&str], &[i32]); 7] = [
+        (&["exec", "idle", "/bin/sh", "-c", "exit 0"], &[0, 3, 4, 137]),
+        (&["status", "idle"], &[0, 3]),
+        (&["restart", "idle"], &[0, 1, 3, 4]),
+        (&["stop", "idle"], &[0, 3, 4]),
+        (&["start", "--wait", "idle"], &[0, 1, 3, 4]),
+        (&["set", "idle", "oom-score", "3"], &[0, 3, 4]),
+        (&["logs", "idle"], &[0, 3, 4]),
+    ];
+    meanwhile(&supervisor, &verbs, &|round| {
+        let idle = if round % 2 == 0 { "" } else { &idle };
+        std::fs::write(&path, [without, idle, rest].concat()).unwrap();
+        let output = supervisor.inn(&["reload"]);
+        // What somebody does to it at that very moment may be in the way; then that is said.
+        assert!(matches!(output.status.code(), Some(0 | 1 | 4)), "{}", text(&output.stderr));
+    });
+    std::fs::write(&path, &config).unwrap();
+    assert!(supervisor.inn(&["reload"]).status.success());
+    assert!(supervisor.inn(&["start", "--wait", "idle"]).status.success());
+    assert_serves(&supervisor);
+}
+
+/// Runs each of `verbs` again and again while `change` is made again and again: each ends with one of its exit codes, and with
+/// words where that is a failure.
+fn meanwhile(supervisor: &Supervisor, verbs: &[(&[&str], &[i32])], change: &(dyn Fn(u32) + Sync)) {
+    let over = AtomicBool::new(false);
+    let rounds = std::thread::scope(|scope| {
+        let changes = scope.spawn(|| {
+            let mut rounds = 0;
+            while !over.load(Ordering::SeqCst) {
+                change(rounds);
+                rounds += 1;
+            }
+            rounds
+        });
+        let over = &over;
+        let hands: Vec<_> = verbs
+            .iter()
+            .map(|&(arguments, codes)| {
+                scope.spawn(move || {
+                    let until = Instant::now() + Duration::from_secs(8);
+                    let mut seen = std::collections::BTreeMap::new();
+                    while Instant::now() < until {
+                        let output = supervisor.command(arguments).output().unwrap();
+                        let (code, said) = (output.status.code(), text(&output.stderr));
+                        let what = format!("{arguments:?}: {:?}: {said}", output.status);
+                        assert!(code.is_some_and(|code| codes.contains(&code)), "{what}");
+                        if let Some(code @ 1..=6) = code {
+                            assert_refused(&output, code, &what);
+                        }
+                        *seen.entry(code).or_insert(0) += 1;
+                        // Who finds nobody leaves the others their turn.
+                        std::thread::sleep(Duration::from_millis(if code == Some(0) { 0 } else { 10 }));
+                    }
+                    (arguments, seen)
+                })
+            })
+            .collect();
+        let results: Vec<_> = hands.into_iter().map(|hand| hand.join()).collect();
+        over.store(true, Ordering::SeqCst);
+        let rounds = changes.join();
+        for result in results {
+            must::say(&format!("{:?}", result.expect("a verb went wrong")));
+        }
+        rounds.expect("the change can always be made")
+    });
+    must::say(&format!("{rounds} rounds"));
+    assert!(rounds > 3, "{rounds}");
 }
 
 #[test]
