@@ -227,8 +227,13 @@ impl Entries {
     }
 
     fn roff_later(&self) -> String {
-        let names: Vec<String> =
-            self.0.iter().filter(|(key, _)| !key.is_built()).map(|(key, _)| roff(key.name())).collect();
+        let mut names: Vec<String> = Vec::new();
+        for (key, _) in self.0.iter().filter(|(key, _)| !key.is_built()) {
+            // A link's and a guest's may have one name.
+            if !names.contains(&roff(key.name())) {
+                names.push(roff(key.name()));
+            }
+        }
         format!("{}.\n", names.join(", "))
     }
 }
@@ -271,7 +276,7 @@ fn roff_key(to: &mut String, key: Key, entry: &Entry) {
     if key.is_list() {
         line("May be repeated.".to_owned());
     }
-    let sections = section::ALL.iter().filter(|(bit, _)| key.sections() & bit != 0 && *bit != section::PROFILE);
+    let sections = section::ALL.iter().rev().filter(|(bit, _)| key.sections() & bit != 0 && *bit != section::PROFILE);
     let sections: Vec<String> = sections.map(|(_, name)| format!("[{name}]")).collect();
     line(format!("In {}.", roff(&sections.join(" and "))));
     if entry.live {
