@@ -294,6 +294,7 @@ impl Driver<'_> {
             self.refuse(None, Some(fault), false);
         }
         let is_removed = |guest: &&crate::plan::Guest| guest.is_removed;
+        self.prepare_logs();
         self.reload.removed = self.plan.guests.iter().filter(|guest| !guest.is_free()).filter(is_removed).count();
         for id in self.ids() {
             self.renew(id);
@@ -322,7 +323,8 @@ impl Driver<'_> {
             return;
         }
         let Some(guest) = self.plan.guest(id) else { return };
-        let (is_removed, log_bytes) = (guest.is_removed, guest.log_bytes);
+        let is_removed = guest.is_removed;
+        let has_other_log = self.plan.pending(id).has(Key::Log);
         let had_files = !guest.log_to.path().is_empty();
         if is_removed {
             if !matches!(self.state(id), State::Down | State::Failed) {
@@ -341,11 +343,11 @@ impl Driver<'_> {
         if had_files || self.plan.guest(id).is_some_and(|guest| !guest.log_to.path().is_empty()) {
             self.writer.renew();
         }
-        let is_of_another_size = self.plan.guest(id).is_none_or(|guest| guest.log_bytes != log_bytes);
         let Some(slot) = self.table.slots.get_mut(index(id)) else { return };
         if is_removed {
             *slot = Slot::default();
-        } else if is_of_another_size {
+        } else if has_other_log {
+            // What writes it to a file, or kept so much of it, goes on from its own copy, and ends.
             slot.ring = None;
         }
         if !is_removed {
