@@ -208,7 +208,7 @@ fn add((guest, file): (&str, &str), ring: OwnedFd, options: &Options, logs: &mut
     if let Some(since) = options.since {
         let since_us = match since {
             Since::Number(seconds) => clock::boot_us().saturating_sub(seconds.saturating_mul(1_000_000)),
-            Since::Moment(real_us) => real_us.saturating_sub(clock::wall_us()),
+            Since::Moment(real_us) => (real_us as i64).wrapping_sub(clock::wall_us() as i64).max(0) as u64,
         };
         reader.skip_to(reader.since(since_us)?);
     }

@@ -39,7 +39,7 @@ pub fn real_us() -> u64 {
     micros(now(libc::CLOCK_REALTIME))
 }
 
-/// What is to be added to [`boot_us`] for the time on the wall, as that is set now. Whole milliseconds, so that the same
+/// What is to be added to [`boot_us`], around the end of numbers, for the time on the wall, as that is set now. Whole milliseconds, so that the same
 /// moment is written alike whenever this is asked.
 #[must_use]
 pub fn wall_us() -> u64 {
@@ -52,7 +52,13 @@ pub fn wall_us() -> u64 {
         (after.wrapping_sub(before), real.wrapping_sub(before.midpoint(after)))
     };
     let (_, difference) = (0..16).map(attempt).min().unwrap_or_default();
-    difference.wrapping_add(500_000) / 1_000_000 * 1000
+    milliseconds(difference as i64).wrapping_mul(1000) as u64
+}
+
+/// The whole milliseconds that are nearest to so many nanoseconds; less than none where the clock says that the machine
+/// was started after now.
+fn milliseconds(ns: i64) -> i64 {
+    ns.saturating_add(500_000).div_euclid(1_000_000)
 }
 
 fn nanos(time: libc::timespec) -> u64 {
@@ -61,4 +67,17 @@ fn nanos(time: libc::timespec) -> u64 {
 
 fn micros(time: libc::timespec) -> u64 {
     (time.tv_sec as u64).saturating_mul(1_000_000).saturating_add(time.tv_nsec as u64 / 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_on_the_wall_is_found_from_the_time_since_the_start() {
+        let before = real_us();
+        let now = boot_us().wrapping_add(wall_us());
+        assert!(now.abs_diff(before) < 60_000_000, "{now} and {before}");
+        assert_eq!([-1, 499_999, 500_000, -500_001, -1_500_000].map(milliseconds), [0, 0, 1, -1, -1]);
+    }
 }

@@ -591,3 +591,30 @@ fn an_app_has_a_console_where_the_config_says_so_and_an_os_none_where_it_does() 
     terminal.types("\x1d");
     assert_eq!(terminal.code(), Some(0));
 }
+
+#[test]
+fn a_console_sleeps_while_nothing_comes() {
+    if !must::root("a_console_sleeps_while_nothing_comes") {
+        return;
+    }
+    let (supervisor, socket) = box_with_console("console-idle");
+    let mut terminal = Terminal::start(&["console", "--socket", &socket, "box"]);
+    terminal.shows("detaches");
+    let switches = || -> Vec<u64> {
+        let count = |pid: u32| {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+            let lines = status.lines().filter(|line| line.contains("ctxt_switches"));
+            lines.map(|line| line.split_whitespace().last().unwrap().parse::<u64>().unwrap()).sum()
+        };
+        [terminal.child.id(), supervisor.pid()].map(count).to_vec()
+    };
+    supervisor.wait_for("sleep", |_| {
+        let before = switches();
+        std::thread::sleep(Duration::from_millis(500));
+        before == switches()
+    });
+    terminal.types("one\r");
+    terminal.shows("got one");
+    terminal.types("\x1d");
+    assert_eq!(terminal.code(), Some(0));
+}

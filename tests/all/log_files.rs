@@ -257,3 +257,26 @@ fn a_reload_moves_a_log_to_another_file_at_the_next_start() {
     reload("off");
     supervisor.wait_for("its end", |this| writers(this).is_empty());
 }
+
+#[test]
+fn the_rest_is_written_when_the_supervisor_is_killed() {
+    if !must::root("the_rest_is_written_when_the_supervisor_is_killed") {
+        return;
+    }
+    let config = "[host]\nlog-size = 4M\n[service many]\nlog = DIR/many.log 4M 2\nstop = SIGKILL\n\
+                  command = /bin/sh -c \"echo begin; until [ -e DIR/go ]; do sleep 0.01; done; seq 1 20000; exec sleep 1000\"\n";
+    let mut supervisor = start("killed", config);
+    let directory = directory("killed");
+    let file = directory.join("many.log");
+    supervisor.wait_for("the file", |_| written(&read(&file)) == "begin\n");
+    let [writer] = writers(&supervisor)[..] else { panic!("{:?}", writers(&supervisor)) };
+    // So that something is left for it when its supervisor is gone.
+    kill(writer, "-STOP");
+    fs::write(directory.join("go"), "").unwrap();
+    supervisor.wait_for("all of it", |this| this.inn(&["logs", "many"]).stdout.ends_with(b"\n20000\n"));
+    kill(supervisor.pid(), "-KILL");
+    supervisor.wait();
+    kill(writer, "-CONT");
+    supervisor.wait_for("its end", |this| writers(this).is_empty());
+    assert!(written(&read(&file)).ends_with("\n19999\n20000\n"));
+}
