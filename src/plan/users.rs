@@ -215,8 +215,8 @@ impl Builder<'_> {
         for index in 0..self.plan.guests.len() {
             let id = old.find(self.name(index));
             let Some((id, was)) = id.and_then(|id| Some((id, old.guest(id)?))) else { continue };
-            // What it was to have, or else what it has.
-            for was in old.next(id).map(|next| &next.guest).into_iter().chain([was]) {
+            // What it has, or else what it was to have.
+            for was in [was].into_iter().chain(old.next(id).map(|next| &next.guest)) {
                 if let Some(users) = was.users.filter(|_| was.more_users.is_empty()) {
                     self.keep_users(index, users, stock, taken);
                 }
