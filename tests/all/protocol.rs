@@ -93,6 +93,9 @@ fn a_released_version_only_grows_at_its_ends() {
     breaks(old.replace("- `a` text. It.", "- `c` u8. New.\n- `a` text. It."));
     breaks(old.replace("- `b` u8. It.", "- `b` u8. It.\n- `c` u8. New."));
     breaks(old.replace("`guest` text", "`guest` name"));
+    let keys = format!("{old}\n## Keys\n\n`memory` `swap`\n`cpus`\n");
+    assert_grows(&keys, &keys.replace("`cpus`", "`cpus` `new`"));
+    assert!(std::panic::catch_unwind(|| assert_grows(&keys, &keys.replace("`swap`", "`new` `swap`"))).is_err());
     // Before its release, or with another version, all may change.
     assert_grows(&old.replace(RELEASED, ""), "");
     assert_grows(&old.replace(&format!("version {VERSION}"), "version 0"), "");
@@ -122,8 +125,17 @@ fn lists(page: &str) -> Vec<(String, Vec<String>)> {
         if let Some(title) = line.strip_prefix("## ") {
             heading = title;
             found.push((title.to_owned(), Vec::new()));
-        } else if line.starts_with('`') {
+        } else if line.starts_with('`') && line.ends_with(':') {
             found.push((format!("{heading}{line}"), Vec::new()));
+        } else if line.starts_with('`') {
+            // Names in the order of their numbers, a list of its own.
+            let of = format!("{heading}, names");
+            if found.last().is_none_or(|(last, _)| *last != of) {
+                found.push((of, Vec::new()));
+            }
+            if let Some((_, names)) = found.last_mut() {
+                names.extend(line.split(' ').map(str::to_owned));
+            }
         } else if let Some((line, (_, lines))) = line.strip_prefix("- ").zip(found.last_mut()) {
             let line = line.split(". ").next().unwrap_or_default().trim_end_matches('.');
             let parts = line.split(" (").map(|part| part.split_once(')').map_or(part, |(_, rest)| rest));
