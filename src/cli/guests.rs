@@ -61,7 +61,8 @@ pub fn read<'r>(room: &'r mut Room, rows: &mut Rows<'r>, words: &[&'static CStr]
 }
 
 /// Whether `word` names, or is a pattern of, `name`.
-fn names(word: &CStr, name: &str) -> bool {
+#[must_use]
+pub fn names(word: &CStr, name: &str) -> bool {
     let word = word.to_bytes();
     if is_pattern(word) { matches(word, name.as_bytes()) } else { word == name.as_bytes() }
 }

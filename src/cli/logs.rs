@@ -8,10 +8,13 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use super::ask::{FAILED, PROMPT_MS, ask, guest};
 use super::events::Events;
 use super::follow::{Follower, Wake};
+use super::guests;
 use super::json::Json;
 use super::lossy::{Base64, Tame};
+use super::names::{All, Names};
 use super::output::{Output, Plain, complain};
 use super::parse::{Options, Since};
+use super::pattern::is_pattern;
 use crate::calendar::Stamp;
 use crate::control::wire::{Happening, Name, Reply, Request};
 use crate::fault::ErrnoWords;
@@ -99,7 +102,11 @@ pub fn logs(names: &[&'static CStr], options: &Options, out: &mut Output) -> u8 
     };
     let mut code = 0;
     for word in names {
-        let opened = guest(word).and_then(|name| open(name, options, logs));
+        let opened = if is_pattern(word.to_bytes()) {
+            open_like(word, options, logs)
+        } else {
+            guest(word).and_then(|name| open(name, options, logs))
+        };
         code = if code == 0 { opened.err().unwrap_or(0) } else { code };
     }
     if names.is_empty() {
@@ -111,7 +118,8 @@ pub fn logs(names: &[&'static CStr], options: &Options, out: &mut Output) -> u8 
     if let Some(followed) = &mut followed {
         logs.iter().for_each(|log| followed.follower.add(log.reader.memory()));
     }
-    let mut printer = Printer::new(names.len() != 1, options);
+    let is_one = names.len() == 1 && names.first().is_some_and(|word| !is_pattern(word.to_bytes()));
+    let mut printer = Printer::new(!is_one, options);
     loop {
         if let Err(errno) = printer.print(logs, line, out) {
             complain(format_args!("logs: {}", ErrnoWords(errno.raw_os_error() as u16)));
@@ -134,6 +142,18 @@ pub fn logs(names: &[&'static CStr], options: &Options, out: &mut Output) -> u8 
     }
 }
 
+/// Opens the logs that there are of the guests that a pattern stands for.
+fn open_like(word: &'static CStr, options: &Options, logs: &mut Logs) -> Result<(), u8> {
+    let before = logs.len();
+    request(Name::ALL, options, &|guest| guests::names(word, guest), logs)?;
+    if logs.len() > before {
+        return Ok(());
+    }
+    // Nobody of that name, or nobody with a log.
+    Names::read(&[word], All::Everything, options)
+        .and_then(|names| if names.code == 0 { Ok(()) } else { Err(names.code) })
+}
+
 /// What a follower has besides the logs.
 struct Followed {
     follower: Follower,
@@ -153,7 +173,7 @@ impl Followed {
 
     /// Opens the logs of guests that have started meanwhile, and of those that have another log now.
     fn find_new(&mut self, names: &[&'static CStr], options: &Options, logs: &mut Logs) {
-        let is_wanted = |guest: &str| names.is_empty() || names.iter().any(|name| name.to_bytes() == guest.as_bytes());
+        let is_wanted = |guest: &str| names.is_empty() || names.iter().any(|word| guests::names(word, guest));
         let mut is_new = false;
         while let Ok(Some(record)) = self.events.read() {
             let starting = record.event().filter(|event| matches!(event.what, Happening::Starting));

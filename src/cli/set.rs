@@ -5,10 +5,11 @@ use core::fmt::{self, Write};
 
 use rustix::fd::OwnedFd;
 
-use super::ask::{FAILED, PROMPT_MS, ask, guest};
+use super::ask::{FAILED, PROMPT_MS, ask};
 use super::check::BAD_CONFIG;
 use super::json::Json;
 use super::lossy::Lossy;
+use super::names::{All, Names};
 use super::output::{Errors, Output, Plain, complain};
 use super::parse::{Invocation, Options, Shown};
 use crate::config::diagnostic::{Amount, Unit};
@@ -41,14 +42,27 @@ pub fn set(invocation: &Invocation, out: &mut Output) -> u8 {
 
 fn try_set(invocation: &Invocation, out: &mut Output) -> Result<(), u8> {
     let (options, operands) = (&invocation.options, &invocation.operands);
-    let name = guest(operands.first().copied().unwrap_or_default())?;
+    let names = Names::read(operands.get(..1).unwrap_or_default(), All::Guests, options)?;
+    let name = *names.all.first().ok_or(names.code)?;
+    if names.by_pattern && options.save {
+        return refuse(format_args!("--save writes the lines of one guest: name it"));
+    }
     let loader = Loader::take().ok_or(BAD_CONFIG)?;
     let mut asked = Asked::new();
     asked.read(name, operands.get(1..).unwrap_or_default(), loader)?;
     let saved = if options.save { Some(save(name, &asked, options, loader)?) } else { None };
-    tell(name, &asked, options, out)?;
-    if asked.keys.has(Key::Processes) && !options.quiet && !options.json {
-        tell_of_processes(name, options, out);
+    let mut code = 0;
+    for name in &names.all {
+        let told = tell(*name, &asked, options, out);
+        code = if code == 0 { told.err().unwrap_or(0) } else { code };
+        if told.is_ok() && asked.keys.has(Key::Processes) && !options.quiet && !options.json {
+            tell_of_processes(*name, options, out);
+        }
+        // What is done is done, whatever becomes of the next.
+        out.flush();
+    }
+    if code != 0 {
+        return Err(code);
     }
     if let Some(Saved { replacement, path, .. }) = saved {
         let path = Lossy(path.strip_suffix(b"\0").unwrap_or(&path));

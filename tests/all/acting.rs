@@ -317,3 +317,56 @@ fn the_host_is_told_in_full() {
         .collect();
     assert_eq!((code, names), (0, vec!["web".into(), "store".into()]));
 }
+
+#[test]
+fn logs_and_set_take_patterns() {
+    let config: String = ["web-1", "web-2", "store"]
+        .iter()
+        .map(|name| format!("[service {name}]\ncommand = /bin/sh -c \"echo from {name}; sleep 1000\"\n"))
+        .collect();
+    let Some(this) = supervisor("more-patterns", &config) else { return };
+    this.wait_for("all of them", |this| states(this).matches(":ready").count() == 3);
+    this.wait_for("their words", |this| said(&this.inn(&["logs"])).1.matches("from").count() == 3);
+    let (code, text) = said(&this.inn(&["logs", "web-*"]));
+    assert!(code == 0 && text.contains("from web-1") && text.contains("from web-2"), "{text}");
+    assert!(!text.contains("store"), "{text}");
+    // One guest, but by a pattern: nobody knows which.
+    assert_eq!(said(&this.inn(&["logs", "s*"])), (0, "store | from store\n".into()));
+    let (code, text) = said(&this.inn(&["logs", "wbe-*"]));
+    assert_eq!(code, 3);
+    assert!(text.starts_with("inn: `wbe-*`: no guest or service has a name like that\n"), "{text}");
+    let (code, text) = said(&this.inn(&["set", "web-?", "oom-score", "500"]));
+    assert_eq!(code, 0, "{text}");
+    assert!(text.starts_with("web-1: oom-score default -> 500\nweb-2: oom-score default -> 500\n"), "{text}");
+    for guest in ["web-1", "web-2"] {
+        let pid = this.facts(guest)["pid"].as_u64().expect("a process");
+        assert_eq!(fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap(), "500\n");
+    }
+    let (code, text) = said(&this.inn(&["set", "--save", "web-?", "oom-score", "500"]));
+    assert_eq!((code, text.as_str()), (2, "inn: --save writes the lines of one guest: name it\n"));
+    assert_eq!(this.inn(&["set", "nobody-*", "oom-score", "1"]).status.code(), Some(3));
+}
+
+#[test]
+fn a_service_serves_metrics() {
+    if !must::root("metrics-service") {
+        return;
+    }
+    let name = "metrics-service";
+    let directory = crate::private::closed().join(format!("inn-test-{name}-{}", std::process::id()));
+    let config = format!(
+        "[service metrics]\ncommand = {} metrics 127.0.0.1:0 --socket {}/control\n",
+        must::inn().display(),
+        directory.display()
+    );
+    let this = Supervisor::start(name, &config);
+    this.await_ready("metrics");
+    let begin = "inn: metrics are served at ";
+    this.wait_for("its address", |this| said(&this.inn(&["logs", "metrics"])).1.starts_with(begin));
+    let log = said(&this.inn(&["logs", "metrics"])).1;
+    let address = log.trim_end().strip_prefix(begin).expect("an address");
+    let output = std::process::Command::new("curl").args(["-sf", address]).output().expect("curl starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("inn_guest_up{guest=\"metrics\"} 1\n") && text.ends_with("# EOF\n"), "{text}");
+    assert_eq!(said(&this.inn(&["stop", "metrics"])), (0, String::new()));
+}

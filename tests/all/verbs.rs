@@ -340,7 +340,18 @@ fn where_nobody_listens_the_socket_is_named() {
 #[test]
 fn output_that_cannot_be_written_is_an_error_that_is_told() {
     let fake = Fake::new("full", host);
-    for words in [&["list"][..], &["list", "--json"], &["status", "web"], &["help"], &["version"]] {
+    for words in [
+        &["list"][..],
+        &["list", "--json"],
+        &["list", "--plain", "-o", "name"],
+        &["status", "web"],
+        &["status"],
+        &["stats"],
+        &["metrics"],
+        &["top"],
+        &["help"],
+        &["version"],
+    ] {
         let full = File::create("/dev/full").unwrap();
         let output = fake.command(words).stdout(full).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{words:?}");
