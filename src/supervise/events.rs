@@ -207,12 +207,15 @@ impl<'a> Supervisor<'a> {
         }
         self.go_down(now_ms);
         self.come_up(now_ms);
-        self.reload(now_ms);
+        let came_up = self.reload(now_ms);
         let starts = self.driver.start_waiting(now_ms);
         let killed = self.driver.tell_killed(now_ms);
         self.driver.keep_logs(now_ms);
         let requests = self.answer(now_ms);
-        self.reap_more || starts || killed || requests
+        // What kept it waiting may be over with the last answer.
+        self.driver.keep_verdict(self.requests.has_reload());
+        let hung_up = self.hang_ups && !self.driver.is_changing() && self.ending.is_none();
+        self.reap_more || starts || killed || requests || came_up || hung_up
     }
 
     /// Takes away what only a host that comes up needs, once every guest that starts with it has started or failed.
@@ -321,9 +324,9 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Reads the config again where a signal asks for it, and carries out what is otherwise.
-    fn reload(&mut self, now_ms: u64) {
-        let was_reloading = self.driver.is_reloading();
+    /// Reads the config again where a signal asks for it, and carries out what is otherwise. Whether the host is to be looked
+    /// at as one that has just come up.
+    fn reload(&mut self, now_ms: u64) -> bool {
         self.driver.go_on(now_ms);
         if self.hang_ups && !self.driver.is_changing() && self.ending.is_none() {
             self.hang_ups = false;
@@ -331,11 +334,12 @@ impl<'a> Supervisor<'a> {
                 self.driver.journal.error(format_args!("the config was not read again: {fault}"));
             }
         }
-        self.driver.keep_verdict(self.requests.has_reload());
-        if was_reloading && !self.driver.is_reloading() && matches!(self.role, Role::Init { .. }) {
-            // What is taken away when the host is up may be more now.
+        // What is taken away when the host is up may be more now.
+        let is_otherwise = self.driver.take_otherwise() && matches!(self.role, Role::Init { .. });
+        if is_otherwise {
             self.up_by_ms = self.up_by_ms.or(Some(now_ms.saturating_add(limits::UP_TIMEOUT_MS)));
         }
+        is_otherwise
     }
 
     // Clients.

@@ -264,6 +264,7 @@ fn a_guest_that_ends_by_itself_starts_again_as_the_new_one() {
 fn a_signal_does_the_same_and_tells_the_journal() {
     let Some(supervisor) = started("reload-signal", &service("a", "")) else { return };
     supervisor.await_ready("a");
+    let first = pid(&supervisor, "a");
     let hang_up = || {
         let pid = nix::unistd::Pid::from_raw(supervisor.pid() as i32);
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).unwrap();
@@ -276,6 +277,16 @@ fn a_signal_does_the_same_and_tells_the_journal() {
     supervisor.wait_for("the error", |this| this.log().contains("the config cannot be used; nothing is changed\n"));
     assert!(supervisor.log().contains("inn.conf:3:1: unknown key `memry`"), "{}", supervisor.log());
     assert_eq!(names(&supervisor), ["a", "b"]);
+    // Right behind another, which has just been answered: nothing else happens that would bring it to mind.
+    for round in 0..5 {
+        reload(&supervisor, &service("a", &format!("oom-score = {round}\n")));
+        write(&supervisor, &service("a", &format!("oom-score = 5{round}\n")));
+        hang_up();
+        supervisor.wait_for("the change", |_| oom_score(first) == format!("5{round}"));
+    }
+    write(&supervisor, &[service("a", ""), service("b", "")].concat());
+    hang_up();
+    supervisor.wait_for("b to be back", |this| names(this) == ["a", "b"]);
     // As often as one likes.
     write(&supervisor, &service("a", ""));
     (0..200).for_each(|_| hang_up());

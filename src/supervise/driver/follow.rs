@@ -31,6 +31,8 @@ pub(super) struct Reload {
     is_stale: bool,
     /// The host goes down.
     is_refused: bool,
+    /// Another plan is being carried out than when somebody asked last.
+    is_otherwise: bool,
     /// A child that was given up, and has not ended.
     hung: Option<Child>,
     /// Guests that the config has no more, and that are not down.
@@ -109,6 +111,11 @@ impl Driver<'_> {
     #[must_use]
     pub fn is_reloading(&self) -> bool {
         !matches!(self.reload.stage, Stage::Idle)
+    }
+
+    /// Whether another plan is being carried out than at the last call.
+    pub fn take_otherwise(&mut self) -> bool {
+        core::mem::take(&mut self.reload.is_otherwise)
     }
 
     /// Whether children of this part of the driver are at work.
@@ -308,6 +315,7 @@ impl Driver<'_> {
         // Those whose turn has come by what they wait for now.
         self.look_at_waiting = true;
         self.reload.stage = Stage::Changing(None);
+        self.reload.is_otherwise = true;
         if is_host {
             let deadline_ms = now_ms.saturating_add(limits::PREPARE_TIMEOUT_MS);
             match reload::settle_host(self.plan, &self.base, self.from.is_init, &self.journal, self.poll) {
