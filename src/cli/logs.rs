@@ -112,7 +112,7 @@ pub fn logs(names: &[&'static CStr], options: &Options, out: &mut Output) -> u8 
     if names.is_empty() {
         code = open(Name::ALL, options, logs).err().unwrap_or(0);
     }
-    if logs.is_empty() && (code != 0 || !names.is_empty()) {
+    if logs.is_empty() && code != 0 {
         return out.finish(code);
     }
     if let Some(followed) = &mut followed {

@@ -618,3 +618,30 @@ fn a_console_sleeps_while_nothing_comes() {
     terminal.types("\x1d");
     assert_eq!(terminal.code(), Some(0));
 }
+
+#[test]
+fn a_client_that_is_killed_at_any_moment_harms_neither_terminal_nor_supervisor() {
+    if !must::root("a_client_that_is_killed_at_any_moment_harms_neither_terminal_nor_supervisor") {
+        return;
+    }
+    let (supervisor, socket) = box_with_console("any-moment");
+    let console = ["console", "--socket", &socket, "box"];
+    let exec = ["exec", "--socket", &socket, "box", "/bin/sh", "-c", "echo up"];
+    for moment in 0..40 {
+        let mut terminal = Terminal::start(if moment % 2 == 0 { &console[..] } else { &exec[..] });
+        std::thread::sleep(Duration::from_micros(700 * moment));
+        let _ = terminal.child.kill();
+        terminal.child.wait().unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while modes(&terminal.slave) != terminal.fresh {
+            assert!(Instant::now() < deadline, "moment {moment}: the terminal is as it was");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    assert_eq!(supervisor.inn(&["list"]).status.code(), Some(0));
+    let mut terminal = Terminal::start(&console);
+    terminal.types("still\r");
+    terminal.shows("got still");
+    send(&terminal.child, Signal::TERM);
+    assert_eq!(terminal.code(), Some(0));
+}

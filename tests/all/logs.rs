@@ -107,6 +107,11 @@ fn logs_of_several_guests_are_in_the_order_of_their_writing() {
     assert_eq!(String::from_utf8_lossy(&supervisor.inn(&["logs", "-n", "1"]).stdout), "a | three\nb | four\n");
     assert_eq!(supervisor.inn(&["logs", "a"]).stdout, b"one\nthree\n");
 
+    assert_eq!(String::from_utf8_lossy(&supervisor.inn(&["logs", "[ab]"]).stdout), all);
+    assert_eq!(supervisor.inn(&["logs", "a*"]).stdout, b"a | one\na | three\n");
+    let nobody = supervisor.inn(&["logs", "x*", "a"]);
+    assert_eq!((nobody.status.code(), &nobody.stdout[..]), (Some(3), &b"a | one\na | three\n"[..]));
+
     let timed = String::from_utf8(supervisor.inn(&["logs", "-t", "a"]).stdout).unwrap();
     let (time, text) = timed.lines().nth(1).unwrap().split_once(' ').unwrap();
     assert_eq!((time.len(), text), ("2026-11-23T06:49:47.123456Z".len(), "three"));
@@ -133,8 +138,10 @@ fn a_follower_sees_guests_that_start_later_and_again_and_is_told_of_the_end() {
     let mut all = Following::start(&supervisor, &["logs", "-f"]);
     assert_eq!(all.next(), "early | up");
     let mut one = Following::start(&supervisor, &["logs", "-f", "late"]);
+    let like = Following::start(&supervisor, &["logs", "-f", "l*e"]);
     supervisor.inn(&["start", "late"]);
     assert_eq!((all.next(), one.next()), ("late | hello".into(), "hello".into()));
+    assert_eq!(like.next(), "late | hello");
     supervisor.inn(&["restart", "early"]);
     assert_eq!(all.next(), "early | up");
     supervisor.inn(&["restart", "late"]);
