@@ -223,3 +223,26 @@ fn a_reader_that_stops_here_reads_no_more_than_was_there() {
     ring.append(b"after\n", 0).unwrap();
     assert_eq!(drain(&mut reader), (b"before\n".to_vec(), 0));
 }
+
+#[test]
+fn the_smallest_and_the_largest_ring_keep_what_they_promise() {
+    for keep in [1, crate::limits::LOG_BYTES_MAX] {
+        let mut ring = ring(keep);
+        let chunk = [b'x'; APPEND_BYTES];
+        let chunks = keep.div_ceil(APPEND_BYTES as u64) + 10;
+        for _ in 0..chunks {
+            ring.append(&chunk, 0).unwrap();
+        }
+        let mut reader = reader(&ring);
+        let (mut kept, mut lost, mut buffer) = (0, 0, [0; APPEND_BYTES]);
+        loop {
+            let part = reader.read(&mut buffer).unwrap();
+            if part.bytes == 0 {
+                break;
+            }
+            (kept, lost) = (kept + part.bytes as u64, lost + part.lost);
+        }
+        assert!(kept >= keep, "{kept}");
+        assert_eq!(kept + lost, chunks * APPEND_BYTES as u64);
+    }
+}
