@@ -358,7 +358,10 @@ impl Base {
     /// The step that failed.
     pub fn events(&self, member: Member<'_>) -> Result<OwnedFd, Fault> {
         let open = |cgroup: OwnedFd| {
-            rustix::fs::openat(cgroup, c"cgroup.events", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            let events = rustix::fs::openat(cgroup, c"cgroup.events", flags, Mode::empty())?;
+            // What was read is what a change is told from.
+            rustix::io::read(&events, &mut [0; 64]).map(|_| events)
         };
         let own = self.open_member(member);
         let is_over = || own.as_ref().is_ok_and(|own| populated(own.as_fd()) != Ok(true));

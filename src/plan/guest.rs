@@ -520,7 +520,7 @@ impl Builder<'_> {
                 break;
             }
             if self.plan.hooks.push(Hook { command, at: At::new(entry.file, entry.line) }).is_err() {
-                self.too_many(0, limits::GUESTS, "hooks in all (limits::GUESTS)");
+                self.too_many(0, 4 * limits::GUESTS, "hooks in all (four times limits::GUESTS)");
                 break;
             }
         }

@@ -118,7 +118,7 @@ pub struct Plan {
     /// The pool of limits of disks.
     pub io_max: Pool<IoMax, { 2 * limits::GUESTS }>,
     /// The pool of hooks.
-    pub hooks: Pool<Hook, { limits::GUESTS }>,
+    pub hooks: Pool<Hook, { 4 * limits::GUESTS }>,
     /// The pool of how guests are seen to be well.
     pub health: Pool<HealthCheck, { limits::GUESTS }>,
     /// Profiles, while a plan is built.

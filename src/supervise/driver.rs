@@ -1,6 +1,6 @@
 //! The table of guests, and what carries the actions of [`super::state`] out.
 //!
-//! A guest is watched by up to six descriptors; each of its functions below may be called at any time, also when
+//! A guest is watched by up to seven descriptors; each of its functions below may be called at any time, also when
 //! nothing has happened there, and never blocks. That makes a lost or stale event harmless.
 
 mod follow;
@@ -891,10 +891,6 @@ impl<'a> Driver<'a> {
         let fault = if end == End::Code(0) {
             None
         } else {
-            // It may have been killed itself: what it ran goes too, and its cgroup with the guest's.
-            if let Some(member) = self.member(id) {
-                let _ = self.base.kill(member);
-            }
             let step = if is_stop { Step::HookStop } else { Step::HookDestroy };
             Some(told.unwrap_or(Fault { step, errno: 0, detail: end.as_detail() }))
         };
@@ -1211,8 +1207,10 @@ impl<'a> Driver<'a> {
             Ok(false) if self.guest(id).is_some_and(Guest::has_hooks) => {
                 if let Some(events) = self.slot_mut(id).and_then(|slot| slot.cgroup.take()) {
                     self.poll.close(events);
-                    // Where it fails, the next look is that of the time-out.
-                    let _ = self.watch_cgroup(id);
+                }
+                // Where it fails, the next look is that of the time-out.
+                if self.watch_cgroup(id).is_ok() && self.is_empty(id) == Ok(true) {
+                    self.feed(id, Event::Emptied, now_ms);
                 }
             }
             Ok(false) => {}

@@ -43,6 +43,13 @@ fn debian(kernel: &'static str) {
         let warnings = machine.ok("inn exec debian journalctl -b -p warning -o cat -q --no-pager");
         assert_eq!(warnings, "");
     });
+    machine.check("it is ready when its systemd says so, and says how it is", |machine| {
+        machine.console.wait_for("guest debian: ready", TIMEOUT);
+        let said = machine.guest("debian").text("said").to_owned();
+        assert!(said == "Ready." || said.starts_with("Startup finished in "), "{said}");
+        // Nothing that it says is refused.
+        assert_eq!(machine.run("dmesg | grep 'guest debian: .*\\(notification\\|MAINPID\\)'").text, "");
+    });
     machine.check("it knows what runs it, its name, and the system of the host", |machine| {
         assert_eq!(machine.ok("inn exec debian systemd-detect-virt"), "lxc");
         assert_eq!(machine.ok("inn exec debian cat /run/host/container-manager"), "lxc");
