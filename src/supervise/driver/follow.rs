@@ -331,8 +331,7 @@ impl Driver<'_> {
             return;
         }
         let Some(guest) = self.plan.guest(id) else { return };
-        let is_removed = guest.is_removed;
-        let has_other_log = self.plan.pending(id).has(Key::Log);
+        let (is_removed, log_bytes) = (guest.is_removed, guest.log_bytes);
         let had_files = !guest.log_to.path().is_empty();
         if is_removed {
             if !matches!(self.state(id), State::Down | State::Failed) {
@@ -351,11 +350,12 @@ impl Driver<'_> {
         if had_files || self.plan.guest(id).is_some_and(|guest| !guest.log_to.path().is_empty()) {
             self.writer.renew();
         }
+        let is_of_another_size = self.plan.guest(id).is_none_or(|guest| guest.log_bytes != log_bytes);
         let Some(slot) = self.table.slots.get_mut(index(id)) else { return };
         if is_removed {
             *slot = Slot::default();
-        } else if has_other_log {
-            // What writes it to a file, or kept so much of it, goes on from its own copy, and ends.
+        } else if is_of_another_size {
+            // What writes it to a file goes on from its own copy, and ends.
             slot.ring = None;
         }
         if !is_removed {
