@@ -23,7 +23,7 @@ mod text {
     pub use crate::words::{word, words};
 }
 
-#[path = "docs/generate.rs"]
+#[path = "src/manual/generate.rs"]
 mod docs;
 
 use std::path::PathBuf;
@@ -65,13 +65,13 @@ fn commit() {
 
 /// The manual and the completions.
 fn manual() {
-    println!("cargo:rerun-if-changed=docs");
+    println!("cargo:rerun-if-changed=src/manual");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo says where"));
     // PROFILE/build/innkeep-HASH/out: the program will be in PROFILE.
     let beside = out.ancestors().nth(3).expect("cargo's directories").join("share");
     // Where somebody has removed them, they are made again. They are as old as what they are made by, for what is newer than
     // this run is made again at the next one.
-    let age = std::fs::metadata("docs/generate.rs").and_then(|metadata| metadata.modified()).expect("its age");
+    let age = std::fs::metadata("src/manual/generate.rs").and_then(|metadata| metadata.modified()).expect("its age");
     println!("cargo:rerun-if-changed={}", beside.join(docs::FILES[0].0).display());
     for (path, text) in docs::generate() {
         for to in [out.join("share").join(path), beside.join(path)] {

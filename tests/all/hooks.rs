@@ -106,7 +106,7 @@ fn the_manual_names_all_that_a_hook_is_told() {
     };
     let told = names(&read(&must::project().join("src/guest/hook.rs")));
     assert!(told.len() > 7, "{told:?}");
-    assert_eq!(names(&read(&must::project().join("docs/inn.conf.5.in"))), told);
+    assert_eq!(names(&read(&must::project().join("src/manual/inn.conf.5.in"))), told);
 }
 
 #[test]

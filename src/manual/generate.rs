@@ -23,7 +23,7 @@ pub const FILES: [(&str, &str); 5] = [
 
 /// Every file, and its text.
 pub fn generate() -> Vec<(&'static str, String)> {
-    let keys = Entries::read(include_str!("../src/config/keys.txt"));
+    let keys = Entries::read(include_str!("../config/keys.txt"));
     let made: BTreeMap<&str, String> = BTreeMap::from([
         ("VERBS", roff_verbs()),
         ("OPTIONS", roff_options()),
