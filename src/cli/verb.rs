@@ -340,8 +340,8 @@ pub const VERBS: &[Verb] = &[
          cpu-weight cpuset processes io-weight io-max rlimit oom-score oom-group tmpfs,\n\
          with values as in the config. `default` is what holds where the config does not\n\
          say. Of io-max, rlimit and tmpfs the one of the same disk, name or path changes.\n\
-         Memory cannot be less than is used; nothing is killed for it. Guests of a pattern\n\
-         are changed one after the other.\n\n\
+         Memory cannot be less than is used; nothing is killed for it. The guests of a\n\
+         pattern are changed one after the other.\n\n\
          \x20 inn set web memory 64M cpus 0.5\n\
          \x20 inn set web rlimit='nofile 1024:4096' --save\n",
     ),

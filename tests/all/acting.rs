@@ -147,10 +147,11 @@ fn a_frozen_guest_stands_still_until_it_is_thawed() {
 #[test]
 fn a_frozen_guest_goes_on_to_stop_and_is_killed_as_it_is() {
     // It says why it ended, which it can only when it was let go on.
-    let config = "[service web]\ncommand = /bin/sh -c \"trap 'echo asked; exit 7' TERM; while :; do sleep 0.01; done\"\n\
+    let config = "[service web]\ncommand = /bin/sh -c \"trap 'exit 7' TERM; echo up; while :; do sleep 0.01; done\"\n\
         stop = SIGTERM 20s SIGKILL\n";
     let Some(this) = supervisor("freeze-stop", config) else { return };
     this.await_ready("web");
+    this.wait_for("its handler", |this| lines(this) > 0);
     assert!(this.inn(&["freeze", "web"]).status.success());
     let begun = Instant::now();
     assert_eq!(said(&this.inn(&["stop", "web"])), (0, String::new()));
