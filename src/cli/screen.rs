@@ -8,7 +8,7 @@ use crate::sys::process::Arguments;
 use crate::sys::stdio;
 
 /// The width where nobody knows it: a serial console, a file.
-const WIDTH: usize = 80;
+pub const WIDTH: usize = 80;
 
 /// The height where nobody knows it.
 const HEIGHT: usize = 24;

@@ -7,6 +7,7 @@ use super::facts::Value;
 use super::json::Json;
 use super::output::{Output, Plain};
 use super::parse::Options;
+use super::screen::WIDTH;
 use crate::control::client::{Client, Lost};
 use crate::control::server;
 use crate::control::wire::{Reply, Request, VERSION as PROTOCOL, Wrong};
@@ -57,16 +58,26 @@ fn text(kernel: &str, machine: &str, supervisor: Option<Supervisor>, out: &mut O
     }
     let found = features::probe();
     for (heading, wanted) in [("has:", true), ("lacks:", false)] {
-        out.write_str(heading)?;
-        let mut separator = " ";
+        write!(out, "{heading:INDENT$}")?;
+        let mut column = INDENT;
         for feature in Feature::ALL.iter().filter(|feature| found.has(**feature) == wanted) {
-            write!(out, "{separator}{}", feature.name())?;
-            separator = ", ";
+            let name = feature.name();
+            if column > INDENT {
+                // With the comma behind it, too.
+                let is_full = column + 2 + name.len() + 1 > WIDTH;
+                column = if is_full { INDENT } else { column + 2 };
+                if is_full { write!(out, ",\n{:INDENT$}", "")? } else { out.write_str(", ")? }
+            }
+            out.write_str(name)?;
+            column += name.len();
         }
-        out.write_str(if separator == " " { " nothing\n" } else { "\n" })?;
+        out.write_str(if column == INDENT { "nothing\n" } else { "\n" })?;
     }
     Ok(())
 }
+
+/// Where the names of what a kernel has begin.
+const INDENT: usize = 7;
 
 fn json(kernel: &str, machine: &str, supervisor: Option<Supervisor>, out: &mut Output) {
     let mut json = Json::new(out);

@@ -13,6 +13,7 @@ use innkeep::control::wire::{
     VictimInfo,
 };
 use innkeep::fault::{Fault, Step};
+use innkeep::host::features::Feature;
 use innkeep::plan::change::Keys;
 use innkeep::plan::{Extents, Kind, Users};
 use rustix::event::{PollFd, PollFlags};
@@ -363,4 +364,21 @@ fn output_that_cannot_be_written_is_an_error_that_is_told() {
     let output = fake.command(&["list"]).stdout(writer).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(output.stderr, b"inn: write to standard output: EPIPE (nobody reads)\n");
+}
+
+#[test]
+fn the_version_is_told_in_lines_of_eighty_columns() {
+    let output = Command::new(must::inn()).args(["version", "--socket", "/nowhere"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let long: Vec<&str> = text.lines().filter(|line| line.chars().count() > 80).collect();
+    assert!(long.is_empty(), "{long:?}");
+    let names = |heading: &str| {
+        let (_, rest) = text.split_once(heading).unwrap_or_else(|| panic!("{text}"));
+        let list = rest.split("\nlacks:").next().unwrap().replace('\n', " ");
+        list.split(',').map(|name| name.trim().to_owned()).collect::<Vec<_>>()
+    };
+    let told = [names("\nhas:"), names("\nlacks:")].concat();
+    for feature in Feature::ALL {
+        assert_eq!(told.iter().filter(|name| **name == feature.name()).count(), 1, "{}: {text}", feature.name());
+    }
 }
