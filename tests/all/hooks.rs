@@ -50,7 +50,7 @@ fn each_hook_is_run_at_its_moment_with_what_there_is_to_know() {
     if !must::root("each_hook_is_run_at_its_moment_with_what_there_is_to_know") {
         return;
     }
-    let (folder, root) = (folder("moments"), root("moments"));
+    let (folder, root) = (folder("moments"), root("hook-moments"));
     let note = script(&folder, "note", NOTE);
     // What it makes of the guest's network is there when its program begins.
     let start = script(
@@ -69,7 +69,7 @@ fn each_hook_is_run_at_its_moment_with_what_there_is_to_know() {
     );
     let config = app("web", &root, "await:/tmp/go exit:3", &keys)
         + &app("box", &root, "term wait", &keys).replace("= app", "= os");
-    let supervisor = Supervisor::start("moments", &config);
+    let supervisor = Supervisor::start("hook-moments", &config);
     supervisor.await_answer();
     for guest in ["web", "box"] {
         supervisor.await_ready(guest);
@@ -87,10 +87,10 @@ fn each_hook_is_run_at_its_moment_with_what_there_is_to_know() {
     for (guest, kind, exit) in [("web", "app", "code 3"), ("box", "os", "signal 9")] {
         let own: Vec<_> = notes.lines().filter(|line| line.contains(&format!(" {guest} "))).collect();
         let wanted = [
-            format!("create {guest} {kind} root-moments {guest} pid=   populated=0"),
-            format!("start {guest} {kind} root-moments {guest} pid=some   populated=1"),
-            format!("stop {guest} {kind} root-moments {guest} pid= {exit} populated=0"),
-            format!("destroy {guest} {kind} root-moments  pid= {exit}"),
+            format!("create {guest} {kind} root-hook-moments {guest} pid=   populated=0"),
+            format!("start {guest} {kind} root-hook-moments {guest} pid=some   populated=1"),
+            format!("stop {guest} {kind} root-hook-moments {guest} pid= {exit} populated=0"),
+            format!("destroy {guest} {kind} root-hook-moments  pid= {exit}"),
         ];
         assert_eq!(own, wanted, "{notes}");
     }
@@ -114,7 +114,7 @@ fn a_hook_is_a_program_of_the_host_with_nothing_of_the_supervisor_or_the_guest()
     if !must::root("a_hook_is_a_program_of_the_host_with_nothing_of_the_supervisor_or_the_guest") {
         return;
     }
-    let (folder, root) = (folder("own"), root("own"));
+    let (folder, root) = (folder("own"), root("hook-own"));
     let look = script(
         &folder,
         "look",
@@ -129,7 +129,7 @@ fn a_hook_is_a_program_of_the_host_with_nothing_of_the_supervisor_or_the_guest()
     );
     let bind = format!("{keys}\nephemeral = yes\nbind = /etc /tmp/etc ro");
     let config = app("web", &root, "wait", &bind);
-    let supervisor = Supervisor::start("own", &config);
+    let supervisor = Supervisor::start("hook-own", &config);
     supervisor.await_answer();
     supervisor.await_ready("web");
     assert!(supervisor.inn(&["stop", "web"]).status.success());
@@ -157,7 +157,7 @@ fn a_hook_that_fails_stops_the_start_and_is_named_with_its_last_words() {
     if !must::root("a_hook_that_fails_stops_the_start_and_is_named_with_its_last_words") {
         return;
     }
-    let (folder, root) = (folder("fails"), root("fails"));
+    let (folder, root) = (folder("fails"), root("hook-fails"));
     let note = script(&folder, "note", NOTE);
     let fails = script(&folder, "fails", "echo first words; printf 'no \\033[2Jlink\\n\\n' >&2; exit 3");
     let dies = script(&folder, "dies", "kill -9 $$");
@@ -171,7 +171,7 @@ fn a_hook_that_fails_stops_the_start_and_is_named_with_its_last_words() {
         + &guest("dies", &format!("hook-start = {}", dies.display()))
         + &guest("missing", "hook-create = /no/such/hook")
         + &guest("plain", &format!("hook-start = {}", plain.display()));
-    let supervisor = Supervisor::start("fails", &config);
+    let supervisor = Supervisor::start("hook-fails", &config);
     supervisor.await_answer();
     let line = |words: &str| {
         let line = config.lines().position(|line| line.contains(words)).unwrap() + 1;
@@ -215,13 +215,13 @@ fn a_hook_that_fails_at_the_end_is_told_of_and_all_others_run() {
     if !must::root("a_hook_that_fails_at_the_end_is_told_of_and_all_others_run") {
         return;
     }
-    let (folder, root) = (folder("end"), root("end"));
+    let (folder, root) = (folder("end"), root("hook-end"));
     let note = script(&folder, "note", NOTE);
     let fails = script(&folder, "fails", "echo it is stuck; exit 4");
     let (at, note, fails) = (folder.display(), note.display(), fails.display());
     let keys =
         format!("hook-stop = {fails}\nhook-stop = {note} {at}\nhook-destroy = /no/such\nhook-destroy = {note} {at}");
-    let supervisor = Supervisor::start("end", &app("web", &root, "wait", &keys));
+    let supervisor = Supervisor::start("hook-end", &app("web", &root, "wait", &keys));
     supervisor.await_answer();
     supervisor.await_ready("web");
     assert!(supervisor.inn(&["restart", "web"]).status.success());
@@ -247,7 +247,7 @@ fn nothing_that_a_hook_starts_is_left_and_a_flood_of_words_is_cut() {
     if !must::root("nothing_that_a_hook_starts_is_left_and_a_flood_of_words_is_cut") {
         return;
     }
-    let (folder, root) = (folder("daemons"), root("daemons"));
+    let (folder, root) = (folder("daemons"), root("hook-daemons"));
     // It keeps the pipe of its output, in a session of its own.
     let daemon = script(
         &folder,
@@ -259,7 +259,7 @@ fn nothing_that_a_hook_starts_is_left_and_a_flood_of_words_is_cut() {
     let keys = format!(
         "hook-create = {daemon}\nhook-start = {flood}\nhook-stop = {daemon}\nhook-destroy = {daemon}\nlog = 1M"
     );
-    let supervisor = Supervisor::start("daemons", &app("web", &root, "wait", &keys));
+    let supervisor = Supervisor::start("hook-daemons", &app("web", &root, "wait", &keys));
     supervisor.await_answer();
     supervisor.await_ready("web");
     assert_eq!(supervisor.processes().len(), 1, "the guest's own");
@@ -275,7 +275,7 @@ fn a_hook_that_hangs_holds_up_its_guest_alone_and_goes_when_it_is_killed_or_its_
     if !must::root("a_hook_that_hangs_holds_up_its_guest_alone_and_goes_when_it_is_killed_or_its_time_is_over") {
         return;
     }
-    let (folder, root) = (folder("hangs"), root("hangs"));
+    let (folder, root) = (folder("hangs"), root("hook-hangs"));
     let hangs =
         script(&folder, "hangs", "echo waiting; touch \"$1/$INN_GUEST\"; trap '' TERM; while :; do sleep 1000; done");
     let line = format!("{} {}", hangs.display(), folder.display());
@@ -284,7 +284,7 @@ fn a_hook_that_hangs_holds_up_its_guest_alone_and_goes_when_it_is_killed_or_its_
         + &app("stop", &root, "wait", &format!("hook-stop = {line}\nautostart = no"))
         + &app("late", &root, "wait", &format!("hook-start = {line}\nautostart = no\nrestart = never"))
         + &app("other", &root, "wait", "");
-    let mut supervisor = Supervisor::start("hangs", &config);
+    let mut supervisor = Supervisor::start("hook-hangs", &config);
     supervisor.await_answer();
     let mut late = supervisor.command(&["start", "late"]);
     let late = late.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
@@ -323,7 +323,7 @@ fn inn_run_runs_the_hooks_of_its_guest() {
     if !must::root("inn_run_runs_the_hooks_of_its_guest") {
         return;
     }
-    let (folder, root) = (folder("run"), root("run"));
+    let (folder, root) = (folder("run"), root("hook-run"));
     let note = script(&folder, "note", NOTE);
     let fails = script(&folder, "fails", "echo no; exit 3");
     let (at, note) = (folder.display(), note.display());
