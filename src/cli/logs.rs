@@ -218,13 +218,12 @@ fn request(guest: Name, options: &Options, is_wanted: &dyn Fn(&str) -> bool, log
 
 fn add((guest, file): (&str, &str), ring: OwnedFd, options: &Options, logs: &mut Logs) -> Result<(), Errno> {
     let name = Name::new(guest.as_bytes()).unwrap_or(Name::ALL);
-    if logs.iter().any(|log| log.name == name && is_same(log.reader.memory(), ring.as_fd())) {
+    // One that is followed may have another log after its next start.
+    if logs.iter().any(|log| log.name == name && (!options.follow || is_same(log.reader.memory(), ring.as_fd()))) {
         return Ok(());
     }
-    let mut reader = Reader::open(ring)?;
-    if !options.follow {
-        reader.stop_here()?;
-    }
+    let reader = Reader::open(ring)?;
+    let mut reader = if options.follow { reader } else { reader.of_copy()? };
     if let Some(since) = options.since {
         let since_us = match since {
             Since::Number(seconds) => clock::boot_us().saturating_sub(seconds.saturating_mul(1_000_000)),

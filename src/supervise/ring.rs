@@ -210,6 +210,8 @@ pub struct Reader<Memory> {
     end: u64,
     /// Bytes that were written over before they could be read, and not told of yet.
     lost: u64,
+    /// What is before this is not to be read: a copy was made of it while it was written over.
+    least: u64,
 }
 
 /// What one [`Reader::read`] brought.
@@ -235,7 +237,7 @@ impl<Memory: AsFd> Reader<Memory> {
         if header[..8] != MAGIC || blocks < 3 || blocks > u64::from(u32::MAX) {
             return Err(Errno::PROTO);
         }
-        Ok(Reader { memory, blocks, next: Place::default(), end: u64::MAX, lost: 0 })
+        Ok(Reader { memory, blocks, next: Place::default(), end: u64::MAX, lost: 0, least: 0 })
     }
 
     /// What it reads from.
@@ -243,13 +245,26 @@ impl<Memory: AsFd> Reader<Memory> {
         self.memory.as_fd()
     }
 
-    /// Stops at what is there now: a guest that writes faster than it is read must not keep its reader for ever.
+    /// A reader of what is there now, which is copied at once: a guest that writes faster than it is read neither overtakes
+    /// its reader nor keeps it for ever.
     ///
     /// # Errors
-    /// As pread(2).
-    pub fn stop_here(&mut self) -> Result<(), Errno> {
-        self.end = self.length()?;
-        Ok(())
+    /// As `memfd_create(2)`, pread(2), sendfile(2).
+    pub fn of_copy(self) -> Result<Reader<OwnedFd>, Errno> {
+        let copy = rustix::fs::memfd_create(c"log", MemfdFlags::CLOEXEC)?;
+        let length = self.length()?;
+        let size = BLOCKS + length.div_ceil(BLOCK).min(self.blocks) * BLOCK;
+        let mut copied = 0;
+        while copied < size {
+            let left = usize::try_from(size - copied).unwrap_or(usize::MAX);
+            if rustix::fs::sendfile(&copy, &self.memory, Some(&mut copied), left)? == 0 {
+                return Err(Errno::PROTO);
+            }
+        }
+        // What was written over meanwhile is not what was there before.
+        let least = self.oldest(self.length()?);
+        write(copy.as_fd(), &[&length.to_le_bytes()], LENGTH)?;
+        Ok(Reader { memory: copy, blocks: self.blocks, next: self.next, end: length, lost: self.lost, least })
     }
 
     /// Where it is.
@@ -487,7 +502,7 @@ impl<Memory: AsFd> Reader<Memory> {
     /// The first block that is surely there, whatever the writer is doing after `length`: it may be at work at the block in
     /// which the tape ends and at the one behind.
     fn oldest(&self, length: u64) -> u64 {
-        (length / BLOCK + 2).saturating_sub(self.blocks) * BLOCK
+        ((length / BLOCK + 2).saturating_sub(self.blocks) * BLOCK).max(self.least)
     }
 }
 

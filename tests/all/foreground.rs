@@ -293,7 +293,7 @@ fn init_on_a_terminal_gives_it_to_its_command() {
     let mut terminal = Terminal::start(&["init", "sh"]);
     terminal.types("trap 'echo caught''-it' INT; echo trap''ped\n");
     terminal.shows("trapped");
-    terminal.types("\x03\n");
+    terminal.types("\x03:\n");
     terminal.shows("caught-it");
     terminal.types("sleep 100; echo ended-$?-\n");
     std::thread::sleep(Duration::from_millis(300));

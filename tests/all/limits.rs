@@ -96,14 +96,15 @@ fn bomb(machine: &mut Machine) {
 
 fn flood(machine: &mut Machine) {
     machine.ok("inn start --wait flood");
-    machine.until("inn logs flood | wc -c", |output| {
+    machine.until("inn logs flood 2>/dev/null | wc -c", |output| {
         output.text.trim().parse::<u64>().is_ok_and(|bytes| bytes > 16 << 10)
     });
     inn_list_answers(machine);
     the_bystander_runs_on(machine);
     let kept = machine.ok("inn logs flood 2>/dev/null | wc -c");
     let bytes: u64 = kept.trim().parse().unwrap_or_else(|_| panic!("no number: {kept}"));
-    assert!(bytes <= 32 << 10, "{bytes} bytes");
+    // So much is kept at least, in whole blocks.
+    assert!(bytes <= 40 << 10, "{bytes} bytes");
     machine.ok("inn kill flood");
 }
 

@@ -215,13 +215,40 @@ proptest! {
 }
 
 #[test]
-fn a_reader_that_stops_here_reads_no_more_than_was_there() {
+fn a_copy_has_what_was_there_whatever_is_written_after_it() {
     let mut ring = ring(KEEP);
     ring.append(b"before\n", 0).unwrap();
-    let mut reader = reader(&ring);
-    reader.stop_here().unwrap();
-    ring.append(b"after\n", 0).unwrap();
+    let mut reader = reader(&ring).of_copy().unwrap();
+    // More than it keeps: all of it is written over.
+    for _ in 0..10 * KEEP / APPEND_BYTES as u64 + 10 {
+        ring.append(&[b'x'; APPEND_BYTES], 0).unwrap();
+    }
     assert_eq!(drain(&mut reader), (b"before\n".to_vec(), 0));
+}
+
+#[test]
+fn what_is_written_over_while_it_is_copied_is_lost_and_counted_and_nothing_is_mixed() {
+    let mut ring = ring(KEEP);
+    let (count, over) = (std::sync::atomic::AtomicU64::new(0), std::sync::atomic::AtomicBool::new(false));
+    let memory = ring.for_reading().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Each line is a number: one that was mixed of two would be out of order.
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                let number = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                ring.append(std::format!("{number:015}\n").as_bytes(), 0).unwrap();
+            }
+        });
+        for _ in 0..200 {
+            let mut copy = Reader::open(rustix::io::dup(&memory).unwrap()).unwrap().of_copy().unwrap();
+            let (kept, lost) = drain(&mut copy);
+            let text = std::str::from_utf8(&kept).unwrap();
+            for (line, number) in text.lines().zip(lost / 16..) {
+                assert_eq!(line.parse(), Ok(number));
+            }
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
 }
 
 #[test]
