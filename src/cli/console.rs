@@ -16,7 +16,7 @@ use super::foreground::Signals;
 use super::output::complain;
 use super::parse::Options;
 use super::terminal::{Relay, Watch};
-use crate::control::wire::{Happening, Name, Reply, Request};
+use crate::control::wire::{Code, Happening, Name, Reply, Request};
 use crate::fault::ErrnoWords;
 use crate::host::files;
 use crate::supervise::ring::Reader;
@@ -125,7 +125,10 @@ fn descriptor(name: Name, options: &Options, request: &Request) -> Result<OwnedF
             found = descriptor;
         }
     })?;
-    found.ok_or_else(|| failed(name, Errno::NODEV))
+    found.ok_or_else(|| {
+        complain(format_args!("{}: it ended meanwhile", name.as_str()));
+        Code::WrongState.exit()
+    })
 }
 
 impl Console<'_> {
