@@ -8,7 +8,7 @@ use rustix::fd::OwnedFd;
 use super::ask::FAILED;
 use super::columns::{Fails, Known, Use};
 use super::counters::{Counter, Counters};
-use super::facts::{Fact, Value};
+use super::facts::{self, Fact, Value};
 use super::guests::{self, Rows};
 use super::json::Json;
 use super::list::tone;
@@ -22,6 +22,7 @@ use crate::control::wire::GuestInfo;
 use crate::limits;
 use crate::sys::clock;
 use crate::sys::memory::Static;
+use crate::text::words;
 
 static TABLE: Static<Table> = Static::new(Table::new());
 
@@ -75,30 +76,15 @@ pub fn stats(words: &[&'static CStr], options: &Options, out: &mut Output) -> u8
     }
 }
 
-/// Those of a guest's facts that change; what the kernel counts comes behind them.
-fn facts<'a>(info: &GuestInfo<'a>, time_ms: u64) -> [Fact<'a>; 15] {
-    [
-        ("time_ms", Value::Number(time_ms)),
-        ("name", Value::Text(info.name)),
-        ("state", Value::Text(info.state.word())),
-        ("uptime_ms", info.uptime_ms.into()),
-        ("restarts", info.restarts.into()),
-        ("cpu_us", info.cpu_us.into()),
-        ("cpus_limit_milli", info.cpus_limit_milli.into()),
-        ("memory_bytes", info.memory_bytes.into()),
-        ("memory_limit_bytes", info.memory_limit_bytes.into()),
-        ("swap_limit_bytes", info.swap_limit_bytes.into()),
-        ("processes", info.processes.into()),
-        ("processes_limit", info.processes_limit.into()),
-        ("oom_kills", info.oom_kills.into()),
-        ("processes_refused", info.processes_refused.into()),
-        ("cpu_throttled", info.cpu_throttled.into()),
-    ]
-}
+/// Those of a guest's facts that change, in the order of `--plain`; what the kernel counts comes behind them.
+const FACTS: &str = "name\0state\0uptime_ms\0restarts\0cpu_us\0cpus_limit_milli\0memory_bytes\0memory_limit_bytes\0\
+    swap_limit_bytes\0processes\0processes_limit\0oom_kills\0processes_refused\0cpu_throttled";
 
 /// Calls `each` with all that is told of a guest.
 fn each_fact(info: &GuestInfo<'_>, cgroups: Option<&OwnedFd>, time_ms: u64, each: &mut dyn FnMut(&Fact<'_>)) {
-    facts(info, time_ms).iter().for_each(&mut *each);
+    each(&("time_ms", Value::Number(time_ms)));
+    let facts = facts::guest(info);
+    words(FACTS).filter_map(|name| facts.iter().find(|fact| fact.0 == name)).for_each(&mut *each);
     let counters = Counters::of(cgroups, info);
     counters.all().for_each(|(name, value)| each(&(name, Value::from(value))));
 }
