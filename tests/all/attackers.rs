@@ -17,7 +17,7 @@ const GUESTS: [&str; 3] = ["os", "app", "user"];
 /// Fewer than these, and one got lost.
 const ATTEMPTS_AT_LEAST: usize = 120;
 /// Attempts for one command of the agent, which may take only so long.
-const GROUP: usize = 10;
+const GROUP: usize = 16;
 
 /// Attempts by the host's own root, and what the same look at the host must find of each: if it did not, it would find
 /// nothing anywhere.
@@ -40,20 +40,20 @@ const SEEN: &[(&str, &str)] = &[
 
 #[test]
 fn no_attempt_reaches_the_host_on_5_10() {
-    attack("5.10", &GUESTS[..2]);
+    attack("5.10");
 }
 
 #[test]
 fn no_attempt_reaches_the_host_on_6_1() {
-    attack("6.1", &GUESTS[..2]);
+    attack("6.1");
 }
 
 #[test]
 fn no_attempt_reaches_the_host_on_6_12() {
-    attack("6.12", &GUESTS[..2]);
+    attack("6.12");
 }
 
-fn attack(kernel: &'static str, guests: &[&str]) {
+fn attack(kernel: &'static str) {
     let recipe = Recipe { name: "attackers", kernel, folder: "attackers", command_line: "log_buf_len=4M" };
     if !must::qemu("attackers") {
         return;
@@ -74,7 +74,11 @@ fn attack(kernel: &'static str, guests: &[&str]) {
     on_entering(&mut machine, kernel);
     on_starting(&mut machine);
     in_place(&mut machine, kernel);
-    for guest in guests {
+    for guest in &GUESTS[..2] {
+        // What the kernel charges differs between kernels; that an app is charged like a distribution does not.
+        let all = *guest == "os" || kernel == "6.12";
+        let attempts: Vec<String> =
+            attempts.iter().filter(|name| all || !name.starts_with("exhaust-")).cloned().collect();
         for group in attempts.chunks(GROUP) {
             for (attempt, seen) in run(&mut machine, guest, group) {
                 verdict(&mut machine, guest, &attempt, &seen);
@@ -113,6 +117,8 @@ fn on_entering(machine: &mut Machine, kernel: &str) {
             let output = machine.run(&format!("inn start {}", guests[2]));
             assert!(output.code == 1 && output.text.contains("mount_setattr: ENOSYS"), "{}", output.text);
             assert!(output.text.contains("users of its own (userns)"), "{}", output.text);
+            // It would be tried again, once a second, beside all that follows.
+            machine.ok(&format!("inn kill {}", guests[2]));
         });
         guests.pop();
     }
