@@ -91,6 +91,10 @@ def add_modules(image, kernel, names):
         *depends, _ = needs[name]
         lines.append(f"{place(name)}: {' '.join(map(place, reversed(depends)))}".rstrip() + "\n")
     image.file(f"lib/modules/{release}/modules.dep", "".join(lines).encode())
+    aliases = "".join(f"alias {alias} {name}\n" for name in sorted(needs) for alias in modinfo(found[name], "alias"))
+    image.file(f"lib/modules/{release}/modules.alias", aliases.encode())
+    soft = "".join(f"softdep {name} {words}\n" for name in sorted(needs) for words in modinfo(found[name], "softdep"))
+    image.file(f"lib/modules/{release}/modules.softdep", soft.encode())
     image.file(f"lib/modules/{release}/modules.builtin", (folder / "modules.builtin").read_bytes())
 
 
@@ -101,11 +105,16 @@ def module_name(file_name):
 
 def module_depends(path):
     """The names after `depends=` in a module's .modinfo."""
+    return [module_name(name) for words in modinfo(path, "depends") for name in words.split(",") if name]
+
+
+def modinfo(path, key):
+    """The values of `key` in a module's .modinfo."""
     data = path.read_bytes()
     if path.suffix == ".xz":
         data = lzma.decompress(data)
-    _, _, rest = data.partition(b"\0depends=")
-    return [module_name(name) for name in rest.partition(b"\0")[0].decode().split(",") if name]
+    parts = data.split(b"\0%s=" % key.encode())
+    return [part.partition(b"\0")[0].decode() for part in parts[1:]]
 
 
 class Image:

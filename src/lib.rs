@@ -10,6 +10,7 @@
 //! | [`fault`] | what failed: step, errno, where |
 //! | [`config`] | text → `Config` (may be wrong) |
 //! | [`plan`] | `Config` → `Plan` (cannot be wrong) |
+//! | [`netlink`] | netlink messages ↔ bytes |
 //! | [`record`] | who has which users on this host: the file of it |
 //! | [`load`] | config files → `Plan` |
 //! | [`sys`] | raw system calls → safe typed functions; the only unsafe code of the library |
@@ -34,6 +35,7 @@ pub mod guest;
 pub mod host;
 pub mod limits;
 pub mod load;
+pub mod netlink;
 pub mod plan;
 pub mod record;
 pub mod run;

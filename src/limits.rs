@@ -48,6 +48,18 @@ pub const SHM_BYTES: u64 = 64 << 20;
 pub const DISKS: usize = 16;
 /// Kernel modules named by `modules`.
 pub const MODULES: usize = 64;
+/// Bytes of what a device is called (`modalias`): an input device lists its keys and axes there.
+pub const DEVICE_NAME_BYTES: usize = 1024;
+/// Bytes of what devices are called that are looked up at once: a large machine's hundreds of them. More take another look.
+pub const DEVICE_NAMES_BYTES: usize = 32 << 10;
+/// How deep below `/sys/devices` a device is looked for: a USB device behind seven hubs is twenty deep.
+pub const DEVICE_DEPTH: usize = 40;
+/// How often devices are looked for again because loading their drivers brought others.
+pub const DEVICE_ROUNDS: usize = 8;
+/// Bytes of what the kernel says of one device, and more: it keeps to half of that (lib/kobject_uevent.c).
+pub const DEVICE_MESSAGE_BYTES: usize = 4096;
+/// Messages about devices read before other events get their turn.
+pub const DEVICE_BATCH: usize = 64;
 /// Sysctls of the host.
 pub const SYSCTLS: usize = 64;
 

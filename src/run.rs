@@ -10,6 +10,7 @@ use crate::control::server;
 use crate::guest::{self, inside};
 use crate::host::boot::{self, Host};
 use crate::host::console::{Console, Level};
+use crate::host::modules::asked;
 use crate::host::power::{self, Wanted};
 use crate::limits;
 use crate::load::{CONFIG, Loader};
@@ -33,6 +34,10 @@ pub fn run(arguments: &Arguments) -> u8 {
     // `inn init -- COMMAND` is PID 1 of somebody else's container.
     // And in a guest a verb is a verb.
     let is_verb = arguments.get(1) == Some(c"init") || arguments.len() > 1 && is_init && inside::is_so();
+    if !is_init && arguments.get(0) == Some(asked::PROGRAM) && arguments.len() == 4 {
+        // The kernel's call: PROGRAM -q -- ALIAS.
+        return asked::answer(arguments.get(3).unwrap_or_default());
+    }
     if is_init && !is_verb {
         run_host();
     }

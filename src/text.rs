@@ -4,6 +4,7 @@ use core::ffi::CStr;
 use core::fmt::{self, Write};
 use core::marker::PhantomData;
 
+pub mod pattern;
 mod words;
 
 pub use words::{Words, c_words, word, words};

@@ -5,10 +5,10 @@ use core::ffi::CStr;
 use super::ask::{PROMPT_MS, ask, guest};
 use super::names::nobody;
 use super::parse::Options;
-use super::pattern::{is_pattern, matches};
 use crate::control::wire::{Code, GuestInfo, Reply, Request};
 use crate::limits;
 use crate::sys::memory::Static;
+use crate::text::pattern::{is_pattern, matches};
 
 /// Bytes of all answers: as many as there can be guests, each as long as it can be.
 const BYTES: usize = limits::GUESTS * limits::MESSAGE_BYTES;

@@ -14,7 +14,6 @@ use super::lossy::{Base64, Tame};
 use super::names::{All, Names};
 use super::output::{Output, Plain, complain};
 use super::parse::{Options, Since};
-use super::pattern::is_pattern;
 use crate::calendar::Stamp;
 use crate::control::wire::{Happening, Name, Reply, Request};
 use crate::fault::ErrnoWords;
@@ -22,6 +21,7 @@ use crate::limits;
 use crate::supervise::ring::Reader;
 use crate::sys::memory::Static;
 use crate::sys::{Errno, clock, stdio};
+use crate::text::pattern::is_pattern;
 
 /// Bytes of a line that are printed at once; of a longer one there are several parts.
 const LINE_BYTES: usize = 16 << 10;

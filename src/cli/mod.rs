@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | [`verb`], [`parse`] | the table of verbs and options; a command line |
 //! | [`ask`] | one request to the supervisor |
-//! | [`names`], [`pattern`] | the guests that words name |
+//! | [`names`] | the guests that words name |
 //! | [`bounds`] | what a guest may do |
 //! | [`counters`] | what the kernel counts for a guest |
 //! | [`guests`], [`columns`] | all guests at once, and what can be shown of each |
@@ -37,10 +37,10 @@ pub mod list;
 pub mod logs;
 pub mod lossy;
 pub mod metrics;
+pub mod modprobe;
 pub mod names;
 pub mod output;
 pub mod parse;
-pub mod pattern;
 pub mod reload;
 pub mod run;
 pub mod scrape;
@@ -129,6 +129,7 @@ fn dispatch(invocation: &Invocation, arguments: &Arguments, out: &mut Output) ->
         Act::PowerOff | Act::Reboot | Act::Halt => act::power(verb.act, options, out),
         Act::Stats => stats::stats(operands, options, out),
         Act::Metrics => metrics::metrics(first, options, out),
+        Act::Modprobe => modprobe::modprobe(operands, options, out),
         Act::Top => top::top(operands, options, out),
         Act::Which => which::which(operands, options, out),
         Act::Version => version::version(options, out),

@@ -5,10 +5,10 @@ use core::ffi::CStr;
 use super::ask::{PROMPT_MS, ask, guest, suggest};
 use super::output::complain;
 use super::parse::{Options, Shown};
-use super::pattern::{is_all, is_pattern, matches};
 use crate::control::wire::{Code, Name, Reply, Request};
 use crate::limits;
 use crate::plan::Kind;
+use crate::text::pattern::{is_all, is_pattern, matches};
 
 /// Guests, each once, in the order in which they were named; those of a pattern in the order of the config.
 #[derive(Debug)]

@@ -73,6 +73,8 @@ pub struct Options {
     pub timestamps: bool,
     /// `--escape`: the key, nothing for none.
     pub escape: Option<Option<u8>>,
+    /// `--remove`
+    pub remove: bool,
 }
 
 /// From when on.
@@ -323,6 +325,7 @@ impl<W: Words + ?Sized> Parser<'_, W> {
                 Opt::Save => &mut self.options.save,
                 Opt::DryRun => &mut self.options.dry_run,
                 Opt::Timestamps => &mut self.options.timestamps,
+                Opt::Remove => &mut self.options.remove,
                 _ => &mut self.options.help,
             };
             *flag = true;

@@ -48,6 +48,8 @@ pub enum Opt {
     Timestamps,
     /// `--escape KEY`
     Escape,
+    /// `--remove`
+    Remove,
 }
 
 /// An option as it is typed.
@@ -96,6 +98,7 @@ pub const OPTIONS: &[OptFacts] = &[
     option(Opt::Since, "since", None, "WHEN", "only what came then or later"),
     option(Opt::Timestamps, "timestamps", Some(b't'), "", "the time of each line before it"),
     option(Opt::Escape, "escape", Some(b'e'), "KEY", "the key that detaches: ctrl-a to ctrl-_, or none"),
+    option(Opt::Remove, "remove", Some(b'r'), "", "remove them, and what only they needed"),
 ];
 
 /// What a verb does; the rest of the program knows it by this.
@@ -157,6 +160,8 @@ pub enum Act {
     Metrics,
     /// Shows guests, live.
     Top,
+    /// Loads kernel modules.
+    Modprobe,
 }
 
 /// How many words a verb takes behind its options.
@@ -493,6 +498,19 @@ pub const VERBS: &[Verb] = &[
          \x20 inn halt\n",
     ),
     verb(
+        ("modprobe", Act::Modprobe),
+        ("MODULE... [PARAMETER=VALUE]...", Operands::Words(1, crate::limits::VALUE_WORDS)),
+        &[Opt::Remove, Opt::DryRun, Opt::Quiet],
+        "load kernel modules, with what they need",
+        "A module's name, or what a device or the kernel calls it (an alias). Parameters\n\
+         are those of the module before them; those on the kernel's command line\n\
+         (loop.max_loop=4) need not be said. --dry-run prints the files, in their order.\n\
+         Exit code 1: one of them is not there, or is still in use. Once the host is up\n\
+         modules are locked, where `hardening` does not say -modules.\n\n\
+         \x20 inn modprobe loop max_loop=4\n\
+         \x20 inn modprobe --remove loop\n",
+    ),
+    verb(
         ("version", Act::Version),
         ("", NOTHING),
         &[Opt::Json, Opt::Socket],
@@ -513,7 +531,7 @@ pub const VERBS: &[Verb] = &[
 /// Verbs that are known, and refused: their mechanism has not been built yet.
 pub const LATER: &str = "\
     create\0clone\0destroy\0rename\0snapshot\0mount\0umount\0\
-    upgrade\0modprobe\0switch-root";
+    upgrade\0switch-root";
 
 impl Verb {
     /// The verb of this name.

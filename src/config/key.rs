@@ -74,7 +74,7 @@ mod built {
 
 keys! {
     Hostname "hostname" HOST | G, now, "host name; a guest's is its name where not given";
-    Modules "modules" HOST | LIST, now, "kernel modules to load, with their dependencies";
+    Modules "modules" HOST | LIST, now, "kernel modules to load; auto: those that devices want, without -NAME; +ALIAS: the kernel may ask for it";
     Sysctl "sysctl" HOST | G | LIST, now, "kernel setting: name value";
     Mount "mount" HOST | LIST, later, "source target type [options]";
     Swap "swap" HOST | LIST, later, "swap device or file";

@@ -66,6 +66,7 @@ pub fn early() -> Host {
     // Whoever is out of memory, it is not PID 1 that goes.
     note(&console, "oom_score_adj", files::write_setting(CWD, c"/proc/self/oom_score_adj", b"-1000"));
     raise_files(&console);
+    modules::asked::begin();
     let mut host = Host { console, line: [0; cmdline::BYTES], used: 0 };
     read_line(&mut host);
     host
@@ -113,9 +114,7 @@ pub fn configure(console: &Console, plan: &Plan) {
     let deadline_ms = clock::now_ms().saturating_add(limits::PREPARE_TIMEOUT_MS);
     let outcome = child::run(deadline_ms, || {
         let mut report = console.lines(Level::Error);
-        for name in plan.words.get(plan.host.modules) {
-            modules::load(plan.strings.c_str(*name), &mut report);
-        }
+        modules::load_all(plan, &mut report);
         // Some settings come with a module.
         sysctl::apply(plan, &mut report);
         0

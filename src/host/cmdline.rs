@@ -32,8 +32,22 @@ pub fn words(line: &[u8]) -> impl Iterator<Item = Word<'_>> + Clone {
     })
 }
 
+/// The parameters of a module that are on the line: `PARAMETER=VALUE` of each word `NAME.PARAMETER=VALUE` whose NAME `is_name`.
+pub fn parameters(line: &[u8], is_name: impl Fn(&[u8]) -> bool) -> impl Iterator<Item = &[u8]> {
+    raw(line).take_while(|word| *word != b"--").filter_map(move |word| {
+        let (name, parameter) = word.split_at_checked(word.iter().position(|byte| matches!(byte, b'.' | b'='))?)?;
+        let parameter = parameter.strip_prefix(b".")?;
+        is_name(name).then_some(parameter)
+    })
+}
+
 /// Names with their values.
 fn split(line: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> + Clone {
+    raw(line).map(name_and_value)
+}
+
+/// Words as they stand there.
+fn raw(line: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     let mut rest = line;
     core::iter::from_fn(move || {
         let start = rest.iter().position(|byte| !is_space(*byte))?;
@@ -48,7 +62,7 @@ fn split(line: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> + Clone {
             .unwrap_or(rest.len());
         let (word, later) = rest.split_at(end);
         rest = later;
-        Some(name_and_value(word))
+        Some(word)
     })
 }
 
@@ -122,6 +136,13 @@ mod tests {
                 Word::Unknown(b"inn.color")
             ]
         );
+    }
+
+    #[test]
+    fn parameters_of_modules_stand_behind_their_names() {
+        let line = b"loop.max_loop=4 quiet root=/dev/vda loopy.x=1 loop.y=\"a b\" x.loop.y=1 loop -- loop.z=1\n";
+        let found: Vec<_> = parameters(line, |name| name == b"loop").collect();
+        assert_eq!(found, [&b"max_loop=4"[..], b"y=\"a b\""]);
     }
 
     #[test]

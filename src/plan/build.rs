@@ -118,10 +118,7 @@ impl Builder<'_> {
         self.each_value(section, Key::Modules, &mut |builder| {
             for index in 0..builder.value.len() {
                 let word = builder.value.word(index);
-                let named = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-                if word == b"auto" {
-                    builder.wrong(Code::NotSupported.into(), builder.value.at(index));
-                } else if !word.iter().all(named) || word.is_empty() || word.len() > limits::NAME_BYTES {
+                if !is_module(word) {
                     builder.wrong(Code::BadModule.into(), builder.value.at(index));
                 } else if builder.plan.words.since(mark).len() == limits::MODULES {
                     return builder.too_many(index, limits::MODULES, "modules (limits::MODULES)");
@@ -357,6 +354,16 @@ impl Builder<'_> {
         }
         None
     }
+}
+
+/// Whether `word` can stand in `modules`: a module's name, `auto`, `-NAME`, `+PATTERN`.
+fn is_module(word: &[u8]) -> bool {
+    let named = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let (name, is_good) = match word {
+        [b'+', pattern @ ..] => (pattern, pattern.iter().all(u8::is_ascii_graphic)),
+        [b'-', name @ ..] | name => (name, name.iter().all(named)),
+    };
+    is_good && !name.is_empty() && name.len() <= limits::NAME_BYTES
 }
 
 /// Sizes of a log.

@@ -252,6 +252,11 @@ impl<'a> Driver<'a> {
         self.plan
     }
 
+    /// The plan, and where people are told.
+    pub fn plan_and_journal(&mut self) -> (&Plan, &mut Journal<'a>) {
+        (self.plan, &mut self.journal)
+    }
+
     /// The cgroup below which the guests' are.
     #[must_use]
     pub fn base(&self) -> &Base {

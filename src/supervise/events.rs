@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use rustix::time::Timespec;
 
 use super::change::NotBegun;
+use super::devices::{Devices, Subject};
 use super::driver::Driver;
 use super::poll::{self, EVENTS, Happened, Interest, Part, Poll, Source};
 use super::requests::{Desk, Requests};
@@ -17,8 +18,8 @@ use crate::control::server::{ClientId, Incoming, Refusal, Server, Wants};
 use crate::control::wire::{Happening, Power, REQUEST_BYTES};
 use crate::host::console::{Console, Level};
 use crate::host::emergency::Emergency;
-use crate::host::hardening;
 use crate::host::power::Wanted;
+use crate::host::{hardening, modules};
 use crate::limits;
 use crate::plan::{GuestId, Kind};
 use crate::sys::memory::discard_old_stack;
@@ -72,6 +73,7 @@ pub struct Supervisor<'a> {
     signals: OwnedFd,
     role: Role<'a>,
     driver: Driver<'a>,
+    devices: Devices,
     facts: Facts<'a>,
     socket: &'a core::ffi::CStr,
     server: Option<Server>,
@@ -119,6 +121,7 @@ impl<'a> Supervisor<'a> {
             signals,
             role,
             driver,
+            devices: Devices::default(),
             facts,
             socket,
             server: None,
@@ -165,6 +168,7 @@ impl<'a> Supervisor<'a> {
         self.watch_shell();
         if let Role::Init { .. } = self.role {
             self.up_by_ms = Some(now_ms.saturating_add(limits::UP_TIMEOUT_MS));
+            self.watch_devices(now_ms);
         }
         if self.server.is_none() {
             self.socket_at_ms = Some(now_ms);
@@ -206,6 +210,7 @@ impl<'a> Supervisor<'a> {
             self.reap_more = self.driver.reap(now_ms);
         }
         self.go_down(now_ms);
+        self.attend_devices(now_ms);
         self.come_up(now_ms);
         let came_up = self.reload(now_ms);
         let starts = self.driver.start_waiting(now_ms);
@@ -225,7 +230,8 @@ impl<'a> Supervisor<'a> {
             let starts = matches!(self.driver.state(*id), State::Waiting | State::Starting);
             starts && self.driver.guest(*id).is_some_and(|guest| guest.autostart)
         };
-        if now_ms < by_ms && self.ending.is_none() && self.driver.ids().any(|id| comes_up(&id)) {
+        let is_busy = self.devices.is_busy(Subject::Modules) || self.driver.ids().any(|id| comes_up(&id));
+        if now_ms < by_ms && self.ending.is_none() && is_busy {
             return;
         }
         self.up_by_ms = None;
@@ -234,6 +240,27 @@ impl<'a> Supervisor<'a> {
         {
             let wanted = hardening::once_up(self.driver.plan().host.hardening);
             hardening::apply(wanted, &mut console.lines(Level::Warning));
+            if modules::are_locked() {
+                self.devices.forget(Subject::Modules, self.poll);
+                modules::asked::end();
+            }
+        }
+    }
+
+    /// Waits for devices that come later, on a host of our own.
+    fn watch_devices(&mut self, now_ms: u64) {
+        if let Role::Init { .. } = &self.role {
+            let (plan, journal) = self.driver.plan_and_journal();
+            self.devices.watch(plan, self.poll, journal, now_ms);
+        }
+    }
+
+    fn attend_devices(&mut self, now_ms: u64) {
+        if let Role::Init { console, .. } = &self.role
+            && self.ending.is_none()
+        {
+            let (plan, journal) = self.driver.plan_and_journal();
+            self.devices.attend(plan, console, self.poll, journal, now_ms);
         }
     }
 
@@ -260,6 +287,8 @@ impl<'a> Supervisor<'a> {
             Source::Shell => self.shell_ended(),
             Source::Change => self.driver.look_at_change(now_ms),
             Source::Reload => self.driver.look_at_reload(now_ms),
+            Source::Devices(subject) => self.devices.hear(subject),
+            Source::Loader(subject) => self.devices.look(subject, self.poll),
             Source::Writer | Source::WriterReports => self.driver.look_at_logs(now_ms),
         }
     }
@@ -337,6 +366,10 @@ impl<'a> Supervisor<'a> {
         // What is taken away when the host is up may be more now.
         let is_otherwise = self.driver.take_otherwise() && matches!(self.role, Role::Init { .. });
         if is_otherwise {
+            if let Role::Init { emergency: Some(_), .. } = &self.role {
+                // There were no guests so far.
+                let _ = modules::asked::narrow(self.driver.plan(), false);
+            }
             self.up_by_ms = self.up_by_ms.or(Some(now_ms.saturating_add(limits::UP_TIMEOUT_MS)));
         }
         is_otherwise

@@ -8,6 +8,7 @@
 //! | [`driver`] | the table of guests; carries the actions of `state` out |
 //! | [`change`] | the change of a guest's limits that is being carried out |
 //! | [`events`] | the event loop |
+//! | [`devices`] | devices and links that come later |
 //! | [`poll`] | what the loop waits for |
 //! | [`reload`] | the config read again |
 //! | [`requests`] | clients' requests while they are carried out |
@@ -27,6 +28,7 @@
 
 pub mod awaited;
 pub mod change;
+pub mod devices;
 pub mod driver;
 pub mod events;
 pub mod health;

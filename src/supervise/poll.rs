@@ -7,6 +7,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::time::Timespec;
 
+use super::devices::Subject;
 use crate::control::server::ClientId;
 use crate::plan::GuestId;
 
@@ -34,6 +35,10 @@ pub enum Source {
     Writer,
     /// What that says.
     WriterReports,
+    /// What the kernel says of devices.
+    Devices(Subject),
+    /// The child that does what is to be done for them: it has ended.
+    Loader(Subject),
 }
 
 /// What a guest is watched by.
@@ -157,6 +162,8 @@ impl Source {
             Source::Reload => (6, 0),
             Source::Writer => (7, 0),
             Source::WriterReports => (30, 0),
+            Source::Devices(subject) => (31, subject as u32),
+            Source::Loader(subject) => (32, subject as u32),
             Source::Guest(part, id) => (8 + part as u64, u32::from(id.0)),
         };
         kind << 32 | u64::from(number)
@@ -174,6 +181,8 @@ impl Source {
             6 => Source::Reload,
             7 => Source::Writer,
             30 => Source::WriterReports,
+            31 => Source::Devices(*Subject::ALL.get(number as usize)?),
+            32 => Source::Loader(*Subject::ALL.get(number as usize)?),
             8 => guest(Part::Helper),
             9 => guest(Part::Reports),
             10 => guest(Part::Process),
@@ -213,6 +222,8 @@ mod tests {
             Source::Reload,
             Source::Writer,
             Source::WriterReports,
+            Source::Devices(Subject::Modules),
+            Source::Loader(Subject::Modules),
             Source::Client(ClientId::from_number(u32::MAX)),
         ];
         for source in guests.into_iter().chain(others) {

@@ -16,6 +16,7 @@ use crate::guest::inside;
 use crate::host::console::Console;
 use crate::host::emergency::Emergency;
 use crate::host::files;
+use crate::host::modules::asked;
 use crate::limits;
 use crate::plan::Plan;
 use crate::sys::memory::Static;
@@ -127,6 +128,10 @@ pub fn init(console: &Console, plan: &'static mut Plan, config: &CStr, needs_she
     // again, and Ctrl-Alt-Del still works.
     let poll = insist(&mut journal, "epoll_create1", Poll::new);
     let name = c"inn";
+    if let Err(errno) = asked::narrow(plan, needs_shell) {
+        let errno = ErrnoWords(errno.raw_os_error() as u16);
+        journal.error(format_args!("guests may have the kernel load modules: /run/inn/modules: {errno}"));
+    }
     let base = Base::open(name, plan).unwrap_or_else(|fault| {
         journal.error(format_args!("no guest can start: {fault}"));
         insist(&mut journal, "open a directory without cgroups", Base::none)

@@ -17,6 +17,7 @@ pub mod loop_device;
 pub mod machine;
 pub mod memory;
 pub mod mount;
+pub mod netlink;
 pub mod privilege;
 pub mod probe;
 pub mod process;

@@ -85,6 +85,11 @@ impl Machine {
         Machine::power_on_with(recipe, &[&["-drive", &drive], devices].concat(), more).map(Machine::ready)
     }
 
+    /// The same without a disk.
+    pub fn boot_with_devices(recipe: Recipe, devices: &[&str], more: &[&str]) -> Option<Machine> {
+        Machine::power_on_with(recipe, devices, more).map(Machine::ready)
+    }
+
     fn ready(mut self) -> Machine {
         self.agent.wait_for("<<ready>>\n", BOOT_TIMEOUT);
         self
@@ -338,7 +343,8 @@ fn image(recipe: &Recipe, more: &[&str]) -> PathBuf {
     // The modules that its config asks for.
     let config = std::fs::read_to_string(machines.join(recipe.folder).join("etc/inn.conf")).unwrap_or_default();
     let modules = config.lines().filter_map(|line| line.strip_prefix("modules")?.trim_start().strip_prefix('='));
-    let modules = modules.flat_map(str::split_whitespace).flat_map(|name| ["--module", name]);
+    let is_name = |word: &&str| *word != "auto" && !word.starts_with(['-', '+']);
+    let modules = modules.flat_map(str::split_whitespace).filter(is_name).flat_map(|name| ["--module", name]);
     let made = Command::new("python3")
         .arg(must::project().join("images/image.py"))
         .arg(&image)

@@ -15,6 +15,12 @@ pub fn is_all(pattern: &[u8]) -> bool {
 /// Whether `name` is like `pattern`. Takes no longer than the product of their lengths, whatever they are.
 #[must_use]
 pub fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    is_like(pattern, name, |own, other| own == other)
+}
+
+/// The same, where two letters are one if they are the `same`.
+#[must_use]
+pub fn is_like(pattern: &[u8], name: &[u8], same: fn(u8, u8) -> bool) -> bool {
     let (mut rest, mut left) = (pattern, name);
     // Behind the last `*`: the pattern, and the name's letters that it has not been tried on.
     let mut again: Option<(&[u8], &[u8])> = None;
@@ -22,7 +28,7 @@ pub fn matches(pattern: &[u8], name: &[u8]) -> bool {
         if let Some(behind) = rest.strip_prefix(b"*") {
             again = Some((behind, left));
             rest = behind;
-        } else if let Some((behind, after)) = one(rest, left) {
+        } else if let Some((behind, after)) = one(rest, left, same) {
             (rest, left) = (behind, after);
         } else if rest.is_empty() && left.is_empty() {
             return true;
@@ -36,7 +42,7 @@ pub fn matches(pattern: &[u8], name: &[u8]) -> bool {
 }
 
 /// What is left of both, where the first item of `pattern`, not a `*`, stands for the first letter of `name`.
-fn one<'p, 'n>(pattern: &'p [u8], name: &'n [u8]) -> Option<(&'p [u8], &'n [u8])> {
+fn one<'p, 'n>(pattern: &'p [u8], name: &'n [u8], same: fn(u8, u8) -> bool) -> Option<(&'p [u8], &'n [u8])> {
     let (&letter, after) = name.split_first()?;
     let (&first, behind) = pattern.split_first()?;
     let behind = match first {
@@ -47,7 +53,7 @@ fn one<'p, 'n>(pattern: &'p [u8], name: &'n [u8]) -> Option<(&'p [u8], &'n [u8])
             // A bracket that is not closed is itself, and no name has one.
             None => return None,
         },
-        first if first == letter => behind,
+        first if same(first, letter) => behind,
         _ => return None,
     };
     Some((behind, after))

@@ -1,0 +1,7 @@
+//! Netlink messages ↔ bytes. Pure.
+//!
+//! | file | noun |
+//! | --- | --- |
+//! | [`uevent`] | what the kernel says of devices (NETLINK_KOBJECT_UEVENT) |
+
+pub mod uevent;

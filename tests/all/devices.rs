@@ -1,0 +1,108 @@
+//! What the devices of a host want, now and later: modules.
+
+use crate::machine::{Guest, Machine, Recipe};
+
+/// What the image has beside the modules that its config names.
+const MODULES: [&str; 10] = [
+    "virtio_net",
+    "virtio_balloon",
+    "virtio_rng",
+    "virtio_pci",
+    "squashfs",
+    "isofs",
+    "loop",
+    "dummy",
+    "mpls_iptunnel",
+    "mpls_gso",
+];
+
+#[test]
+fn devices_get_their_modules_on_6_12() {
+    devices("6.12");
+}
+
+#[test]
+fn devices_get_their_modules_on_5_10() {
+    devices("5.10");
+}
+
+fn devices(kernel: &'static str) {
+    let recipe =
+        Recipe { name: "devices", kernel, folder: "devices", command_line: "loop.max_loop=5 xloop.max_loop=9" };
+    let more: Vec<&str> = MODULES.iter().flat_map(|name| ["--module", name]).collect();
+    let devices = [
+        "-netdev",
+        "hubport,id=net,hubid=0",
+        "-device",
+        "virtio-net-pci,netdev=net,id=net0,mac=52:54:00:00:00:01",
+        "-device",
+        "virtio-balloon-pci",
+        "-device",
+        "virtio-rng-pci",
+    ];
+    let Some(mut machine) = Machine::boot_with_devices(recipe, &devices, &more) else { return };
+    machine.check(
+        "auto loads what a device wants that only another's driver shows, and nothing that is kept out",
+        |machine| {
+            assert!(is_loaded(machine, "virtio_net") && is_loaded(machine, "virtio_rng"));
+            assert!(!is_loaded(machine, "virtio_balloon") && !is_loaded(machine, "loop"));
+            assert!(!machine.console.all().contains("module "), "{}", machine.console.all());
+        },
+    );
+    machine.check("the kernel gets what it asks for where the config lets it, and nothing else", |machine| {
+        assert_eq!(machine.ok("cat /proc/sys/kernel/modprobe").trim(), "/proc/1/exe");
+        assert_ne!(machine.run("ip link add dummy0 type dummy").code, 0);
+        assert!(!is_loaded(machine, "dummy"));
+        machine.guest_until("asks", Guest::is_ready);
+        let ask = "inn exec asks sh -c 'mkdir -p /tmp/m; mount -t squashfs none /tmp/m; mount -t iso9660 none /tmp/m; mount -t jfs none /tmp/m'";
+        machine.run(ask);
+        assert!(is_loaded(machine, "squashfs") && is_loaded(machine, "isofs"));
+        assert_ne!(machine.run("/proc/1/exe -q -- rtnl-link-dummy").code, 0, "not even where the words are the kernel's");
+    });
+    machine.check(
+        "modprobe loads by name and by alias, with the parameters of the kernel's command line and its own",
+        |machine| {
+            let dry = machine.ok("inn modprobe --dry-run loop");
+            assert!(dry.trim().starts_with("kernel/drivers/block/loop.ko") && !is_loaded(machine, "loop"), "{dry}");
+            machine.ok("inn modprobe loop");
+            assert_eq!(machine.ok("cat /sys/module/loop/parameters/max_loop").trim(), "5");
+            machine.ok("inn modprobe -r loop");
+            assert!(!is_loaded(machine, "loop"));
+            machine.ok("inn modprobe loop max_loop=3 rtnl-link-dummy numdummies=0");
+            assert_eq!(machine.ok("cat /sys/module/loop/parameters/max_loop").trim(), "3");
+            assert!(is_loaded(machine, "dummy"));
+        },
+    );
+    machine.check("a module comes with what it is better off with, and goes with what only it needed", |machine| {
+        machine.ok("inn modprobe mpls_iptunnel");
+        assert!(is_loaded(machine, "mpls_gso") && is_loaded(machine, "mpls_router"));
+        let output = machine.run("inn modprobe --remove mpls_router");
+        assert!(output.code == 1 && output.text.contains("module mpls_router: delete_module: E"), "{}", output.text);
+        machine.ok("inn modprobe --remove mpls_gso mpls_iptunnel");
+        assert!(!is_loaded(machine, "mpls_iptunnel") && !is_loaded(machine, "mpls_router"));
+    });
+    machine.check("what is not there and what is wrong are told in a line", |machine| {
+        for (words, expected) in [
+            ("no-such", "module no-such: modules.dep: not in modules.dep"),
+            ("--remove no-such", "module no-such: /sys/module: it is not loaded"),
+        ] {
+            let output = machine.run(&format!("inn modprobe {words}"));
+            assert!(output.code == 1 && output.text.contains(expected), "{words}: {} {}", output.code, output.text);
+        }
+        let output = machine.run("inn modprobe -q no-such");
+        assert!(output.code == 1 && output.text.is_empty(), "{}", output.text);
+    });
+    machine.check("a device that comes while the host is up gets its module", |machine| {
+        machine.ok("inn modprobe -r virtio_net");
+        let device = "$(dirname $(grep -l 0x1af4 /sys/bus/pci/devices/*/vendor | while read f; do grep -q 0x020000 $(dirname $f)/class && echo $f; done))";
+        machine.ok(&format!("echo 1 > {device}/remove"));
+        assert!(!is_loaded(machine, "virtio_net"));
+        machine.ok("echo 1 > /sys/bus/pci/rescan");
+        machine.until("ls /sys/module/virtio_net", |output| output.code == 0);
+    });
+    machine.end();
+}
+
+fn is_loaded(machine: &mut Machine, name: &str) -> bool {
+    machine.run(&format!("grep -q '^{name} ' /proc/modules")).code == 0
+}
