@@ -189,12 +189,17 @@ pub const STOP_TIMEOUT_MS: u64 = 10_000;
 pub const STOP_TIMEOUT_OS_MS: u64 = 30_000;
 /// Everything down, file systems unmounted: after so long PID 1 powers off whatever is left.
 pub const SHUTDOWN_TIMEOUT_MS: u64 = 90_000;
-/// Power-off, once the guests are down: how long what else runs is given between TERM and KILL, and after KILL.
+/// Of that, at most so long is kept for the host's own end: a third each for guests that were killed, for other processes,
+/// and for file systems; half of it, where it is short.
+pub const FINAL_MS: u64 = 15_000;
+/// Power-off, once the guests are down: how long what else runs is given between TERM and KILL, and after KILL, at most.
 pub const FINAL_TERM_MS: u64 = 5_000;
 /// See [`FINAL_TERM_MS`]. What has not ended by then hangs in the kernel.
 pub const FINAL_KILL_MS: u64 = 2_000;
-/// Writing file systems back gets so long even where the guests have used the whole time-out up: less loses data.
-pub const FINAL_SYNC_MS: u64 = 5_000;
+/// A file system that takes longer to be written back or unmounted no longer holds up the others.
+pub const FINAL_STEP_MS: u64 = 1_000;
+/// How often a watchdog is petted in the time that it gives.
+pub const WATCHDOG_SHARE: u64 = 3;
 /// Loading the modules and making the settings of `[host]`: after so long the boot goes on without.
 pub const PREPARE_TIMEOUT_MS: u64 = 30_000;
 /// Modules are locked once every guest that starts with the host has started or failed; after so long, whatever they do.

@@ -11,12 +11,14 @@ use crate::guest::{self, inside};
 use crate::host::boot::{self, Host};
 use crate::host::console::{Console, Level};
 use crate::host::modules::asked;
-use crate::host::power::{self, Wanted};
+use crate::host::power::{self, Bounds, Wanted};
+use crate::host::watchdog::Watchdog;
 use crate::limits;
 use crate::load::{CONFIG, Loader};
 use crate::plan::Plan;
 use crate::record::{self, Holder};
 use crate::supervise::serve;
+use crate::sys::clock;
 use crate::sys::descriptor;
 use crate::sys::memory::{Static, discard};
 use crate::sys::process::Arguments;
@@ -74,15 +76,16 @@ static NO_PLAN: Static<Plan> = Static::new(Plan::new());
 /// PID 1, from the kernel's hand-over to the end of the machine.
 fn run_host() -> ! {
     let (console, plan, config) = come_up();
+    let mut watchdog = Watchdog::none();
     let (plan, needs_shell) = match plan.or_else(|| NO_PLAN.take()) {
         Some(plan) => {
             let is_empty = plan.guests.is_empty();
             (plan, is_empty)
         }
-        None => power::finish(&console, Wanted::Halt, 0),
+        None => power::finish(&console, Wanted::Halt, &Bounds::new(clock::now_ms(), limits::FINAL_MS), &mut watchdog),
     };
-    let outcome = serve::init(&console, plan, config, needs_shell);
-    power::finish(&console, outcome.wanted.unwrap_or(Wanted::PowerOff), outcome.deadline_ms)
+    let outcome = serve::init(&console, plan, config, needs_shell, &mut watchdog);
+    power::finish(&console, outcome.wanted.unwrap_or(Wanted::PowerOff), &outcome.bounds, &mut watchdog)
 }
 
 /// What comes before the supervisor. Apart, for its memory is not to stay as long as that.

@@ -13,6 +13,7 @@
 //! | [`features`] | what this kernel has, and what a plan asks of it |
 //! | [`child`] | short-lived children for what can hang |
 //! | [`emergency`] | the shell on the console when nothing else is left |
+//! | [`watchdog`] | the machine's watchdog |
 //! | [`power`] | how a host goes down |
 
 pub mod boot;
@@ -31,3 +32,4 @@ pub mod mounts;
 pub mod power;
 pub mod replace;
 pub mod sysctl;
+pub mod watchdog;

@@ -18,7 +18,8 @@ use crate::control::server::{ClientId, Incoming, Refusal, Server, Wants};
 use crate::control::wire::{Happening, Power, REQUEST_BYTES};
 use crate::host::console::{Console, Level};
 use crate::host::emergency::Emergency;
-use crate::host::power::Wanted;
+use crate::host::power::{Bounds, Wanted};
+use crate::host::watchdog::Watchdog;
 use crate::host::{hardening, modules};
 use crate::limits;
 use crate::plan::{GuestId, Kind};
@@ -29,8 +30,6 @@ use crate::sys::{clock, signal};
 const PAUSE_NS: i64 = 10_000_000;
 /// How long PID 1 waits before it tries again to make its socket.
 const SOCKET_RETRY_MS: u64 = 1_000;
-/// The last part of the time for going down belongs to the kill.
-const KILL_SHARE: u64 = 10;
 
 /// What this process is.
 #[derive(Debug)]
@@ -41,6 +40,8 @@ pub enum Role<'a> {
         console: &'a Console,
         /// The shell that runs in place of guests, where there is no config to go by.
         emergency: Option<Emergency>,
+        /// What resets the machine where this loop hangs.
+        watchdog: &'a mut Watchdog,
     },
     /// An ordinary process.
     Process,
@@ -50,8 +51,7 @@ pub enum Role<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Ending {
     wanted: Option<Wanted>,
-    kill_at_ms: u64,
-    give_up_at_ms: u64,
+    bounds: Bounds,
     killed: bool,
 }
 
@@ -60,8 +60,8 @@ struct Ending {
 pub struct Outcome {
     /// What the machine is to do; nothing where this is not its init.
     pub wanted: Option<Wanted>,
-    /// When the time for going down is over.
-    pub deadline_ms: u64,
+    /// When each part of going down is over.
+    pub bounds: Bounds,
     /// Whether every guest is down.
     pub all_down: bool,
 }
@@ -269,7 +269,9 @@ impl<'a> Supervisor<'a> {
             Role::Init { emergency: Some(emergency), .. } => emergency.due_ms(),
             Role::Init { emergency: None, .. } | Role::Process => None,
         };
-        let ending = self.ending.map(|ending| if ending.killed { ending.give_up_at_ms } else { ending.kill_at_ms });
+        let ending = self
+            .ending
+            .map(|ending| if ending.killed { ending.bounds.give_up_at_ms } else { ending.bounds.kill_at_ms });
         let clients = self.server.as_ref().and_then(Server::next_deadline_ms);
         [self.driver.next_deadline_ms(), clients, ending, shell, self.socket_at_ms, self.up_by_ms]
             .into_iter()
@@ -305,7 +307,7 @@ impl<'a> Supervisor<'a> {
                 self.socket_at_ms = Some(now_ms.saturating_add(SOCKET_RETRY_MS));
             }
         }
-        if let Role::Init { console, emergency: Some(emergency) } = &mut self.role
+        if let Role::Init { console, emergency: Some(emergency), .. } = &mut self.role
             && emergency.due_ms().is_some_and(|due| due <= now_ms)
         {
             emergency.offer(console, Some(self.driver.plan()));
@@ -343,6 +345,9 @@ impl<'a> Supervisor<'a> {
             Role::Init { .. } => {
                 if let Some(wanted) = Wanted::from_signal(number as u8) {
                     self.begin_ending(Some(wanted), now_ms);
+                    if Wanted::is_at_once(number as u8) {
+                        self.kill_at_once(now_ms);
+                    }
                 }
             }
             Role::Process => {
@@ -447,28 +452,29 @@ impl<'a> Supervisor<'a> {
     fn begin_ending(&mut self, wanted: Option<Wanted>, now_ms: u64) {
         if let Some(ending) = &mut self.ending {
             ending.wanted = wanted.or(ending.wanted);
-            ending.kill_at_ms = now_ms;
-            return;
+            return self.kill_at_once(now_ms);
         }
         let time_ms = self.driver.plan().host.shutdown_timeout_ms;
         self.driver.journal.line(format_args!("going down"));
         self.driver.refuse_reload();
         self.driver.news.tell(b"", Kind::Service, Happening::GoingDown);
-        self.ending = Some(Ending {
-            wanted,
-            kill_at_ms: now_ms.saturating_add(time_ms - time_ms / KILL_SHARE),
-            give_up_at_ms: now_ms.saturating_add(time_ms),
-            killed: false,
-        });
+        self.ending = Some(Ending { wanted, bounds: Bounds::new(now_ms, time_ms), killed: false });
         for id in self.driver.ids() {
             self.driver.feed(id, Event::HostGoingDown, now_ms);
+        }
+    }
+
+    /// Whoever is to stop is killed.
+    fn kill_at_once(&mut self, now_ms: u64) {
+        if let Some(ending) = &mut self.ending {
+            ending.bounds.kill_at_ms = ending.bounds.kill_at_ms.min(now_ms);
         }
     }
 
     /// Stops those that nothing up comes after; when the time is over, kills all.
     fn go_down(&mut self, now_ms: u64) {
         let Some(ending) = &mut self.ending else { return };
-        let is_late = now_ms >= ending.kill_at_ms;
+        let is_late = now_ms >= ending.bounds.kill_at_ms;
         if is_late && core::mem::replace(&mut ending.killed, true) {
             return;
         }
@@ -488,9 +494,9 @@ impl<'a> Supervisor<'a> {
         let all_down = self.driver.ids().all(|id| self.driver.is_down(id));
         // What guests wrote last is to be in their files.
         let is_over = all_down && self.driver.finish_logs(now_ms);
-        (is_over || now_ms >= ending.give_up_at_ms).then_some(Outcome {
+        (is_over || now_ms >= ending.bounds.give_up_at_ms).then_some(Outcome {
             wanted: ending.wanted,
-            deadline_ms: ending.give_up_at_ms,
+            bounds: ending.bounds,
             all_down,
         })
     }
@@ -507,7 +513,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn shell_ended(&mut self) {
-        if let Role::Init { console, emergency: Some(emergency) } = &mut self.role {
+        if let Role::Init { console, emergency: Some(emergency), .. } = &mut self.role {
             emergency.ended(console);
         }
     }

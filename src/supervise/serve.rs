@@ -17,6 +17,7 @@ use crate::host::console::Console;
 use crate::host::emergency::Emergency;
 use crate::host::files;
 use crate::host::modules::asked;
+use crate::host::watchdog::Watchdog;
 use crate::limits;
 use crate::plan::Plan;
 use crate::sys::memory::Static;
@@ -122,7 +123,13 @@ fn try_in_base(
 
 /// Supervises the guests of `plan` as the host's init, or offers the emergency shell, until the host is to go down. Every
 /// signal is blocked.
-pub fn init(console: &Console, plan: &'static mut Plan, config: &CStr, needs_shell: bool) -> Outcome {
+pub fn init(
+    console: &Console,
+    plan: &'static mut Plan,
+    config: &CStr,
+    needs_shell: bool,
+    watchdog: &mut Watchdog,
+) -> Outcome {
     let mut journal = Journal::new(To::Console(console));
     // None of these can fail for long, unless the kernel lacks what nothing goes without; then that is said, again and
     // again, and Ctrl-Alt-Del still works.
@@ -143,7 +150,7 @@ pub fn init(console: &Console, plan: &'static mut Plan, config: &CStr, needs_she
         Ok(signals)
     });
     let emergency = needs_shell.then(|| Emergency::start(console, Some(plan)));
-    let role = Role::Init { console, emergency };
+    let role = Role::Init { console, emergency, watchdog };
     tell_unbounded(&journal, &base, plan);
     let from = From { config, socket: server::PATH, is_init: true };
     let driver = Driver::new((plan, SPARE.take()), (base, name), table, &poll, journal, from);

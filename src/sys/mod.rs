@@ -26,8 +26,10 @@ pub mod schedule;
 pub mod signal;
 pub mod socket;
 pub mod stdio;
+pub mod storage;
 pub mod terminal;
 pub mod wait;
+pub mod watchdog;
 
 pub use rustix::io::Errno;
 

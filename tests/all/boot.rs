@@ -35,10 +35,10 @@ fn ctrl_alt_del_goes_down_in_order() {
 }
 
 #[test]
-fn the_usual_signal_powers_off_in_order() {
-    // What `poweroff` of busybox and of sysvinit send.
+fn the_poweroff_of_busybox_powers_off_in_order() {
+    // What it sends to PID 1 is busybox's own affair.
     goes_down("signal", "6.1", "reboot: Power down", |machine| {
-        machine.tell("kill -USR2 1");
+        machine.tell("poweroff");
     });
 }
 

@@ -42,6 +42,7 @@ mod masks;
 mod metrics;
 mod must;
 mod nesting;
+mod power;
 mod private;
 mod protocol;
 mod ready;

@@ -1,0 +1,180 @@
+//! How a host goes down.
+//!
+//! | file | noun |
+//! | --- | --- |
+//! | `processes` | every process: asked to end, killed, told of where it stays |
+//! | `release` | file systems and what lies below them |
+//! | `wait` | waiting meanwhile, the watchdog petted |
+
+mod processes;
+mod release;
+mod wait;
+
+use rustix::system::RebootCommand;
+
+use super::console::{Console, Level};
+use super::watchdog::Watchdog;
+use crate::fault::ErrnoWords;
+use crate::limits;
+use crate::sys::{process, signal};
+
+/// What the machine is to do when everything is down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Switch itself off.
+    PowerOff,
+    /// Start again.
+    Reboot,
+    /// Stand still.
+    Halt,
+}
+
+/// glibc's SIGRTMIN, which the signals of systemd count from.
+const RTMIN: u8 = 34;
+
+/// What other programs' `poweroff`, `reboot` and `halt` send to PID 1: of busybox (USR1, USR2, TERM), of sysvinit (PWR, by
+/// who watches the mains; INT is Ctrl-Alt-Del) and of systemd (RTMIN+3 and on; from +13 on without stopping services first).
+/// Where they conflict busybox is right, for it is what small images have: systemd would execute itself anew on TERM, and
+/// look for its bus on USR1. sysvinit's own `halt` and `reboot` write to a pipe, `/dev/initctl`, which there is none of
+/// here; with `-f` they ask the kernel, as those of all three do.
+const SIGNALS: [(u8, Wanted); 11] = [
+    (libc::SIGUSR1 as u8, Wanted::Halt),
+    (libc::SIGUSR2 as u8, Wanted::PowerOff),
+    (libc::SIGTERM as u8, Wanted::Reboot),
+    (libc::SIGINT as u8, Wanted::Reboot),
+    (libc::SIGPWR as u8, Wanted::PowerOff),
+    (RTMIN + 3, Wanted::Halt),
+    (RTMIN + 4, Wanted::PowerOff),
+    (RTMIN + 5, Wanted::Reboot),
+    (RTMIN + 13, Wanted::Halt),
+    (RTMIN + 14, Wanted::PowerOff),
+    (RTMIN + 15, Wanted::Reboot),
+];
+
+impl Wanted {
+    /// What signal number `signal` asks PID 1 for.
+    #[must_use]
+    pub fn from_signal(signal: u8) -> Option<Wanted> {
+        SIGNALS.iter().find(|(number, _)| *number == signal).map(|(_, wanted)| *wanted)
+    }
+
+    /// Whether `signal` asks for it without stopping guests first: they are killed.
+    #[must_use]
+    pub fn is_at_once(signal: u8) -> bool {
+        AT_ONCE.contains(&signal)
+    }
+
+    /// The signals that ask for something.
+    #[must_use]
+    pub fn signals() -> signal::Set {
+        SIGNALS.iter().fold(signal::Set::NONE, |set, (number, _)| set.with(*number))
+    }
+}
+
+/// What a second demand, and a signal for an end at once, do not wait for.
+const AT_ONCE: core::ops::RangeInclusive<u8> = RTMIN + 13..=RTMIN + 15;
+
+/// When each part of going down is over, in [`crate::sys::clock::now_ms`]. Together they never take longer than
+/// `shutdown-timeout`: what is left of the time when a part is over goes to those that follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Guests that have not stopped by then are killed.
+    pub kill_at_ms: u64,
+    /// Guests that are not gone by then are left.
+    pub give_up_at_ms: u64,
+    /// Other processes that are not gone by then are left.
+    pub processes_by_ms: u64,
+    /// File systems that are not unmounted by then are left, and the machine let go of.
+    pub over_at_ms: u64,
+}
+
+impl Bounds {
+    /// For `time_ms`, from `now_ms` on.
+    #[must_use]
+    pub fn new(now_ms: u64, time_ms: u64) -> Bounds {
+        let over_at_ms = now_ms.saturating_add(time_ms);
+        // The host's own end, at most; a third of it for each part.
+        let last_ms = (time_ms / 2).min(limits::FINAL_MS);
+        Bounds {
+            kill_at_ms: over_at_ms - last_ms,
+            give_up_at_ms: over_at_ms - last_ms / 3 * 2,
+            processes_by_ms: over_at_ms - last_ms / 3,
+            over_at_ms,
+        }
+    }
+}
+
+/// Takes the host down, the guests being down already, or as far as they go: ends every process, writes the file systems back
+/// and unmounts them, and lets go of the machine, all within `bounds`. The watchdog is stopped where the machine is to stay off,
+/// and left running where it is to start again, so that a reboot that hangs is one all the same. Only for PID 1.
+pub fn finish(console: &Console, wanted: Wanted, bounds: &Bounds, watchdog: &mut Watchdog) -> ! {
+    if !rustix::process::getpid().is_init() {
+        // A mistake of the caller's must not take a whole machine with it.
+        process::exit(70);
+    }
+    // From here on nothing interrupts; a second Ctrl-Alt-Del changes nothing.
+    let _ = signal::block(signal::Set::ALL);
+    let mut waiter = wait::Waiter { watchdog };
+    processes::end(console, &mut waiter, bounds.processes_by_ms);
+    release::all(console, &mut waiter, bounds.over_at_ms);
+    let command = match wanted {
+        Wanted::PowerOff => RebootCommand::PowerOff,
+        Wanted::Reboot => RebootCommand::Restart,
+        Wanted::Halt => RebootCommand::Halt,
+    };
+    if wanted == Wanted::Reboot {
+        watchdog.leave();
+    } else {
+        watchdog.stop();
+    }
+    if let Err(error) = rustix::system::reboot(command) {
+        let words = ErrnoWords(error.raw_os_error() as u16);
+        console.say(Level::Error, format_args!("reboot: {words}; everything is down, switch it off"));
+    }
+    loop {
+        // No descriptor, no time-out: for ever.
+        let _ = rustix::event::poll(&mut [], None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_programs_power_signals_are_understood() {
+        let cases = [
+            ("busybox poweroff", libc::SIGUSR2 as u8, Some(Wanted::PowerOff)),
+            ("busybox halt", libc::SIGUSR1 as u8, Some(Wanted::Halt)),
+            ("busybox reboot", libc::SIGTERM as u8, Some(Wanted::Reboot)),
+            ("Ctrl-Alt-Del", libc::SIGINT as u8, Some(Wanted::Reboot)),
+            ("power failure", libc::SIGPWR as u8, Some(Wanted::PowerOff)),
+            ("systemctl halt", 37, Some(Wanted::Halt)),
+            ("systemctl poweroff", 38, Some(Wanted::PowerOff)),
+            ("systemctl reboot", 39, Some(Wanted::Reboot)),
+            ("a child's end", libc::SIGCHLD as u8, None),
+            ("reload", libc::SIGHUP as u8, None),
+            ("nothing", 0, None),
+        ];
+        for (who, signal, wanted) in cases {
+            assert_eq!(Wanted::from_signal(signal), wanted, "{who}");
+        }
+    }
+
+    #[test]
+    fn going_down_takes_no_longer_than_it_may() {
+        for time_ms in [1_000, 10_000, 90_000, 3_600_000] {
+            let bounds = Bounds::new(5, time_ms);
+            assert_eq!(bounds.over_at_ms, time_ms + 5);
+            assert!(bounds.kill_at_ms >= 5 + time_ms / 2);
+            assert!(bounds.kill_at_ms < bounds.give_up_at_ms && bounds.give_up_at_ms < bounds.processes_by_ms);
+            assert!(bounds.processes_by_ms < bounds.over_at_ms);
+        }
+    }
+
+    #[test]
+    fn a_signal_for_an_end_at_once_is_one() {
+        assert!(Wanted::is_at_once(47) && Wanted::is_at_once(49));
+        assert!(!Wanted::is_at_once(39) && !Wanted::is_at_once(libc::SIGTERM as u8));
+    }
+}
