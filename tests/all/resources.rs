@@ -33,14 +33,10 @@ const THINGS: [&str; 22] = [
     "cpu",
 ];
 
+/// On one kernel: what `attackers` exhausts is nearly the same, there on all of them.
 #[test]
-fn one_guest_takes_all_it_can_on_6_1() {
+fn one_guest_takes_all_it_can() {
     take_everything("6.1");
-}
-
-#[test]
-fn one_guest_takes_all_it_can_on_6_12() {
-    take_everything("6.12");
 }
 
 #[test]
@@ -142,7 +138,8 @@ fn it_works(machine: &mut Machine, meanwhile: &str) {
     let round = "inn logs bystander | grep ^round | tail -n 1";
     let pid = machine.guest("bystander").pid();
     let before = last(&machine.until(round, |output| last(&output.text).is_some()).text).expect("it counts");
-    machine.until(round, |output| last(&output.text).is_some_and(|now| now > before + 3));
+    // One round that was begun after this one.
+    machine.until(round, |output| last(&output.text).is_some_and(|now| now > before + 1));
     let list = machine.ok("inn list");
     assert!(list.contains("bystander") && list.contains("hog"), "{list}");
     assert_eq!(machine.run("inn logs bystander | grep ^cannot | sort | uniq -c").text, "", "while {meanwhile}");
