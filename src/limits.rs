@@ -206,6 +206,10 @@ pub const PREPARE_TIMEOUT_MS: u64 = 30_000;
 pub const UP_TIMEOUT_MS: u64 = 120_000;
 /// The emergency shell is offered again after so long: at first, and at most.
 pub const EMERGENCY_DELAY_MS: (u64, u64) = (1_000, 30_000);
+/// So many deaths of a supervisor within [`DEATHS_WITHIN_MS`], and it starts nothing any more.
+pub const DEATHS: usize = 3;
+/// A minute: who dies that often in it dies of something that comes again.
+pub const DEATHS_WITHIN_MS: u64 = 60_000;
 /// Descriptors of PID 1: per guest at most eight, while it starts; and some of its own.
 pub const DESCRIPTORS: u64 = 8 * GUESTS as u64 + 1024;
 

@@ -17,11 +17,11 @@ use crate::limits;
 use crate::load::{CONFIG, Loader};
 use crate::plan::Plan;
 use crate::record::{self, Holder};
-use crate::supervise::serve;
-use crate::sys::clock;
-use crate::sys::descriptor;
+use crate::supervise::kept::{self, Left};
+use crate::supervise::serve::{self, Life};
 use crate::sys::memory::{Static, discard};
 use crate::sys::process::Arguments;
+use crate::sys::{clock, descriptor, signal};
 
 /// Exit code where the config cannot be used.
 const BAD_CONFIG: u8 = 2;
@@ -32,6 +32,9 @@ const NOT_RECORDED: &str = "a guest of `inn run` may be given users of another, 
 /// Runs `inn` and returns its exit code.
 pub fn run(arguments: &Arguments) -> u8 {
     guest::resume(arguments);
+    if let Some(left) = Left::find(arguments) {
+        return go_on(left, arguments);
+    }
     let is_init = rustix::process::getpid() == rustix::process::Pid::INIT;
     // `inn init -- COMMAND` is PID 1 of somebody else's container.
     // And in a guest a verb is a verb.
@@ -41,18 +44,18 @@ pub fn run(arguments: &Arguments) -> u8 {
         return asked::answer(arguments.get(3).unwrap_or_default());
     }
     if is_init && !is_verb {
-        run_host();
+        run_host(arguments);
     }
     // One that our caller closed would be the number of something of ours.
     descriptor::fill_standard();
     match crate::cli::main(arguments) {
         Next::Exit(code) => code,
-        Next::Supervise(config, socket) => supervise(config, socket),
+        Next::Supervise(config, socket) => supervise(config, socket, arguments),
     }
 }
 
 /// `inn supervise` with this config and this socket.
-fn supervise(config: Option<&'static CStr>, socket: Option<&'static CStr>) -> u8 {
+fn supervise(config: Option<&'static CStr>, socket: Option<&'static CStr>, arguments: &Arguments) -> u8 {
     let config = config.unwrap_or(CONFIG);
     let Some(loader) = Loader::take() else { return BAD_CONFIG };
     let Some(buffer) = record::buffer() else { return BAD_CONFIG };
@@ -67,14 +70,14 @@ fn supervise(config: Option<&'static CStr>, socket: Option<&'static CStr>) -> u8
         let _ = write!(Errors::new(), "{}", Report(&loader.config, &loader.diagnostics));
         return BAD_CONFIG;
     }
-    serve::foreground(loader.into_plan(), config, socket)
+    serve::foreground(loader.into_plan(), config, socket, Life { arguments, left: None })
 }
 
 /// The plan of a host whose config cannot be used: no guests, and the defaults.
 static NO_PLAN: Static<Plan> = Static::new(Plan::new());
 
 /// PID 1, from the kernel's hand-over to the end of the machine.
-fn run_host() -> ! {
+fn run_host(arguments: &Arguments) -> ! {
     let (console, plan, config) = come_up();
     let mut watchdog = Watchdog::none();
     let (plan, needs_shell) = match plan.or_else(|| NO_PLAN.take()) {
@@ -84,7 +87,29 @@ fn run_host() -> ! {
         }
         None => power::finish(&console, Wanted::Halt, &Bounds::new(clock::now_ms(), limits::FINAL_MS), &mut watchdog),
     };
-    let outcome = serve::init(&console, plan, config, needs_shell, &mut watchdog);
+    let life = Life { arguments, left: None };
+    let outcome = serve::init(&console, plan, config, needs_shell, (life, &mut watchdog));
+    power::finish(&console, outcome.wanted.unwrap_or(Wanted::PowerOff), &outcome.bounds, &mut watchdog)
+}
+
+/// A supervisor that has died of a fault, or was replaced, goes on in this program.
+fn go_on(mut left: Left, arguments: &Arguments) -> u8 {
+    let is_init = rustix::process::getpid() == rustix::process::Pid::INIT;
+    let (host, texts) = (left.host, left.texts);
+    let _ = signal::block(signal::Set::ALL);
+    let console = is_init.then(Console::open);
+    let mut watchdog = Watchdog::adopt(kept::descriptor_of(host.watchdog), host.watchdog_ms, clock::now_ms());
+    if let (Some(console), Some((wanted, bounds)), true) = (&console, host.ending(), host.is_over) {
+        power::finish(console, wanted.unwrap_or(Wanted::PowerOff), &bounds, &mut watchdog);
+    }
+    let Some(plan) = NO_PLAN.take() else { return BAD_CONFIG };
+    // Without it guests go on alone.
+    let (Ok(plan) | Err(plan)) = left.plan(plan);
+    let text = |bytes| CStr::from_bytes_with_nul(bytes).unwrap_or_default();
+    let (config, socket) = (text(texts.config), text(texts.socket));
+    let life = Life { arguments, left: Some(left) };
+    let Some(console) = console else { return serve::foreground(plan, config, socket, life) };
+    let outcome = serve::init(&console, plan, config, false, (life, &mut watchdog));
     power::finish(&console, outcome.wanted.unwrap_or(Wanted::PowerOff), &outcome.bounds, &mut watchdog)
 }
 

@@ -149,9 +149,23 @@ impl Server {
         rustix::fs::fchmod(&listener, Mode::RUSR | Mode::WUSR).map_err(at("fchmod"))?;
         rustix::net::bind(&listener, &address).map_err(at("bind"))?;
         rustix::net::listen(&listener, BACKLOG).map_err(at("listen"))?;
+        Server::adopt(listener)
+    }
+
+    /// The server of a socket on which this process has listened before.
+    ///
+    /// # Errors
+    /// Of fcntl(2).
+    pub fn adopt(listener: OwnedFd) -> Result<Server, Refusal> {
         let spare = rustix::io::fcntl_dupfd_cloexec(&listener, 0).map_err(at("fcntl"))?;
         let owner = rustix::process::geteuid().as_raw();
         Ok(Server { listener, spare: Some(spare), owner, generation: 0, clients: [const { None }; limits::CLIENTS] })
+    }
+
+    /// The listening socket itself.
+    #[must_use]
+    pub fn descriptor_of_listener(&self) -> &OwnedFd {
+        &self.listener
     }
 
     /// The listening socket: readable when there is something to accept.

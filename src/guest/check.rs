@@ -7,7 +7,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
 use super::cgroup::{Base, Member};
 use super::inherit::First;
@@ -33,6 +33,8 @@ pub struct Checking {
     /// Pidfd of the child; readable when it has ended, then it must be waited for (waitid P_PIDFD, `__WALL`). It exits with 0
     /// where the guest is as it should be.
     pub child: OwnedFd,
+    /// Its number.
+    pub pid: Pid,
     /// Where it reports why the guest is not: see [`super::receive`].
     pub reports: OwnedFd,
 }
@@ -59,7 +61,7 @@ pub fn check(patient: &Patient<'_>, what: What) -> Result<Checking, Fault> {
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .at(Step::ReportSocket)?;
     match clone(Flags::NONE, None).at(Step::Check)? {
-        Side::Parent(_, child) => Ok(Checking { child, reports: ours }),
+        Side::Parent(pid, child) => Ok(Checking { child, pid, reports: ours }),
         Side::Child => match look(patient, what, theirs.as_fd()) {
             Ok(is_so) => process::exit(u8::from(!is_so)),
             Err(fault) => {

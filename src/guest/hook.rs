@@ -74,6 +74,8 @@ pub struct Running {
     /// Its pidfd; readable when it has ended, then it must be waited for (waitid P_PIDFD, `__WALL`). It exits with 0 where all
     /// of them have.
     pub child: OwnedFd,
+    /// Its number.
+    pub pid: Pid,
     /// What they print, and the first that failed: see [`super::receive`].
     pub reports: OwnedFd,
 }
@@ -87,7 +89,7 @@ pub fn start(about: &About<'_>, moment: Moment) -> Result<Running, Fault> {
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .at(Step::ReportSocket)?;
     match clone(Flags::NONE, None).at(moment.step())? {
-        Side::Parent(_, child) => Ok(Running { child, reports: ours }),
+        Side::Parent(pid, child) => Ok(Running { child, pid, reports: ours }),
         Side::Child => {
             drop(ours);
             process::exit(u8::from(run(about, moment, None, theirs.as_fd()).is_err()))

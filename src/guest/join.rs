@@ -57,7 +57,7 @@ pub fn join(facts: &Facts<'_>, command: &Command<'_>) -> Result<Starting, Fault>
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .at(Step::ReportSocket)?;
     match clone(Flags::NONE, None).at(Step::Fork)? {
-        Side::Parent(_, helper) => Ok(Starting { helper, reports: ours, output: None, ready: None }),
+        Side::Parent(pid, helper) => Ok(Starting { helper, pid, reports: ours, output: None, ready: None }),
         Side::Child => {
             drop(ours);
             match helper(facts, command, theirs.as_fd()) {

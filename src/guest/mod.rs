@@ -38,6 +38,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::OFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
+use rustix::process::Pid;
 
 pub use command::search;
 pub use join::{Command, Facts, join};
@@ -55,6 +56,8 @@ use crate::sys::clone::{Flags, Side, clone};
 pub struct Starting {
     /// Pidfd of the helper; readable when it has ended, then it must be waited for (waitid P_PIDFD, `__WALL`).
     pub helper: OwnedFd,
+    /// Its number.
+    pub pid: Pid,
     /// Where helper and guest report: see [`receive`].
     pub reports: OwnedFd,
     /// Read end of the guest's output; does not block. None where `log = off`, or a terminal comes instead.
@@ -126,7 +129,7 @@ pub fn start(plan: &Plan, id: GuestId, base: &cgroup::Base, stdio: Stdio) -> Res
         Ready::Exec | Ready::Notify | Ready::Port(_) | Ready::File | Ready::Command => theirs,
     };
     match clone(Flags::NONE, None).at(Step::Fork)? {
-        Side::Parent(_, helper) => Ok(Starting { helper, reports: ours, output, ready }),
+        Side::Parent(pid, helper) => Ok(Starting { helper, pid, reports: ours, output, ready }),
         Side::Child => {
             // Held here, they would never be heard to close.
             drop((ours, output, ready));

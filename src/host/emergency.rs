@@ -37,6 +37,7 @@ const ENVIRONMENT: [&CStr; 3] =
 #[derive(Debug)]
 pub struct Emergency {
     shell: Option<OwnedFd>,
+    pid: u32,
     started_ms: u64,
     due_ms: Option<u64>,
     delay_ms: u64,
@@ -50,9 +51,24 @@ impl Emergency {
         let hint = "emergency shell on the console; `kill -TERM 1` reboots, `kill -USR2 1` switches off";
         console.say(Level::Error, format_args!("{hint}"));
         let mut emergency =
-            Emergency { shell: None, started_ms: 0, due_ms: None, delay_ms: limits::EMERGENCY_DELAY_MS.0 };
+            Emergency { shell: None, pid: 0, started_ms: 0, due_ms: None, delay_ms: limits::EMERGENCY_DELAY_MS.0 };
         emergency.offer(console, plan);
         emergency
+    }
+
+    /// The one that this process, or the program before it, has started as process `pid`; it is offered again where that has
+    /// ended.
+    #[must_use]
+    pub fn adopt(pid: u32) -> Emergency {
+        let shell = rustix::process::Pid::from_raw(pid as i32).and_then(wait::child);
+        let due_ms = shell.is_none().then(clock::now_ms);
+        Emergency { shell, pid, started_ms: clock::now_ms(), due_ms, delay_ms: limits::EMERGENCY_DELAY_MS.0 }
+    }
+
+    /// The shell's process; 0 while none runs.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        if self.shell.is_some() { self.pid } else { 0 }
     }
 
     /// Readable when the shell has ended: then [`Emergency::ended`]. None while none runs.
@@ -107,7 +123,9 @@ impl Emergency {
         };
         match clone(Flags::NONE, None) {
             Ok(Side::Child) => become_shell(console, path, &arguments),
-            Ok(Side::Parent(_, pidfd)) => self.shell = Some(pidfd),
+            Ok(Side::Parent(pid, pidfd)) => {
+                (self.shell, self.pid) = (Some(pidfd), pid.as_raw_nonzero().get() as u32);
+            }
             Err(error) => {
                 console.say(Level::Error, format_args!("emergency shell: clone3: {}", words(error)));
                 self.later();

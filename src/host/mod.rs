@@ -12,6 +12,7 @@
 //! | [`hardening`] | what is taken from everybody on the host |
 //! | [`features`] | what this kernel has, and what a plan asks of it |
 //! | [`child`] | short-lived children for what can hang |
+//! | [`children`] | who the children of this process are |
 //! | [`emergency`] | the shell on the console when nothing else is left |
 //! | [`watchdog`] | the machine's watchdog |
 //! | [`power`] | how a host goes down |
@@ -19,6 +20,7 @@
 pub mod boot;
 pub mod bounds;
 pub mod child;
+pub mod children;
 pub mod cmdline;
 pub mod console;
 pub mod disk;

@@ -1,8 +1,7 @@
 //! The machine's watchdog: who hangs is reset by it.
 //!
-//! It is petted by PID 1's event loop alone, never by a child, so that a loop that hangs is noticed. Nothing has to be handed
-//! over to a program that takes the place of this one: the descriptor is closed by its exec, without the magic character,
-//! so the time-out goes on, and the next program opens the device anew within it.
+//! It is petted by PID 1's event loop alone, never by a child, so that a loop that hangs is noticed. A program that takes the
+//! place of this one goes on with the same descriptor.
 
 use core::ffi::CStr;
 
@@ -59,6 +58,18 @@ impl Watchdog {
         let mut watchdog = Watchdog { device: Some(device), every_ms, due_ms: now_ms, fails: false };
         watchdog.pet(now_ms);
         Ok(watchdog)
+    }
+
+    /// The one that the program before had open, petted every so often; none where there is none.
+    #[must_use]
+    pub fn adopt(device: Option<OwnedFd>, every_ms: u64, now_ms: u64) -> Watchdog {
+        Watchdog { device, every_ms, due_ms: now_ms, fails: false }
+    }
+
+    /// Its device, for the program that comes after, and how often it is petted.
+    #[must_use]
+    pub fn kept(&self) -> (Option<&OwnedFd>, u64) {
+        (self.device.as_ref(), self.every_ms)
     }
 
     /// Whether there is one.

@@ -8,6 +8,7 @@ mod children;
 mod follow;
 mod health;
 mod hooks;
+pub mod kept;
 mod memory;
 mod notices;
 mod output;
@@ -17,6 +18,7 @@ use core::ffi::CStr;
 
 use follow::Reload;
 pub use follow::{Failure, Verdict};
+use kept::Keeper;
 
 use rustix::event::Timespec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -76,6 +78,8 @@ struct Keys {
     deadline_ms: u64,
     /// Its first process; 0 for none.
     pid: u32,
+    /// The child that is at work for it; 0 for none.
+    helper: u32,
 }
 
 impl Table {
@@ -84,7 +88,7 @@ impl Table {
     pub const fn new() -> Table {
         Table {
             slots: heapless::Vec::new(),
-            keys: [Keys { deadline_ms: 0, pid: 0 }; limits::GUESTS],
+            keys: [Keys { deadline_ms: 0, pid: 0, helper: 0 }; limits::GUESTS],
             health: [const { Health::new() }; limits::GUESTS],
             refused: heapless::Vec::new(),
             kmsg: [Share::NONE; limits::GUESTS],
@@ -182,6 +186,10 @@ pub struct Driver<'a> {
     spare: Option<&'static mut Plan>,
     /// Where the config is.
     from: From<'a>,
+    /// What is left to the program that this one becomes.
+    pub keeper: Option<Keeper<'a>>,
+    /// It starts nothing.
+    pub is_safe: bool,
 }
 
 impl<'a> Driver<'a> {
@@ -217,6 +225,8 @@ impl<'a> Driver<'a> {
             reload: Reload::default(),
             spare,
             from,
+            keeper: None,
+            is_safe: false,
         }
     }
 
@@ -317,6 +327,7 @@ impl<'a> Driver<'a> {
         let Some(slot) = self.slot_mut(id) else { return Ok(()) };
         if core::mem::replace(&mut slot.is_held, still) != still {
             self.changed.add(id);
+            self.note_stale(id);
             self.announce(id, if still { Notice::Frozen } else { Notice::Thawed });
         }
         Ok(())
@@ -386,6 +397,7 @@ impl<'a> Driver<'a> {
                 }
             }
         }
+        self.note_stale(id);
         self.renew(id);
     }
 
@@ -436,6 +448,8 @@ impl<'a> Driver<'a> {
         }
         self.note_deadline(id);
         if before != after {
+            // Before it is acted upon.
+            self.keep(id, true);
             self.changed.add(id);
             self.look_at_waiting |= matches!(after, State::Waiting | State::Ready);
         }
@@ -505,6 +519,9 @@ impl<'a> Driver<'a> {
         slot.born_ms = 0;
         (slot.killed, slot.untold) = (0, 0);
         let watch = |part, fd: &OwnedFd| self.poll.watch(fd.as_fd(), Source::Guest(part, id), Interest::Readable);
+        if let Some(keys) = self.table.keys.get_mut(index(id)) {
+            keys.helper = starting.pid.as_raw_nonzero().get() as u32;
+        }
         let helper = slot.helper.insert(starting.helper);
         let reports = slot.reports.insert(starting.reports);
         slot.output = starting.output;

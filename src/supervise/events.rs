@@ -10,6 +10,7 @@ use rustix::time::Timespec;
 use super::change::NotBegun;
 use super::devices::{Devices, Subject};
 use super::driver::Driver;
+use super::kept::{self, Host};
 use super::poll::{self, EVENTS, Happened, Interest, Part, Poll, Source};
 use super::requests::{Desk, Requests};
 use super::snapshot::Facts;
@@ -24,7 +25,7 @@ use crate::host::{hardening, modules};
 use crate::limits;
 use crate::plan::{GuestId, Kind};
 use crate::sys::memory::discard_old_stack;
-use crate::sys::{clock, signal};
+use crate::sys::{clock, descriptor, signal};
 
 /// How long the loop rests after a turn with trouble.
 const PAUSE_NS: i64 = 10_000_000;
@@ -88,6 +89,8 @@ pub struct Supervisor<'a> {
     was_deep: bool,
     /// A signal has asked for the config to be read again.
     hang_ups: bool,
+    /// What the program before has left.
+    left: Option<Host>,
 }
 
 impl<'a> Supervisor<'a> {
@@ -133,7 +136,13 @@ impl<'a> Supervisor<'a> {
             up_by_ms: None,
             was_deep: true,
             hang_ups: false,
+            left: None,
         }
+    }
+
+    /// This goes on with what the program before has left, in place of starting anything.
+    pub fn go_on(&mut self, host: Host) {
+        self.left = Some(host);
     }
 
     /// Kills and removes what an earlier supervisor left of these guests.
@@ -153,23 +162,15 @@ impl<'a> Supervisor<'a> {
         Ok(())
     }
 
-    /// Starts the guests that start with the host, and runs until all is to go down and is.
+    /// Starts the guests that start with the host, or goes on with those that there are, and runs until all is to go down
+    /// and is.
     pub fn run(&mut self) -> Outcome {
         let now_ms = clock::now_ms();
-        let pid = rustix::process::getpid().as_raw_nonzero().get() as u32;
-        let version = env!("CARGO_PKG_VERSION");
-        self.driver.news.tell(b"", Kind::Service, Happening::Supervising { pid, version });
-        self.driver.prepare_logs();
-        for id in self.driver.ids() {
-            if self.driver.guest(id).is_some_and(|guest| guest.autostart) {
-                self.driver.start(id, now_ms);
-            }
+        match self.left.take() {
+            Some(host) => self.recall(&host, now_ms),
+            None => self.begin(now_ms),
         }
         self.watch_shell();
-        if let Role::Init { .. } = self.role {
-            self.up_by_ms = Some(now_ms.saturating_add(limits::UP_TIMEOUT_MS));
-            self.watch_devices(now_ms);
-        }
         if self.server.is_none() {
             self.socket_at_ms = Some(now_ms);
         }
@@ -177,7 +178,9 @@ impl<'a> Supervisor<'a> {
         loop {
             let now_ms = clock::now_ms();
             let hurry = self.settle(now_ms);
-            if let Some(outcome) = self.outcome(now_ms) {
+            let outcome = self.outcome(now_ms);
+            self.keep(outcome.is_some());
+            if let Some(outcome) = outcome {
                 return outcome;
             }
             if !hurry && core::mem::take(&mut self.was_deep) {
@@ -200,6 +203,84 @@ impl<'a> Supervisor<'a> {
                 let _ = rustix::thread::nanosleep(&Timespec { tv_sec: 0, tv_nsec: PAUSE_NS });
             }
         }
+    }
+
+    fn begin(&mut self, now_ms: u64) {
+        self.tell_began();
+        self.driver.prepare_logs();
+        for id in self.driver.ids() {
+            if self.driver.guest(id).is_some_and(|guest| guest.autostart) {
+                self.driver.start(id, now_ms);
+            }
+        }
+        if let Role::Init { .. } = self.role {
+            self.up_by_ms = Some(now_ms.saturating_add(limits::UP_TIMEOUT_MS));
+        }
+        self.watch_devices(now_ms);
+    }
+
+    fn tell_began(&mut self) {
+        let pid = rustix::process::getpid().as_raw_nonzero().get() as u32;
+        let version = env!("CARGO_PKG_VERSION");
+        self.driver.news.tell(b"", Kind::Service, Happening::Supervising { pid, version });
+    }
+
+    // What is left to the program that this one becomes.
+
+    fn recall(&mut self, host: &Host, now_ms: u64) {
+        self.server = kept::descriptor_of(host.listener).and_then(|listener| Server::adopt(listener).ok());
+        if let Some(server) = &self.server
+            && let Err(errno) = self.poll.watch(server.listener(), Source::Listener, Interest::Readable)
+        {
+            self.driver.journal.trouble("epoll_ctl", errno, now_ms);
+            self.server = None;
+        }
+        let recalled = self.driver.recall(host, now_ms);
+        self.up_by_ms = Some(host.up_by_ms).filter(|by| *by != 0);
+        self.hang_ups = host.is_asked;
+        self.ending = host.ending().map(|(wanted, bounds)| Ending { wanted, bounds, killed: host.is_killed });
+        if self.ending.is_some() {
+            self.driver.refuse_reload();
+        }
+        self.driver.is_safe = host.is_safe;
+        descriptor::close_unclaimed();
+        self.tell_began();
+        let journal = &self.driver.journal;
+        match (host.is_safe, host.deaths[0]) {
+            (true, _) => journal.error(format_args!(
+                "died {} times within a minute: safe mode: it goes on, and starts nothing until `inn upgrade` or the next boot",
+                kept::DEATHS
+            )),
+            (false, 0) => journal.line(format_args!("replaced by {}; all guests go on", env!("CARGO_PKG_VERSION"))),
+            (false, _) => journal.error(format_args!("died and goes on; no guest was stopped")),
+        }
+        self.driver.go_on_with(&recalled, host.shell as u32, now_ms);
+        self.watch_devices(now_ms);
+    }
+
+    /// Leaves all that is known now; `is_over` where nothing is left but to take the machine down.
+    fn keep(&mut self, is_over: bool) {
+        let shell = match &self.role {
+            Role::Init { emergency, .. } => emergency.as_ref().map(|emergency| emergency.pid()),
+            Role::Process => None,
+        };
+        let listener = kept::number_of(self.server.as_ref().map(Server::descriptor_of_listener));
+        let ending = self.ending.map(|ending| (ending.wanted, ending.bounds));
+        let (watchdog, watchdog_ms) = match &self.role {
+            Role::Init { watchdog, .. } => watchdog.kept(),
+            Role::Process => (None, 0),
+        };
+        let watchdog = kept::number_of(watchdog);
+        let (up_by_ms, hang_ups) = (self.up_by_ms.unwrap_or(0), self.hang_ups);
+        let is_killed = self.ending.is_some_and(|ending| ending.killed);
+        self.driver.keep_all(|host| {
+            (host.shell, host.is_emergency) = (shell.unwrap_or(0).into(), shell.is_some());
+            (host.listener, host.up_by_ms) = (listener, up_by_ms);
+            (host.watchdog, host.watchdog_ms) = (watchdog, watchdog_ms);
+            host.set_ending(ending);
+            (host.is_killed, host.is_over) = (is_killed, is_over);
+            host.is_asked |= hang_ups;
+        });
     }
 
     // One turn.

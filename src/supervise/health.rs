@@ -1,6 +1,8 @@
 //! How a guest is besides its state: what it says of itself, whether it says in time that it is well, and what was seen of it by
 //! looking. Pure; the driver looks.
 
+mod kept;
+
 use super::notify::{self, Notification, Said};
 use super::state::Illness;
 use crate::fault::{Fault, Step};

@@ -24,6 +24,7 @@
 //! | [`health`] | how a guest is besides its state. Pure |
 //! | [`notify`] | what a guest says on its notification socket. Pure |
 //! | [`awaited`] | what a guest that is not ready waits for, in words. Pure |
+//! | [`kept`] | what is left to the program that a supervisor becomes |
 //! | [`journal`] | what the person at the console is told |
 
 pub mod awaited;
@@ -33,6 +34,7 @@ pub mod driver;
 pub mod events;
 pub mod health;
 pub mod journal;
+pub mod kept;
 pub mod kernel_log;
 pub mod kmsg;
 pub mod log_files;

@@ -22,6 +22,18 @@ impl News {
         News { ring: Ring::new(c"events", limits::EVENTS_BYTES).ok(), sequence: 0 }
     }
 
+    /// Those that were kept before, the last of which has this number.
+    #[must_use]
+    pub fn adopt(ring: Ring, sequence: u64) -> News {
+        News { ring: Some(ring), sequence }
+    }
+
+    /// The number of the last.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
     /// Keeps one event of a guest, or with the empty name of the host.
     pub fn tell(&mut self, guest: &[u8], kind: Kind, what: Happening<'_>) {
         // One that cannot be kept is missed, and its number says so.

@@ -72,6 +72,24 @@ impl Ring {
         Ok(Ring { memory, blocks, length: 0, written: 0 })
     }
 
+    /// One that this program's process has made before.
+    ///
+    /// # Errors
+    /// EPROTO where it is none; as pread(2).
+    pub fn adopt(memory: OwnedFd) -> Result<Ring, Errno> {
+        let reader = Reader::open(memory)?;
+        let length = reader.length()?;
+        let end = reader.walk(length.saturating_sub(1) / BLOCK, length, &mut |_, _, _| ())?;
+        let Reader { memory, blocks, .. } = reader;
+        Ok(Ring { memory, blocks: blocks as u32, length, written: end.position })
+    }
+
+    /// The memory itself.
+    #[must_use]
+    pub fn descriptor(&self) -> &OwnedFd {
+        &self.memory
+    }
+
     /// Appends `bytes`, which came at `time_us`. The oldest make room.
     ///
     /// # Errors

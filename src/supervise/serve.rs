@@ -3,9 +3,11 @@
 use core::ffi::CStr;
 use core::fmt;
 
+use super::driver::kept::Keeper;
 use super::driver::{Driver, Table};
 use super::events::{Outcome, Role, Supervisor};
 use super::journal::{Journal, To};
+use super::kept::{self, Host, Kept, Left, Texts};
 use super::poll::Poll;
 use super::reload::From;
 use super::snapshot::{CGROUP_BYTES, Facts};
@@ -21,12 +23,15 @@ use crate::host::watchdog::Watchdog;
 use crate::limits;
 use crate::plan::Plan;
 use crate::sys::memory::Static;
-use crate::sys::{Errno, clock, signal, stdio};
+use crate::sys::process::Arguments;
+use crate::sys::{Errno, clock, fatal, signal, stdio};
 
 static TABLE: Static<Table> = Static::new(Table::new());
 /// Where the next plan goes when the config is read again.
 static SPARE: Static<Plan> = Static::new(Plan::new());
 
+/// What the kernel calls this process (prctl(2), PR_SET_NAME).
+const NAME: &CStr = c"inn";
 /// The name of the cgroup of all guests.
 const BASE: &str = "inn";
 /// Cgroups of a guest that processes find themselves in without having been put there for a reason: see guest/cgroup.rs.
@@ -64,11 +69,20 @@ impl fmt::Display for Refused {
     }
 }
 
+/// What the process of a supervisor goes by.
+#[derive(Debug)]
+pub struct Life<'a> {
+    /// The words that it was started with.
+    pub arguments: &'a Arguments,
+    /// What the program before has left, where it has died or was replaced.
+    pub left: Option<Left>,
+}
+
 /// Supervises the guests of `plan` as an ordinary process, until a signal ends it. Returns the exit code: 0 when every
 /// guest was stopped and nothing of it is left.
-pub fn foreground(plan: &'static mut Plan, config: &CStr, socket: &CStr) -> u8 {
+pub fn foreground(plan: &'static mut Plan, config: &CStr, socket: &CStr, life: Life<'_>) -> u8 {
     let journal = Journal::new(To::Descriptor(stdio::error()));
-    match try_foreground(plan, config, socket) {
+    match try_foreground(plan, config, socket, life) {
         Ok(outcome) if outcome.all_down => 0,
         Ok(_) => {
             journal.error(format_args!("the time for going down is over; guests are left in cgroup {BASE}"));
@@ -81,15 +95,20 @@ pub fn foreground(plan: &'static mut Plan, config: &CStr, socket: &CStr) -> u8 {
     }
 }
 
-fn try_foreground(plan: &'static mut Plan, config: &CStr, socket: &CStr) -> Result<Outcome, Refused> {
+fn try_foreground(plan: &'static mut Plan, config: &CStr, socket: &CStr, life: Life<'_>) -> Result<Outcome, Refused> {
     signal::block(signal::Set::ALL).map_err(|errno| Refused::Call("rt_sigprocmask", errno))?;
     // What our caller ignores, guests must not inherit; and SIGCHLD ignored lets children go without their exit status.
     signal::reset_all();
     raise_files();
     let mut own = [0; CGROUP_BYTES];
-    let name = own_cgroup(&mut own).map_err(|errno| Refused::Call("read /proc/self/cgroup", errno))?;
+    // It may have stepped aside since it began.
+    let known = life.left.as_ref().and_then(|left| CStr::from_bytes_with_nul(left.texts.base).ok());
+    let name = match known {
+        Some(name) => name,
+        None => own_cgroup(&mut own).map_err(|errno| Refused::Call("read /proc/self/cgroup", errno))?,
+    };
     let base = Base::open(name, plan).map_err(Refused::Cgroup)?;
-    let outcome = try_in_base(plan, config, socket, base, name);
+    let outcome = try_in_base(plan, (config, socket), base, name, life);
     // It stays where a guest is left, or another supervisor has it.
     let _ = cgroup::remove_base(name);
     outcome
@@ -97,24 +116,35 @@ fn try_foreground(plan: &'static mut Plan, config: &CStr, socket: &CStr) -> Resu
 
 fn try_in_base(
     plan: &'static mut Plan,
-    config: &CStr,
-    socket: &CStr,
+    (config, socket): (&CStr, &CStr),
     base: Base,
     name: &CStr,
+    life: Life<'_>,
 ) -> Result<Outcome, Refused> {
-    claim(&base)?;
+    let host = life.left.as_ref().map(|left| left.host);
+    // The claim of the program before is this one's until it gives up what it has not taken over.
+    if host.is_none() {
+        claim(&base)?;
+    }
     let poll = Poll::new().map_err(|errno| Refused::Call("epoll_create1", errno))?;
     let table = TABLE.take().ok_or(Refused::Call("take the table", Errno::BUSY))?;
-    let facts = facts(config, name);
+    let facts = facts(config, name, host.as_ref());
     let journal = Journal::new(To::Descriptor(stdio::error()));
     tell_unbounded(&journal, &base, plan);
     let from = From { config, socket, is_init: false };
-    let driver = Driver::new((plan, SPARE.take()), (base, name), table, &poll, journal, from);
+    let mut driver = Driver::new((plan, SPARE.take()), (base, name), table, &poll, journal, from);
+    leave(&mut driver, life, facts.started_ms, (name, config, socket));
     let mut supervisor = Supervisor::new(&poll, Role::Process, driver, facts, socket)
         .map_err(|errno| Refused::Call("signalfd4", errno))?;
-    supervisor.listen().map_err(Refused::Socket)?;
-    supervisor.clear_leftovers();
+    match host {
+        Some(host) => supervisor.go_on(host),
+        None => {
+            supervisor.listen().map_err(Refused::Socket)?;
+            supervisor.clear_leftovers();
+        }
+    }
     let outcome = supervisor.run();
+    fatal::disarm();
     // The socket belongs to nobody from here on.
     drop(supervisor);
     let _ = rustix::fs::unlink(socket);
@@ -128,8 +158,9 @@ pub fn init(
     plan: &'static mut Plan,
     config: &CStr,
     needs_shell: bool,
-    watchdog: &mut Watchdog,
+    (life, watchdog): (Life<'_>, &mut Watchdog),
 ) -> Outcome {
+    let host = life.left.as_ref().map(|left| left.host);
     let mut journal = Journal::new(To::Console(console));
     // None of these can fail for long, unless the kernel lacks what nothing goes without; then that is said, again and
     // again, and Ctrl-Alt-Del still works.
@@ -149,13 +180,67 @@ pub fn init(
         super::events::watch_signals(&poll, &signals)?;
         Ok(signals)
     });
-    let emergency = needs_shell.then(|| Emergency::start(console, Some(plan)));
+    let emergency = match &host {
+        Some(host) => host.is_emergency.then(|| Emergency::adopt(host.shell as u32)),
+        None => needs_shell.then(|| Emergency::start(console, Some(plan))),
+    };
     let role = Role::Init { console, emergency, watchdog };
     tell_unbounded(&journal, &base, plan);
     let from = From { config, socket: server::PATH, is_init: true };
-    let driver = Driver::new((plan, SPARE.take()), (base, name), table, &poll, journal, from);
-    let mut supervisor = Supervisor::with_signals(&poll, signals, role, driver, facts(config, name), server::PATH);
+    let mut driver = Driver::new((plan, SPARE.take()), (base, name), table, &poll, journal, from);
+    let facts = facts(config, name, host.as_ref());
+    leave(&mut driver, life, facts.started_ms, (name, config, server::PATH));
+    let mut supervisor = Supervisor::with_signals(&poll, signals, role, driver, facts, server::PATH);
+    if let Some(host) = host {
+        supervisor.go_on(host);
+    }
     supervisor.run()
+}
+
+/// From here on a fault is not the end: what a program after this one has to know is kept. Where that cannot be, a fault ends
+/// the supervisor, and that is said.
+fn leave<'a>(driver: &mut Driver<'a>, life: Life<'_>, started_ms: u64, texts: (&'a CStr, &'a CStr, &'a CStr)) {
+    if let Err(errno) = try_to_leave(driver, life, started_ms, texts) {
+        let words = ErrnoWords(errno.raw_os_error() as u16);
+        driver
+            .journal
+            .error(format_args!("a fault would be the end of this supervisor, for nothing can be kept: {words}"));
+    }
+}
+
+fn try_to_leave<'a>(
+    driver: &mut Driver<'a>,
+    life: Life<'_>,
+    started_ms: u64,
+    (base, config, socket): (&'a CStr, &'a CStr, &'a CStr),
+) -> Result<(), Errno> {
+    let Life { arguments, left } = life;
+    let (file, identity) = kept::program()?;
+    let (kept, host, image) = match left {
+        Some(Left { file, host, plan, .. }) => {
+            if plan.is_none() {
+                driver
+                    .journal
+                    .error(format_args!("the plan was lost: guests that run go on, and nobody looks after them"));
+            }
+            (file, Host { program: identity, ..host }, plan)
+        }
+        None => {
+            let pid = rustix::process::getpid().as_raw_nonzero().get() as u32;
+            (Kept::new()?, Host { pid, started_ms, program: identity, ..Host::default() }, None)
+        }
+    };
+    let number = kept.number();
+    let [base, config, socket] = [base, config, socket].map(CStr::to_bytes_with_nul);
+    let texts = Texts { base, config, socket, name: NAME.to_bytes_with_nul() };
+    driver.keeper = Some(Keeper::new(kept, (host, texts), image)?);
+    if !driver.keep_all(|_| ()) {
+        return Err(Errno::NOMEM);
+    }
+    fatal::arm(&file, number, arguments)?;
+    // It stays open for as long as this process is this program.
+    core::mem::forget(file);
+    Ok(())
 }
 
 /// Makes this the supervisor of the guests in `base`. What one that was killed had under way holds its claim a moment longer.
@@ -188,11 +273,11 @@ fn insist<T>(journal: &mut Journal<'_>, what: &str, mut attempt: impl FnMut() ->
     }
 }
 
-fn facts<'a>(config: &'a CStr, base: &'a CStr) -> Facts<'a> {
+fn facts<'a>(config: &'a CStr, base: &'a CStr, host: Option<&Host>) -> Facts<'a> {
     Facts {
         base: base.to_str().unwrap_or_default(),
         config: config.to_str().unwrap_or("?"),
-        started_ms: clock::now_ms(),
+        started_ms: host.map_or_else(clock::now_ms, |host| host.started_ms),
     }
 }
 

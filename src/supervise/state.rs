@@ -17,6 +17,8 @@
 //! There is one way down: whatever is left is killed, only an empty cgroup is cleared, and only after that a guest may
 //! be started again. So no start ever finds anything of the one before.
 
+mod kept;
+
 use heapless::Vec;
 
 use super::oom::Victim;

@@ -3,6 +3,7 @@
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
+use rustix::process::Pid;
 
 use super::log_files::{self, REPORT_BYTES, Report};
 use super::order::Set;
@@ -38,7 +39,16 @@ pub struct Writer {
 #[derive(Debug)]
 struct Child {
     process: OwnedFd,
+    pid: u32,
     socket: Option<OwnedFd>,
+}
+
+impl Child {
+    fn watch(&self, poll: &Poll) -> Result<(), Errno> {
+        poll.watch(self.process.as_fd(), Source::Writer, Interest::Readable)?;
+        let socket = self.socket.as_ref();
+        socket.map_or(Ok(()), |socket| poll.watch(socket.as_fd(), Source::WriterReports, Interest::Readable))
+    }
 }
 
 /// What became of what was expected of it.
@@ -65,6 +75,21 @@ impl Writer {
             late: None,
             failing: Set::EMPTY,
         }
+    }
+
+    /// Its number and its socket; 0 and nothing where there is none.
+    #[must_use]
+    pub fn kept(&self) -> (u32, Option<&OwnedFd>) {
+        self.child.as_ref().map_or((0, None), |child| (child.pid, child.socket.as_ref()))
+    }
+
+    /// Goes on with one that this process has started before. It writes what it knows, and ends; then another begins.
+    pub fn adopt(&mut self, pid: u32, socket: Option<OwnedFd>, poll: &Poll) {
+        self.renew();
+        let process = Pid::from_raw(pid as i32).and_then(wait::child);
+        self.child = process.map(|process| Child { process, pid, socket });
+        // Where its end is not heard of no other begins: it is looked at when the supervisor ends.
+        let _ = self.child.as_ref().map(|child| child.watch(poll));
     }
 
     /// There is a log that it does not know.
@@ -214,13 +239,10 @@ fn start<'p>(
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     match clone(Flags::NONE, None)? {
         Side::Child => log_files::run(plan, rings, &theirs),
-        Side::Parent(_, process) => {
+        Side::Parent(pid, process) => {
             // Where one of them cannot be watched, its end is not heard of, and its reports.
-            let watched = poll
-                .watch(process.as_fd(), Source::Writer, Interest::Readable)
-                .and_then(|()| poll.watch(ours.as_fd(), Source::WriterReports, Interest::Readable));
-            let child = Child { process, socket: Some(ours) };
-            if let Err(errno) = watched {
+            let child = Child { process, pid: pid.as_raw_nonzero().get() as u32, socket: Some(ours) };
+            if let Err(errno) = child.watch(poll) {
                 let _ = signal::send(child.process.as_fd(), libc::SIGKILL as u8);
                 let _ = wait::reap(Which::PidFd(child.process.as_fd()));
                 poll.close(child.process);

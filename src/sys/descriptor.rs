@@ -2,8 +2,10 @@
 
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::FdFlags;
 
 use super::{Errno, call};
+use crate::limits;
 
 /// Makes `number` refer to what `fd` does, to stay open across exec.
 ///
@@ -48,6 +50,24 @@ pub fn fill_standard() {
             let opened = null.or_else(|_| rustix::fs::open(c"/", OFlags::PATH, Mode::empty()));
             // It got the lowest number that was free: this one. It stays open.
             let _ = opened.map(core::mem::forget);
+        }
+    }
+}
+
+/// The flags of descriptor `number`; nothing where it is not open.
+#[must_use]
+pub fn flags(number: RawFd) -> Option<FdFlags> {
+    // SAFETY: takes no pointer, and only asks.
+    let flags = unsafe { call(libc::SYS_fcntl, [number as usize, libc::F_GETFD as usize]) }.ok()?;
+    Some(FdFlags::from_bits_retain(flags as u32))
+}
+
+/// Closes every descriptor from 3 up that stays open across exec: what the program before has left, and nobody has taken.
+pub fn close_unclaimed() {
+    for number in 3..limits::DESCRIPTORS as RawFd {
+        if flags(number).is_some_and(|flags| !flags.contains(FdFlags::CLOEXEC)) {
+            // SAFETY: takes no pointer; all that this program owns is closed on exec, so nothing owns this one.
+            let _ = unsafe { call(libc::SYS_close, [number as usize]) };
         }
     }
 }

@@ -10,7 +10,10 @@ use rustix::fs::{Mode, OFlags};
 /// Set while an epitaph is being written: a panic in here must not start another.
 static DYING: AtomicBool = AtomicBool::new(false);
 
-/// Writes the epitaph and ends the process with 70 (EX_SOFTWARE, sysexits.h).
+/// How a process ends that has no other way (EX_SOFTWARE, sysexits.h).
+pub const CODE: u8 = 70;
+
+/// Writes the epitaph and begins anew, or, where there is nothing to go on with, ends the process with [`CODE`].
 pub fn die(info: &PanicInfo) -> ! {
     if !DYING.swap(true, Ordering::AcqRel) {
         // Where first, and told at once: putting what into words may panic again.
@@ -19,7 +22,16 @@ pub fn die(info: &PanicInfo) -> ! {
         }
         tell(format_args!("inn: panic: {}", info.message()));
     }
-    super::process::exit(70)
+    super::fatal::after_panic();
+    super::process::exit(CODE)
+}
+
+/// The epitaph of a signal, with the address where the processor saw the fault; nothing where somebody sent it.
+pub fn tell_signal(number: i32, address: Option<usize>) {
+    match address {
+        Some(address) => tell(format_args!("inn: fault: signal {number} at address {address:#x}")),
+        None => tell(format_args!("inn: killed by signal {number}")),
+    }
 }
 
 /// Says one line, cut where it is too long, wherever somebody may hear it. Nobody is left to tell of a failure here.

@@ -153,6 +153,18 @@ impl<T: Plain> Image<T> {
         Ok(Image { file, of: PhantomData })
     }
 
+    /// One that this process has had before, made by this very program.
+    #[must_use]
+    pub fn adopt(file: OwnedFd) -> Image<T> {
+        Image { file, of: PhantomData }
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &OwnedFd {
+        &self.file
+    }
+
     /// Puts `value` there: of the child.
     ///
     /// # Errors

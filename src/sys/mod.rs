@@ -12,6 +12,7 @@ pub mod clone;
 pub mod descriptor;
 pub mod epitaph;
 pub mod exec;
+pub mod fatal;
 pub mod link;
 pub mod loop_device;
 pub mod machine;

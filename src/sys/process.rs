@@ -53,6 +53,12 @@ impl Arguments {
         Some(unsafe { CStr::from_ptr(word) })
     }
 
+    /// The words themselves, and a null pointer behind them.
+    #[must_use]
+    pub fn words(&self) -> *const *const c_char {
+        self.argv
+    }
+
     /// The value of the environment variable `name`.
     #[must_use]
     pub fn variable(&self, name: &[u8]) -> Option<&'static CStr> {

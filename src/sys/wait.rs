@@ -1,6 +1,6 @@
 //! Waiting for children, with their numbers (waitid(2)).
 
-use rustix::fd::{AsRawFd, BorrowedFd};
+use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use rustix::process::Pid;
 
 use super::{Errno, call};
@@ -36,6 +36,13 @@ impl End {
             End::Signal(signal) => 256 + u32::from(signal),
         }
     }
+}
+
+/// A pidfd of the child with this number, which may have ended; nothing where it is no child, or was waited for.
+#[must_use]
+pub fn child(pid: Pid) -> Option<OwnedFd> {
+    peek(Which::Pid(pid)).ok()?;
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
 }
 
 /// The number of a child that has ended, and how; it stays a zombie. Never blocks; nothing where none has ended.

@@ -16,6 +16,7 @@ mod config_properties;
 mod confinement;
 mod control;
 mod day;
+mod death;
 mod devices;
 mod distribution;
 mod elf;

@@ -16,7 +16,7 @@ use super::console::{Console, Level};
 use super::watchdog::Watchdog;
 use crate::fault::ErrnoWords;
 use crate::limits;
-use crate::sys::{process, signal};
+use crate::sys::{fatal, process, signal};
 
 /// What the machine is to do when everything is down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +62,22 @@ impl Wanted {
     #[must_use]
     pub fn is_at_once(signal: u8) -> bool {
         AT_ONCE.contains(&signal)
+    }
+
+    /// As a number, from 1 up.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        match self {
+            Wanted::PowerOff => 1,
+            Wanted::Reboot => 2,
+            Wanted::Halt => 3,
+        }
+    }
+
+    /// Back from such a number.
+    #[must_use]
+    pub fn from_number(number: u64) -> Option<Wanted> {
+        [Wanted::PowerOff, Wanted::Reboot, Wanted::Halt].into_iter().find(|wanted| wanted.number() == number)
     }
 
     /// The signals that ask for something.
@@ -113,7 +129,7 @@ pub fn finish(console: &Console, wanted: Wanted, bounds: &Bounds, watchdog: &mut
         process::exit(70);
     }
     // From here on nothing interrupts; a second Ctrl-Alt-Del changes nothing.
-    let _ = signal::block(signal::Set::ALL);
+    let _ = signal::block(fatal::all_others());
     let mut waiter = wait::Waiter { watchdog };
     processes::end(console, &mut waiter, bounds.processes_by_ms);
     release::all(console, &mut waiter, bounds.over_at_ms);

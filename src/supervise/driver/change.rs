@@ -60,6 +60,7 @@ impl<'a> Driver<'a> {
     /// Looks whether the change that is being carried out is over.
     pub fn look_at_change(&mut self, now_ms: u64) {
         let Some(id) = self.change.guest() else { return };
+        self.note_plan();
         let (change, up, mut tools) = self.changing(id);
         if change.look(up, &mut tools, now_ms) {
             // It may have had a child of its own.

@@ -18,6 +18,9 @@ use crate::{guest, limits};
 impl<'a> Driver<'a> {
     /// Something happened to a part of a guest.
     pub fn happened(&mut self, part: Part, id: GuestId, now_ms: u64) {
+        if part != Part::Output {
+            self.note_stale(id);
+        }
         match part {
             Part::Helper => self.helper(id, now_ms),
             Part::Reports => self.reports(id, now_ms),
@@ -111,6 +114,8 @@ impl<'a> Driver<'a> {
         }
         let Some(slot) = self.table.slots.get_mut(index(id)) else { return };
         slot.born_ms = now_ms;
+        self.keep(id, false);
+        let Some(slot) = self.table.slots.get_mut(index(id)) else { return };
         let watched = pidfd.and_then(|pidfd| {
             let process = slot.process.insert(pidfd);
             let source = Source::Guest(Part::Process, id);
@@ -130,7 +135,7 @@ impl<'a> Driver<'a> {
 
     pub(super) fn helper(&mut self, id: GuestId, now_ms: u64) {
         let Some(helper) = self.slot(id).and_then(|slot| slot.helper.as_ref()) else { return };
-        let end = match wait::reap(Which::PidFd(helper.as_fd())) {
+        let end = match wait::peek(Which::PidFd(helper.as_fd())) {
             Ok(None) => return,
             Ok(Some((_, end))) => end,
             Err(Errno::CHILD) => End::Code(0),
@@ -139,6 +144,11 @@ impl<'a> Driver<'a> {
         // What it said comes before its end.
         self.reports(id, now_ms);
         if let Some(helper) = self.slot_mut(id).and_then(|slot| slot.helper.take()) {
+            if let Some(keys) = self.table.keys.get_mut(index(id)) {
+                keys.helper = 0;
+            }
+            self.keep(id, false);
+            let _ = wait::reap(Which::PidFd(helper.as_fd()));
             self.poll.close(helper);
             self.helpers = self.helpers.saturating_sub(1);
         }
@@ -183,7 +193,7 @@ impl<'a> Driver<'a> {
             (None, Some(pid)) => Which::Pid(pid),
             (None, None) => return,
         };
-        let end = match wait::reap(which) {
+        let end = match wait::peek(which) {
             Ok(None) => return,
             Ok(Some((_, end))) => Some(end),
             Err(Errno::CHILD) => None,
@@ -205,6 +215,10 @@ impl<'a> Driver<'a> {
             self.tell(id, |_, _| Some(ended(exit)));
         }
         self.feed(id, Event::Exited(exit), now_ms);
+        // On record by now.
+        if let Some(pid) = pid {
+            let _ = wait::reap(Which::Pid(pid));
+        }
         self.emptied(id, now_ms);
     }
 

@@ -278,6 +278,24 @@ impl Driver<'_> {
         self.follow(new, now_ms);
     }
 
+    /// For the program that comes after: whether the config is to be read again, and whether guests are being changed.
+    pub(super) fn reload_kept(&self) -> (bool, bool) {
+        match &self.reload.stage {
+            Stage::Reading(reading) => (!reading.wanted.dry, false),
+            Stage::Host(..) | Stage::Changing(_) => (false, true),
+            Stage::Idle | Stage::Over => (false, false),
+        }
+    }
+
+    /// Goes on with that: the child that read is gone, and it is read once more.
+    pub(super) fn recall_reload(&mut self, is_following: bool) {
+        let is_removed = |guest: &&crate::plan::Guest| guest.is_removed;
+        self.reload.removed = self.plan.guests.iter().filter(|guest| !guest.is_free()).filter(is_removed).count();
+        if is_following {
+            self.reload.stage = Stage::Changing(None);
+        }
+    }
+
     /// Goes on from the old plan to this one.
     fn follow(&mut self, new: &'static mut Plan, now_ms: u64) {
         let mut fresh = Set::EMPTY;
@@ -297,6 +315,7 @@ impl Driver<'_> {
         let old = core::mem::replace(&mut self.plan, new);
         self.spare = Some(wipe(old));
         while self.table.slots.len() < self.plan.guests.len() && self.table.slots.push(Slot::default()).is_ok() {}
+        self.keep_new_plan();
         if has_services && let Err(fault) = self.base.serve(self.base_name) {
             self.refuse(None, Some(fault), false);
         }
@@ -347,6 +366,7 @@ impl Driver<'_> {
             return;
         }
         self.reload.is_stale |= !is_removed;
+        self.note_plan();
         if had_files || self.plan.guest(id).is_some_and(|guest| !guest.log_to.path().is_empty()) {
             self.writer.renew();
         }

@@ -155,6 +155,9 @@ impl<'a> Driver<'a> {
         health.begun(timeout_ms, now_ms);
         let patient = Patient { plan, guest, base, process: process.as_fd() };
         let begun = check(&patient, what).map(|checking| {
+            if let Some(keys) = table.keys.get_mut(index(id)) {
+                keys.helper = checking.pid.as_raw_nonzero().get() as u32;
+            }
             let child = slot.helper.insert(checking.child);
             slot.reports = Some(checking.reports);
             self.looks += 1;

@@ -23,6 +23,9 @@ impl<'a> Driver<'a> {
         }
         let exit = slot.machine.exit().map(hook_exit);
         let running = hook::start(&hook::About { plan, guest, base, pid: None, exit }, moment)?;
+        if let Some(keys) = table.keys.get_mut(index(id)) {
+            keys.helper = running.pid.as_raw_nonzero().get() as u32;
+        }
         let (child, reports) = (slot.helper.insert(running.child), slot.reports.insert(running.reports));
         self.helpers += 1;
         let watch = |part, fd: &OwnedFd| poll.watch(fd.as_fd(), Source::Guest(part, id), Interest::Readable);

@@ -133,6 +133,7 @@ impl<'a> Driver<'a> {
             Some(0) if !slot.is_terminal => {
                 if let Some(output) = slot.output.take() {
                     self.poll.close(output);
+                    self.note_stale(id);
                 }
             }
             Some(_) | None => {}

@@ -24,7 +24,7 @@ impl<'a> Driver<'a> {
     /// Starts waiting guests whose dependencies are ready: so many in a turn, and so many at a time. Whether it should be
     /// called again soon.
     pub fn start_waiting(&mut self, now_ms: u64) -> bool {
-        if !core::mem::take(&mut self.look_at_waiting) {
+        if self.is_safe || !core::mem::take(&mut self.look_at_waiting) {
             return false;
         }
         let mut started = 0;
