@@ -89,7 +89,7 @@ deps-test: deps-run
 deps-bench: deps-build
 	@$(PACKAGES) python3 util-linux
 # What cannot be installed is not compared, and the table says so.
-	-@$(PACKAGES) strace bubblewrap crun runc
+	-@$(PACKAGES) strace bubblewrap crun runc tini dumb-init catatonit
 
 deps-aarch64: deps-image
 	@$(PACKAGES) gcc-aarch64-linux-gnu

@@ -51,6 +51,7 @@ pub fn run(arguments: &Arguments) -> u8 {
     match crate::cli::main(arguments) {
         Next::Exit(code) => code,
         Next::Supervise(config, socket) => supervise(config, socket, arguments),
+        Next::Init(orders, command, blocked) => crate::cli::init::init(arguments, &orders, command, blocked),
     }
 }
 

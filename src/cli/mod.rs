@@ -80,17 +80,23 @@ pub enum Next {
     /// `inn supervise`, with this config and this socket. It is left to the caller, for it stays: what the command line
     /// took of the stack must not.
     Supervise(Option<&'static CStr>, Option<&'static CStr>),
+    /// `inn init`, as ordered, of the command that begins at this word, with these signals blocked as they were for this
+    /// process. Left to the caller for the same reason.
+    Init(init::Orders, usize, Set),
 }
 
 /// Runs `inn` as a user typed it.
 #[inline(never)]
 pub fn main(arguments: &Arguments) -> Next {
     // A closed pipe is then an error of write(2), and told.
-    let _ = signal::block(Set::NONE.with(libc::SIGPIPE as u8));
+    let blocked = signal::exchange_mask(Set::NONE.with(libc::SIGPIPE as u8)).unwrap_or_default();
     screen::read_environment(arguments);
     match parse::parse(arguments) {
         Ok(Invocation { verb: Verb { act: Act::Supervise, .. }, options, .. }) if !options.help => {
             Next::Supervise(options.config, options.socket)
+        }
+        Ok(Invocation { verb: Verb { act: Act::Init, .. }, options, command, .. }) if !options.help => {
+            Next::Init(options.init, command, blocked)
         }
         Ok(invocation) => Next::Exit(OUTPUT.take().map_or(USAGE, |out| dispatch(&invocation, arguments, out))),
         Err(wrong) => {
@@ -104,7 +110,7 @@ pub fn main(arguments: &Arguments) -> Next {
 }
 
 fn dispatch(invocation: &Invocation, arguments: &Arguments, out: &mut Output) -> u8 {
-    let Invocation { verb, options, operands, command, .. } = invocation;
+    let Invocation { verb, options, operands, .. } = invocation;
     let first = operands.first().copied();
     if options.help {
         let _ = verb.explain(out);
@@ -113,8 +119,7 @@ fn dispatch(invocation: &Invocation, arguments: &Arguments, out: &mut Output) ->
     match verb.act {
         Act::Check => check::check(first, options, out),
         Act::Run => run::run(invocation, arguments),
-        Act::Supervise => 0,
-        Act::Init => init::init(arguments, *command),
+        Act::Supervise | Act::Init => 0,
         Act::List => list::list(operands, options, out),
         Act::Status => status::status(operands, options, out),
         Act::Start | Act::Stop | Act::Restart | Act::Kill | Act::Freeze | Act::Thaw => {

@@ -3,6 +3,7 @@
 use core::ffi::CStr;
 use core::fmt;
 
+use super::init::Orders;
 use super::output::Plain;
 use super::units;
 use super::verb::{Act, LATER, OPTIONS, Operands, Opt, OptFacts, VERBS, Verb, guest_keys};
@@ -75,6 +76,8 @@ pub struct Options {
     pub escape: Option<Option<u8>>,
     /// `--remove`
     pub remove: bool,
+    /// Those of `init`.
+    pub init: Orders,
 }
 
 /// From when on.
@@ -211,7 +214,8 @@ pub fn parse(words: &(impl Words + ?Sized)) -> Result<Invocation, Wrong> {
             }
         }
     }
-    let command_missing = is_command && parser.words.word(parser.next).is_none();
+    let is_missing = parser.words.word(parser.next).is_none();
+    let command_missing = is_command && is_missing && !parser.options.init.needs_no_command();
     if !parser.options.help && (operands.len() < least || command_missing) {
         return Err(Wrong::TooFew(verb));
     }
@@ -316,6 +320,9 @@ impl<W: Words + ?Sized> Parser<'_, W> {
             if attached.is_some() {
                 return Err(Wrong::ValueUnwanted(facts.long));
             }
+            if self.options.init.set(facts.option) {
+                return Ok(());
+            }
             let flag = match facts.option {
                 Opt::Json => &mut self.options.json,
                 Opt::Plain => &mut self.options.plain,
@@ -346,6 +353,9 @@ impl<W: Words + ?Sized> Parser<'_, W> {
             Opt::Timeout => self.options.timeout_ms = Some(units::parse_time_ms(value.to_bytes()).ok_or(bad)?),
             Opt::Since => self.options.since = Some(since(value.to_bytes()).ok_or(bad)?),
             Opt::Escape => self.options.escape = Some(escape(value.to_bytes()).ok_or(bad)?),
+            Opt::Rewrite | Opt::ParentDeath | Opt::ExitOk => {
+                self.options.init.set_value(facts.option, value.to_bytes()).ok_or(bad)?;
+            }
             _ => self.options.lines = Some(text::number(value.to_bytes()).ok_or(bad)?),
         }
         Ok(())

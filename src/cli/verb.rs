@@ -50,6 +50,30 @@ pub enum Opt {
     Escape,
     /// `--remove`
     Remove,
+    /// `--subreaper`
+    Subreaper,
+    /// `--group`
+    Group,
+    /// `--single-child`
+    SingleChild,
+    /// `--setsid`
+    Setsid,
+    /// `--rewrite S:R`
+    Rewrite,
+    /// `--parent-death SIGNAL`
+    ParentDeath,
+    /// `--exit-ok CODE`
+    ExitOk,
+    /// `--wait-all`
+    WaitAll,
+    /// `--pause`
+    Pause,
+    /// `--warn`
+    Warn,
+    /// `--verbose`
+    Verbose,
+    /// `--license`
+    License,
 }
 
 /// An option as it is typed.
@@ -99,6 +123,18 @@ pub const OPTIONS: &[OptFacts] = &[
     option(Opt::Timestamps, "timestamps", Some(b't'), "", "the time of each line before it"),
     option(Opt::Escape, "escape", Some(b'e'), "KEY", "the key that detaches: ctrl-a to ctrl-_, or none"),
     option(Opt::Remove, "remove", Some(b'r'), "", "remove them, and what only they needed"),
+    option(Opt::Subreaper, "subreaper", Some(b's'), "", "adopt what is orphaned, also where this is not PID 1"),
+    option(Opt::Group, "group", Some(b'g'), "", "signals go to the command's whole process group"),
+    option(Opt::SingleChild, "single-child", Some(b'c'), "", "signals go to the command alone (so it is)"),
+    option(Opt::Setsid, "setsid", None, "", "as dumb-init does: a session, signalled, ended with SIGTERM"),
+    option(Opt::Rewrite, "rewrite", Some(b'r'), "S:R", "for signal S, pass R on; 0 for none"),
+    option(Opt::ParentDeath, "parent-death", Some(b'p'), "SIGNAL", "what comes when this process's parent ends"),
+    option(Opt::ExitOk, "exit-ok", Some(b'e'), "CODE", "exit with 0 where the command exits with CODE"),
+    option(Opt::WaitAll, "wait-all", Some(b'W'), "", "stay until all that was adopted has ended, too"),
+    option(Opt::Pause, "pause", Some(b'P'), "", "run nothing, and reap until SIGINT or SIGTERM"),
+    option(Opt::Warn, "warn", Some(b'w'), "", "say which adopted processes were reaped"),
+    option(Opt::Verbose, "verbose", Some(b'v'), "", "say what happens; twice: signals too"),
+    option(Opt::License, "license", Some(b'l'), "", "say the license"),
 ];
 
 /// What a verb does; the rest of the program knows it by this.
@@ -243,11 +279,30 @@ pub const VERBS: &[Verb] = &[
     verb(
         ("init", Act::Init),
         ("-- COMMAND...", Operands::Command(0)),
-        &[],
+        &[
+            Opt::Subreaper,
+            Opt::Group,
+            Opt::SingleChild,
+            Opt::Setsid,
+            Opt::Rewrite,
+            Opt::ParentDeath,
+            Opt::ExitOk,
+            Opt::WaitAll,
+            Opt::Pause,
+            Opt::Warn,
+            Opt::Verbose,
+            Opt::License,
+        ],
         "be PID 1 of somebody else's container",
-        "Runs the command, forwards signals to it, reaps what is orphaned, and returns\n\
-         its exit code.\n\n\
-         \x20 inn init -- /bin/httpd -f\n",
+        "Runs the command, forwards every signal to it, reaps what is orphaned, and\n\
+         returns its exit code (125: not started, 126: not executable, 127: not found,\n\
+         128+N: it died of signal N). The options are those of tini, dumb-init and\n\
+         catatonit; --setsid is what dumb-init does without --single-child. SIGNAL, S\n\
+         and R are names or numbers. SIGTSTP, SIGTTIN and SIGTTOU also stop this\n\
+         process, until SIGCONT. TINI_SUBREAPER, TINI_KILL_PROCESS_GROUP,\n\
+         TINI_VERBOSITY, DUMB_INIT_SETSID and DUMB_INIT_DEBUG of the environment count.\n\n\
+         \x20 inn init -- /bin/httpd -f\n\
+         \x20 inn init -g -e 143 -r TERM:QUIT -- /bin/worker\n",
     ),
     verb(
         ("list", Act::List),

@@ -72,6 +72,12 @@ impl At {
     }
 }
 
+/// A signal's number from its name: `SIGTERM`, `SIGRTMIN+3`; nothing where there is none of that name.
+#[must_use]
+pub fn signal_number(name: &[u8]) -> Option<u8> {
+    value::signal(name).ok()
+}
+
 /// A guest's (or service's) place in [`Plan::guests`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GuestId(pub u16);

@@ -2,7 +2,7 @@
 
 use core::ffi::{CStr, c_char};
 
-use super::arch;
+use super::{Errno, arch, call};
 
 /// Words of a command line, or of an environment, that are passed on whole, and one for their end.
 pub const WORDS: usize = 1024;
@@ -68,6 +68,27 @@ impl Arguments {
         })
     }
 
+    /// Becomes the program at `path`, with the arguments from number `first` on and this environment, however many they are
+    /// (execve(2)). Returns only if that failed.
+    #[must_use]
+    pub fn execute(&self, path: &CStr, first: usize) -> Errno {
+        let list = [path.as_ptr() as usize, self.argv.wrapping_add(first.min(self.argc)) as usize, self.envp as usize];
+        // SAFETY: both lists are of C strings and end with null, upheld by `from_stack`.
+        match unsafe { call(libc::SYS_execve, list) } {
+            Err(error) => error,
+            Ok(_) => Errno::NOSYS,
+        }
+    }
+
+    /// Puts `word` in the place of the variable `name`, where there is one.
+    pub fn replace_variable(&self, name: &[u8], word: &'static CStr) {
+        let is_it = |word: &CStr| word.to_bytes().strip_prefix(name).is_some_and(|rest| rest.starts_with(b"="));
+        let Some(index) = self.environment().position(is_it) else { return };
+        let place = self.envp.wrapping_add(index).cast_mut();
+        // SAFETY: the initial stack is this process's own and may be written to; one C string takes the place of another.
+        unsafe { *place = word.as_ptr() };
+    }
+
     /// The environment's words.
     pub fn environment(&self) -> impl Iterator<Item = &'static CStr> + Clone + use<> {
         let mut next = self.envp;
@@ -90,4 +111,35 @@ pub fn exit(code: u8) -> ! {
         // SAFETY: exit_group takes no pointer; it does not return.
         unsafe { arch::syscall(libc::SYS_exit_group, [usize::from(code), 0, 0, 0, 0, 0]) };
     }
+}
+
+/// The number of this process's group; 0 for one of another pid namespace.
+#[must_use]
+pub fn own_group() -> i32 {
+    // SAFETY: takes no pointer, and cannot fail for this process itself.
+    unsafe { call(libc::SYS_getpgid, [0]) }.map_or(0, |group| group as i32)
+}
+
+/// Whether this process leads its session.
+#[must_use]
+pub fn leads_session() -> bool {
+    // SAFETY: takes no pointer, and cannot fail for this process itself.
+    let session = unsafe { call(libc::SYS_getsid, [0]) };
+    session.is_ok_and(|session| session as i32 == rustix::process::getpid().as_raw_nonzero().get())
+}
+
+/// The number of this process's parent; 0 for one of another pid namespace.
+#[must_use]
+pub fn parent() -> i32 {
+    // SAFETY: takes no pointer, and cannot fail.
+    unsafe { call(libc::SYS_getppid, []) }.map_or(0, |pid| pid as i32)
+}
+
+/// Has the kernel send this process `signal` when its parent ends (PR_SET_PDEATHSIG).
+///
+/// # Errors
+/// EINVAL for a number that is no signal.
+pub fn end_with_parent(signal: u8) -> Result<(), Errno> {
+    // SAFETY: takes no pointer.
+    unsafe { call(libc::SYS_prctl, [libc::PR_SET_PDEATHSIG as usize, usize::from(signal)]) }.map(drop)
 }

@@ -13,3 +13,44 @@ pub fn control(terminal: BorrowedFd<'_>) -> Result<(), Errno> {
     // SAFETY: the argument is a number, not a pointer.
     unsafe { call(libc::SYS_ioctl, list) }.map(drop)
 }
+
+/// Makes `terminal` the controlling terminal of this process's session, which it must lead, where no session has it.
+///
+/// # Errors
+/// EPERM where this is no session leader or another session has it, ENOTTY where it is no terminal.
+pub fn control_if_free(terminal: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: the argument is a number, not a pointer.
+    unsafe { call(libc::SYS_ioctl, [terminal.as_raw_fd() as usize, libc::TIOCSCTTY as usize, 0]) }.map(drop)
+}
+
+/// Gives the controlling terminal up. Where this process leads its session, all of that loses it, and the foreground is sent
+/// SIGHUP and SIGCONT.
+///
+/// # Errors
+/// ENOTTY where `terminal` is not the controlling one.
+pub fn give_up(terminal: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: takes no argument.
+    unsafe { call(libc::SYS_ioctl, [terminal.as_raw_fd() as usize, libc::TIOCNOTTY as usize]) }.map(drop)
+}
+
+/// The process group in the foreground of the controlling terminal; 0 for one of another pid namespace.
+///
+/// # Errors
+/// ENOTTY where `terminal` is not the controlling one.
+pub fn foreground(terminal: BorrowedFd<'_>) -> Result<i32, Errno> {
+    let mut group = 0i32;
+    let list = [terminal.as_raw_fd() as usize, libc::TIOCGPGRP as usize, &raw mut group as usize];
+    // SAFETY: writes a number that lives beyond the call.
+    unsafe { call(libc::SYS_ioctl, list) }?;
+    Ok(group)
+}
+
+/// Puts process group `group` in the foreground of the controlling terminal.
+///
+/// # Errors
+/// ENOTTY where `terminal` is not the controlling one, EPERM and ESRCH for a group that is not of this session.
+pub fn set_foreground(terminal: BorrowedFd<'_>, group: i32) -> Result<(), Errno> {
+    let list = [terminal.as_raw_fd() as usize, libc::TIOCSPGRP as usize, &raw const group as usize];
+    // SAFETY: reads a number that lives beyond the call.
+    unsafe { call(libc::SYS_ioctl, list) }.map(drop)
+}

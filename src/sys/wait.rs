@@ -61,6 +61,18 @@ pub fn reap(which: Which<'_>) -> Result<Option<(Pid, End)>, Errno> {
     wait(which, 0)
 }
 
+/// The signal that has stopped the child `pidfd`, told once; nothing where it has not stopped, or goes on again.
+#[must_use]
+pub fn stopped(pidfd: BorrowedFd<'_>) -> Option<u8> {
+    let flags = libc::__WALL | libc::WSTOPPED | libc::WNOHANG;
+    let info = call_waitid(libc::P_PIDFD, pidfd.as_raw_fd(), flags).ok()?;
+    // SAFETY: waitid has filled in the fields of SIGCHLD, or left them zero.
+    let pid = unsafe { info.si_pid() };
+    // SAFETY: as above.
+    let signal = unsafe { info.si_status() };
+    (pid != 0).then_some(signal as u8)
+}
+
 fn wait(which: Which<'_>, flags: i32) -> Result<Option<(Pid, End)>, Errno> {
     let (kind, id, whom) = match which {
         Which::PidFd(pidfd) => (libc::P_PIDFD, pidfd.as_raw_fd(), libc::__WALL),
@@ -68,16 +80,20 @@ fn wait(which: Which<'_>, flags: i32) -> Result<Option<(Pid, End)>, Errno> {
         Which::Ordinary => (libc::P_ALL, 0, 0),
         Which::Silent => (libc::P_ALL, 0, libc::__WCLONE),
     };
-    // SAFETY: all zero is a valid siginfo_t; its si_pid stays 0 where no child has ended.
-    let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
-    let flags = flags | whom | libc::WEXITED | libc::WNOHANG;
-    // SAFETY: writes a siginfo_t that lives beyond the call; no rusage is asked for.
-    unsafe { call(libc::SYS_waitid, [kind as usize, id as usize, &raw mut info as usize, flags as usize, 0]) }?;
+    let info = call_waitid(kind, id, flags | whom | libc::WEXITED | libc::WNOHANG)?;
     // SAFETY: waitid has filled in the fields of SIGCHLD, or left them zero.
     let Some(pid) = Pid::from_raw(unsafe { info.si_pid() }) else { return Ok(None) };
     // SAFETY: as above.
     let status = unsafe { info.si_status() } as u8;
     Ok(Some((pid, if info.si_code == libc::CLD_EXITED { End::Code(status) } else { End::Signal(status & 0x7f) })))
+}
+
+fn call_waitid(kind: libc::idtype_t, id: i32, flags: i32) -> Result<libc::siginfo_t, Errno> {
+    // SAFETY: all zero is a valid siginfo_t; its si_pid stays 0 where no child has anything to tell.
+    let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
+    // SAFETY: writes a siginfo_t that lives beyond the call; no rusage is asked for.
+    unsafe { call(libc::SYS_waitid, [kind as usize, id as usize, &raw mut info as usize, flags as usize, 0]) }?;
+    Ok(info)
 }
 
 #[cfg(test)]

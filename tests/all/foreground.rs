@@ -1,4 +1,4 @@
-//! Programs that have the user's input, output and terminal: `inn run` and `inn init` on this host.
+//! Programs that have the user's input, output and terminal: `inn run` on this host.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -17,8 +17,8 @@ use crate::must::{self, PATIENCE};
 use crate::private::{self, Supervisor, busybox};
 
 /// `inn` on a terminal of its own.
-struct Terminal {
-    child: Child,
+pub struct Terminal {
+    pub child: Child,
     master: Arc<OwnedFd>,
     slave: OwnedFd,
     shown: Receiver<Vec<u8>>,
@@ -28,7 +28,12 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn start(words: &[&str]) -> Terminal {
+    pub fn start(words: &[&str]) -> Terminal {
+        Terminal::start_program(must::inn(), words)
+    }
+
+    /// Another program on a terminal of its own.
+    pub fn start_program(program: &Path, words: &[&str]) -> Terminal {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let master = Arc::new(rustix::pty::openpt(flags).unwrap());
         rustix::pty::unlockpt(&*master).unwrap();
@@ -37,7 +42,7 @@ impl Terminal {
         let open = || File::options().read(true).write(true).open(&path).unwrap();
         // setsid(1) makes its standard input the controlling terminal.
         let mut command = Command::new("setsid");
-        command.arg("--ctty").arg(must::inn()).args(words).stdin(open()).stdout(open()).stderr(open());
+        command.arg("--ctty").arg(program).args(words).stdin(open()).stdout(open()).stderr(open());
         let fresh = modes(&slave);
         let child = command.spawn().unwrap();
         let (send, shown) = channel();
@@ -53,11 +58,11 @@ impl Terminal {
         Terminal { child, master, slave, shown, text: String::new(), fresh }
     }
 
-    fn types(&self, text: &str) {
+    pub fn types(&self, text: &str) {
         assert_eq!(rustix::io::write(&*self.master, text.as_bytes()), Ok(text.len()));
     }
 
-    fn shows(&mut self, expected: &str) {
+    pub fn shows(&mut self, expected: &str) {
         let deadline = Instant::now() + PATIENCE;
         while !self.text.contains(expected) {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -67,12 +72,17 @@ impl Terminal {
         }
     }
 
+    /// All that it has shown so far.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     fn resize(&self, rows: u16, columns: u16) {
         let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&*self.master, size).unwrap();
     }
 
-    fn code(&mut self) -> Option<i32> {
+    pub fn code(&mut self) -> Option<i32> {
         end(&mut self.child)
     }
 }
@@ -93,7 +103,7 @@ impl Drop for Terminal {
 }
 
 /// The exit code of `child`, which must end in time.
-fn end(child: &mut Child) -> Option<i32> {
+pub fn end(child: &mut Child) -> Option<i32> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(status) = child.try_wait().unwrap() {
@@ -109,12 +119,12 @@ fn end(child: &mut Child) -> Option<i32> {
     }
 }
 
-fn inn(words: &[&str]) -> Output {
+pub fn inn(words: &[&str]) -> Output {
     Command::new(must::inn()).args(words).stdin(Stdio::null()).output().unwrap()
 }
 
 /// A program on pipes, from which one line has been read.
-fn started(words: &[&str]) -> Child {
+pub fn started(words: &[&str]) -> Child {
     let mut command = Command::new(must::inn());
     let mut child = command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut byte = [0; 1];
@@ -124,7 +134,7 @@ fn started(words: &[&str]) -> Child {
     child
 }
 
-fn send(child: &Child, signal: Signal) {
+pub fn send(child: &Child, signal: Signal) {
     kill_process(Pid::from_raw(child.id() as i32).unwrap(), signal).unwrap();
 }
 
@@ -243,72 +253,6 @@ fn a_signal_to_inn_leaves_the_terminal_as_it_was() {
         assert_eq!(terminal.code(), Some(code));
         assert_eq!(modes(&terminal.slave), terminal.fresh);
     }
-}
-
-#[test]
-fn init_gives_the_exit_code_of_its_command() {
-    for (words, code) in [
-        (&["sh", "-c", "exit 3"][..], 3),
-        (&["sh", "-c", "kill -9 $$"], 137),
-        (&["/etc/passwd"], 126),
-        (&["no-such-program"], 127),
-    ] {
-        assert_eq!(inn(&[&["init", "--"], words].concat()).status.code(), Some(code), "{words:?}");
-    }
-}
-
-#[test]
-fn init_passes_signals_on() {
-    let mut child = started(&["init", "sh", "-c", "trap 'exit 4' USR1; echo up; while :; do sleep 0.05; done"]);
-    send(&child, Signal::USR1);
-    assert_eq!(end(&mut child), Some(4));
-    let mut child = started(&["init", "sh", "-c", "echo up; exec sleep 100"]);
-    send(&child, Signal::TERM);
-    assert_eq!(end(&mut child), Some(143));
-}
-
-#[test]
-fn init_reaps_what_is_orphaned() {
-    let script = "for i in 1 2 3 4 5; do (sleep 0.1 & ); done; echo up; read line; exit 5";
-    let mut child = started(&["init", "sh", "-c", script]);
-    let deadline = Instant::now() + PATIENCE;
-    // The shell is all that is left.
-    while children(child.id()) != 1 {
-        assert!(Instant::now() < deadline, "orphans stay");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    child.stdin.take().unwrap().write_all(b"\n").unwrap();
-    assert_eq!(end(&mut child), Some(5));
-}
-
-/// The children of process `pid`, those that nobody waited for included.
-fn children(pid: u32) -> usize {
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    let status = processes.filter_map(|entry| std::fs::read_to_string(entry.path().join("status")).ok());
-    status.filter(|status| status.lines().any(|line| line == format!("PPid:\t{pid}"))).count()
-}
-
-#[test]
-fn init_on_a_terminal_gives_it_to_its_command() {
-    let mut terminal = Terminal::start(&["init", "sh"]);
-    terminal.types("trap 'echo caught''-it' INT; echo trap''ped\n");
-    terminal.shows("trapped");
-    terminal.types("\x03:\n");
-    terminal.shows("caught-it");
-    terminal.types("sleep 100; echo ended-$?-\n");
-    std::thread::sleep(Duration::from_millis(300));
-    terminal.types("\x03");
-    terminal.shows("ended-130-");
-    terminal.types("exit 6\n");
-    assert_eq!(terminal.code(), Some(6));
-}
-
-#[test]
-fn init_gives_the_exit_code_also_where_sigchld_was_ignored() {
-    let script = "trap '' CHLD; exec \"$0\" init -- sh -c 'exit 4'";
-    let status =
-        Command::new("timeout").args(["20", "bash", "-c", script]).arg(must::inn()).status().expect("bash starts");
-    assert_eq!(status.code(), Some(4));
 }
 
 #[test]

@@ -30,6 +30,7 @@ mod hooks;
 mod host;
 mod hostile;
 mod images;
+mod init;
 mod json;
 mod kernel_log;
 mod limits;

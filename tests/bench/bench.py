@@ -85,6 +85,18 @@ def tools(inn, work, cgroup):
     ]
 
 
+def inits(inn, work):
+    """Ways to be PID 1 of a container; here an ordinary process, which adopts orphans."""
+    tell = str(work / "tell")
+    return [
+        Tool("no init", "", lambda n: [tell]),
+        Tool("inn init", "", lambda n: [inn, "init", "-s", "--", tell]),
+        Tool("tini", "", lambda n: ["tini", "-s", "--", tell]),
+        Tool("dumb-init", "adopts nothing", lambda n: ["dumb-init", "--", tell]),
+        Tool("catatonit", "", lambda n: ["catatonit", "--", tell]),
+    ]
+
+
 def bundle(cgroup_path):
     """The same guest in the words of the OCI runtime specification."""
     safe = ["nosuid", "nodev", "noexec"]
@@ -257,6 +269,19 @@ def memory(inn, work, guests):
             supervisor.wait()
 
 
+def init_memory(tool):
+    """Of an init whose command is running."""
+    init = subprocess.Popen([*tool.command(0), "stay"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    try:
+        init.stdout.read(1)
+        return rollup(init.pid)
+    finally:
+        for child in children(init.pid):
+            os.kill(child, signal.SIGKILL)
+        init.kill()
+        init.wait()
+
+
 def size(name):
     """Bytes of a program, and whether it needs a loader and libraries besides; nothing where there is none."""
     path = shutil.which(name)
@@ -298,6 +323,17 @@ def summary(tools, load, runs, settle_ms):
             "not_run": {t.name: t.missing for t in missing}}
 
 
+def show_inits(report):
+    print("\nPID 1 of a container        start to exec, ms    KiB of memory")
+    print("                            best median    × tini   resident   private dirty   file KiB")
+    tini = report["inits"].get("tini")
+    for name, row in report["inits"].items():
+        ratio = f"{row['exec']['median_ms'] / tini['exec']['median_ms']:10.2f}" if tini else "         –"
+        memory = f"{row['rss_kib']:11}{row['dirty_kib']:16}" if "rss_kib" in row else f"{'–':>11}{'–':>16}"
+        file = f"{row['bytes'] / 1024:11.0f}" if "bytes" in row else f"{'–':>11}"
+        print(f"{name:<26}{row['exec']['best_ms']:6.2f} {row['exec']['median_ms']:6.2f}{ratio}{memory}{file}")
+
+
 def show(report):
     print(f"\nOne guest, all isolation on; {report['runs']} starts each, interleaved")
     print(f"Linux {report['kernel']}, {report['cpus']} CPUs, load average {report['load']:.1f}")
@@ -319,6 +355,7 @@ def show(report):
         print("\nMemory of inn supervise, KiB     resident   private dirty")
         for guests, row in report["memory"].items():
             print(f"  {guests:>4} guests{row['rss_kib']:>28}{row['dirty_kib']:>16}")
+    show_inits(report)
     print("\nSize of the program, KiB")
     for name, row in report["size"].items():
         print(f"  {name:<20}{row['bytes'] / 1024:>21.0f}   {'and libraries' if row['dynamic'] else 'static'}")
@@ -403,13 +440,15 @@ def run(options, work, cgroup):
     say("building floor, tell and stopwatch")
     build(work)
     (work / "bundle/config.json").write_text(json.dumps(bundle(f"/{cgroup.name}/oci")))
-    all_tools = tools(inn, work, cgroup)
-    for tool in all_tools:
+    all_tools, all_inits = tools(inn, work, cgroup), inits(inn, work)
+    for tool in all_tools + all_inits:
         choose(work, cgroup, tool)
         say(f"{tool.name}: {'cannot be run: ' + tool.missing if tool.missing else 'works'}")
     present = [tool for tool in all_tools if not tool.missing]
     say(f"{options.runs} starts each")
     measure(work, cgroup, present, options.runs, options.settle / 1000)
+    present_inits = [tool for tool in all_inits if not tool.missing]
+    measure(work, cgroup, present_inits, options.runs, options.settle / 1000)
     if shutil.which("strace"):
         for tool in present:
             if not tool.missing:
@@ -418,6 +457,12 @@ def run(options, work, cgroup):
     report["memory"] = {}
     # Pages of a program that has just been built would count as dirty until they are on the disk.
     os.sync()
+    report["inits"] = {}
+    for tool in (tool for tool in present_inits if not tool.missing):
+        row = report["inits"][tool.name] = {"exec": spread(tool.told_ns), "without": tool.without}
+        if tool.name != "no init":
+            row |= init_memory(tool) | (size(tool.command(0)[0]) or {})
+    report["not_run"] |= {tool.name: tool.missing for tool in all_inits if tool.missing}
     for guests in (0, GUESTS):
         say(f"memory with {guests} guests")
         row, failed = memory(inn, work, guests)
