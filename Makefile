@@ -83,7 +83,7 @@ deps-run: deps-image
 	@$(PACKAGES) qemu-system-x86 seabios
 
 deps-test: deps-run
-	@$(PACKAGES) gcc libc6-dev procps util-linux bsdutils e2fsprogs squashfs-tools erofs-utils debootstrap \
+	@$(PACKAGES) gcc libc6-dev procps util-linux bsdutils fdisk e2fsprogs e2fsck-static squashfs-tools erofs-utils debootstrap \
 	    man-db mandoc bash zsh fish curl python3-jsonschema
 
 deps-bench: deps-build

@@ -203,6 +203,14 @@ steps! {
     HookStart "", Some(Key::HookStart), "run hook-start";
     HookStop "", Some(Key::HookStop), "run hook-stop";
     HookDestroy "", Some(Key::HookDestroy), "run hook-destroy";
+
+    // The host's own file systems.
+    AwaitDevice "", Some(Key::Mount), "wait any longer for its device";
+    FindKind "", Some(Key::Mount), "find a file system on it";
+    CheckDisk "", Some(Key::Mount), "have it checked";
+    MountHost "mount", Some(Key::Mount), "mount it";
+    MountInTime "", Some(Key::Mount), "mount it in time: its storage hangs";
+    SwapOn "swapon", Some(Key::Swap), "swap to it";
 }
 
 impl Step {
@@ -234,7 +242,7 @@ impl Step {
     /// signal and 256.
     #[must_use]
     pub fn runs_program(self) -> bool {
-        self == Step::CheckCommand || self.is_hook()
+        matches!(self, Step::CheckCommand | Step::CheckDisk) || self.is_hook()
     }
 
     /// What was being done, for people: "mount /proc".
@@ -334,6 +342,13 @@ impl Fault {
             Step::Freeze => "a process of it waits for the kernel: try again",
             Step::OpenLogFile if errno == libc::EINVAL => "it is no regular file",
             Step::FindCgroup => "mount cgroup2 on /sys/fs/cgroup",
+            Step::CheckDisk => "check it by hand, from the emergency shell",
+            Step::MountHost if errno == libc::ENODEV => "this kernel has no such file system yet: see `modules`",
+            Step::MountHost if errno == libc::ENOENT => "its target is not there, and cannot be made",
+            Step::MountHost if errno == libc::EINVAL => {
+                "it has no such file system, it is damaged, or an option is wrong"
+            }
+            Step::SwapOn if errno == libc::EINVAL => "it was not prepared: mkswap",
             _ => return None,
         })
     }

@@ -60,6 +60,17 @@ pub const DEVICE_ROUNDS: usize = 8;
 pub const DEVICE_MESSAGE_BYTES: usize = 4096;
 /// Messages about devices read before other events get their turn.
 pub const DEVICE_BATCH: usize = 64;
+/// File systems and swap of the host.
+pub const MOUNTS: usize = 64;
+/// How long the device of a file system is waited for at boot, where `wait=` does not say: a slow disk has spun up by then.
+pub const DEVICE_WAIT_MS: u64 = 30_000;
+/// Waiting for a device is told once it has taken so long.
+pub const DEVICE_QUIET_MS: u64 = 1_000;
+/// Mounting one file system, once its device is there and it was checked: a journal may be played back. After so long the
+/// boot goes on without.
+pub const MOUNT_TIMEOUT_MS: u64 = 60_000;
+/// Checking one file system: longer than a checker takes for the disks of a small host. Ctrl-Alt-Del ends it before.
+pub const CHECK_DISK_TIMEOUT_MS: u64 = 6 * 3_600_000;
 /// Sysctls of the host.
 pub const SYSCTLS: usize = 64;
 

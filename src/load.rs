@@ -4,6 +4,7 @@ use core::ffi::CStr;
 
 use rustix::process::Pid;
 
+use crate::config::key::{Key, section};
 use crate::config::source::Source;
 use crate::config::{Config, Diagnostics};
 use crate::guest::inside;
@@ -57,6 +58,15 @@ impl Loader {
     /// The same, from elsewhere than the disk.
     pub fn read_from(&mut self, path: &CStr, source: &mut dyn Source) {
         self.config.read(path.to_bytes(), source, &mut self.diagnostics);
+    }
+
+    /// Whether the config wants file systems mounted and includes files: those may be on one of them.
+    #[must_use]
+    pub fn mounts_come_first(&self) -> bool {
+        let config = &*self.config;
+        let host = config.sections().iter().find(|section| section.kind == section::HOST);
+        let says = |key| host.is_some_and(|host| config.entries(host).any(|entry| entry.key == Some(key)));
+        says(Key::Include) && says(Key::Mount)
     }
 
     /// Forgets everything.

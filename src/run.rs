@@ -5,13 +5,16 @@ use core::fmt::Write;
 
 use crate::cli::Next;
 use crate::cli::output::{Errors, complain};
-use crate::config::Report;
+use crate::config;
 use crate::control::server;
 use crate::guest::{self, inside};
-use crate::host::boot::{self, Host};
+use crate::host::boot::{self, Host, Report};
 use crate::host::console::{Console, Level};
+use crate::host::filesystems::{self, Mounted};
 use crate::host::modules::asked;
 use crate::host::power::{self, Bounds, Wanted};
+use crate::host::root;
+use crate::host::timeline::{self, Stage};
 use crate::host::watchdog::Watchdog;
 use crate::limits;
 use crate::load::{CONFIG, Loader};
@@ -68,7 +71,7 @@ fn supervise(config: Option<&'static CStr>, socket: Option<&'static CStr>, argum
     }
     discard(buffer);
     if !good {
-        let _ = write!(Errors::new(), "{}", Report(&loader.config, &loader.diagnostics));
+        let _ = write!(Errors::new(), "{}", config::Report(&loader.config, &loader.diagnostics));
         return BAD_CONFIG;
     }
     serve::foreground(loader.into_plan(), config, socket, Life { arguments, left: None })
@@ -79,18 +82,21 @@ static NO_PLAN: Static<Plan> = Static::new(Plan::new());
 
 /// PID 1, from the kernel's hand-over to the end of the machine.
 fn run_host(arguments: &Arguments) -> ! {
-    let (console, plan, config) = come_up();
+    let Up { console, plan, config, needs_shell, needs_reboot, report } = come_up(arguments);
+    let console = &console;
     let mut watchdog = Watchdog::none();
-    let (plan, needs_shell) = match plan.or_else(|| NO_PLAN.take()) {
-        Some(plan) => {
-            let is_empty = plan.guests.is_empty();
-            (plan, is_empty)
-        }
-        None => power::finish(&console, Wanted::Halt, &Bounds::new(clock::now_ms(), limits::FINAL_MS), &mut watchdog),
+    let at_once = || Bounds::new(clock::now_ms(), limits::FINAL_MS);
+    let Some(plan) = plan.or_else(|| NO_PLAN.take()) else {
+        power::finish(console, Wanted::Halt, &at_once(), &mut watchdog)
     };
+    let needs_shell = needs_shell || plan.guests.is_empty();
+    if needs_reboot {
+        console.say(Level::Warning, format_args!("the root was repaired while it was in use: starting again"));
+        power::finish(console, Wanted::Reboot, &at_once(), &mut watchdog);
+    }
     let life = Life { arguments, left: None };
-    let outcome = serve::init(&console, plan, config, needs_shell, (life, &mut watchdog));
-    power::finish(&console, outcome.wanted.unwrap_or(Wanted::PowerOff), &outcome.bounds, &mut watchdog)
+    let outcome = serve::init(console, plan, config, needs_shell, (life, report, &mut watchdog));
+    power::finish(console, outcome.wanted.unwrap_or(Wanted::PowerOff), &outcome.bounds, &mut watchdog)
 }
 
 /// A supervisor that has died of a fault, or was replaced, goes on in this program.
@@ -110,31 +116,58 @@ fn go_on(mut left: Left, arguments: &Arguments) -> u8 {
     let (config, socket) = (text(texts.config), text(texts.socket));
     let life = Life { arguments, left: Some(left) };
     let Some(console) = console else { return serve::foreground(plan, config, socket, life) };
-    let outcome = serve::init(&console, plan, config, false, (life, &mut watchdog));
+    let outcome = serve::init(&console, plan, config, false, (life, Report::default(), &mut watchdog));
     power::finish(&console, outcome.wanted.unwrap_or(Wanted::PowerOff), &outcome.bounds, &mut watchdog)
 }
 
-/// What comes before the supervisor. Apart, for its memory is not to stay as long as that.
+/// A host that has come up as far as it can before its guests.
+struct Up {
+    console: Console,
+    plan: Option<&'static mut Plan>,
+    config: &'static CStr,
+    needs_shell: bool,
+    needs_reboot: bool,
+    report: Report,
+}
+
+/// What comes before the supervisor, in its order. Apart, for its memory is not to stay as long as that.
 #[inline(never)]
-fn come_up() -> (Console, Option<&'static mut Plan>, &'static CStr) {
-    let host = boot::early();
-    let plan = load(&host);
-    let config = config(&host);
+fn come_up(arguments: &Arguments) -> Up {
+    let mut host = boot::early();
+    let wants_root = root::wanted(host.line()).is_some();
+    if let Some(entered_ms) = root::entered_at_ms() {
+        host.timeline[Stage::Initramfs as usize] = host.timeline[Stage::Kernel as usize];
+        timeline::mark(&mut host.timeline, Stage::Kernel, entered_ms.saturating_mul(1000));
+    }
+    let (plan, mounted) = load(&mut host, wants_root);
+    if wants_root && !host.wants_emergency() {
+        root::enter(&host, arguments);
+    }
+    let config = config_path(&host);
     if let Some(plan) = &plan {
         let (version, count) = (env!("CARGO_PKG_VERSION"), plan.guests.len());
         let config = config.to_str().unwrap_or("its config");
         host.console
             .say(Level::Info, format_args!("{version}: the host comes up; {config} has {count} guests and services"));
-        boot::configure(&host.console, plan);
     }
-    (host.console, plan, config)
+    // The file systems are there, and nothing is mounted over the guests' yet.
+    host.mark(Stage::State);
+    Up {
+        plan,
+        config,
+        // What would come up here belongs to the real root.
+        needs_shell: mounted.is_wanting() || wants_root,
+        needs_reboot: mounted.needs_reboot,
+        report: Report { timeline: host.timeline, missing: mounted.missing },
+        console: host.console,
+    }
 }
 
 /// A config's path that was named, with a NUL.
 static PATH: Static<[u8; limits::LINE_BYTES]> = Static::new([0; limits::LINE_BYTES]);
 
 /// The config's path.
-fn config(host: &Host) -> &'static CStr {
+fn config_path(host: &Host) -> &'static CStr {
     let named = host.config().and_then(|named| {
         let path = PATH.take()?;
         // The byte behind it stays NUL.
@@ -144,13 +177,23 @@ fn config(host: &Host) -> &'static CStr {
     named.unwrap_or(CONFIG)
 }
 
-/// The plan of the config and of the kernel's command line; nothing where something is wrong with them, which is said.
-fn load(host: &Host) -> Option<&'static mut Plan> {
-    if host.wants_emergency() {
-        return None;
+/// The plan of the config and of the kernel's command line; nothing where something is wrong with them, which is said. The
+/// modules, settings and file systems of the plan are there.
+fn load(host: &mut Host, wants_root: bool) -> (Option<&'static mut Plan>, Mounted) {
+    let mut mounted = Mounted::default();
+    let Some(loader) = Loader::take().filter(|_| !host.wants_emergency()) else { return (None, mounted) };
+    if wants_root {
+        return (load_initramfs(host, loader), mounted);
     }
-    let loader = Loader::take()?;
     boot::read_config(host, &mut loader.config, &mut loader.diagnostics);
+    let comes_first = loader.mounts_come_first();
+    if comes_first {
+        // What is wrong is told when all of it could be read.
+        let _ = loader.build();
+        mounted = prepare(host, &loader.plan);
+        loader.clear();
+        boot::read_config(host, &mut loader.config, &mut loader.diagnostics);
+    }
     let (good, unrecorded) = match record::buffer() {
         Some(buffer) => {
             let outcome = loader.build_for(&Holder { name: server::PATH.to_bytes(), only: b"" }, buffer);
@@ -162,10 +205,42 @@ fn load(host: &Host) -> Option<&'static mut Plan> {
     if let Some(why) = unrecorded {
         host.console.say(Level::Warning, format_args!("{why}: {NOT_RECORDED}"));
     }
-    if good {
-        return Some(loader.into_plan());
+    if !good {
+        tell_wrong(host, loader);
+        return (None, mounted);
     }
-    let report = Report(&loader.config, &loader.diagnostics);
+    let plan = loader.into_plan();
+    if !comes_first {
+        mounted = prepare(host, plan);
+    }
+    (Some(plan), mounted)
+}
+
+fn tell_wrong(host: &Host, loader: &Loader) {
+    let report = config::Report(&loader.config, &loader.diagnostics);
     host.console.say(Level::Error, format_args!("{report}\nnothing is started"));
-    None
+}
+
+/// The plan of an initramfs that only leads to the real root: it has modules at most, and need not have a config.
+fn load_initramfs(host: &mut Host, loader: &'static mut Loader) -> Option<&'static mut Plan> {
+    if rustix::fs::access(CONFIG, rustix::fs::Access::EXISTS).is_err() {
+        return None;
+    }
+    loader.read(CONFIG);
+    if !loader.build() {
+        tell_wrong(host, loader);
+        return None;
+    }
+    boot::prepare(&host.console, &loader.plan);
+    Some(loader.into_plan())
+}
+
+/// Modules, settings and file systems.
+fn prepare(host: &mut Host, plan: &Plan) -> Mounted {
+    host.mark(Stage::Config);
+    boot::configure(&host.console, plan);
+    host.mark(Stage::Modules);
+    let mounted = filesystems::mount_all(&host.console, plan);
+    host.mark(Stage::Mounts);
+    mounted
 }

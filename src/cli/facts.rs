@@ -11,6 +11,7 @@ use super::units::{Millis, Signal};
 use crate::config::key::Key;
 use crate::control::wire::{Activity, Exit, GuestInfo, HealthInfo, HostInfo, Place};
 use crate::host::hardening::{self as host, Effect};
+use crate::host::timeline::{self, Stage};
 use crate::plan::change::Keys;
 use crate::plan::{Extents, Kind, hardening};
 use crate::text::word;
@@ -175,6 +176,16 @@ pub fn host<'a>(info: &HostInfo<'a>) -> [Fact<'a>; 10] {
         ("cgroup", Value::Text(info.cgroup)),
         ("reserve_bytes", info.reserve_bytes.into()),
     ]
+}
+
+/// How long each stage of coming up took, milliseconds; nothing where this is not the host's init, or the stage was not there.
+#[must_use]
+pub fn boot(info: &HostInfo<'_>) -> [Fact<'static>; Stage::COUNT] {
+    core::array::from_fn(|index| {
+        let name = word(Stage::NAMES, index);
+        let took = timeline::took(&info.boot_ms).find(|(stage, _)| *stage == name);
+        (name, took.map(|(_, took_ms)| took_ms).into())
+    })
 }
 
 /// What is taken from everybody on the host, and whether it is: read from the kernel, here.

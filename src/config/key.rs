@@ -76,8 +76,8 @@ keys! {
     Hostname "hostname" HOST | G, now, "host name; a guest's is its name where not given";
     Modules "modules" HOST | LIST, now, "kernel modules to load; auto: those that devices want, without -NAME; +ALIAS: the kernel may ask for it";
     Sysctl "sysctl" HOST | G | LIST, now, "kernel setting: name value";
-    Mount "mount" HOST | LIST, later, "source target type [options]";
-    Swap "swap" HOST | LIST, later, "swap device or file";
+    Mount "mount" HOST | LIST, now, "source target type [options]: a file system that is mounted at boot, in this order";
+    Swap "swap" HOST | LIST, now, "source [options]: a device or file that is swapped to";
     HostConsole "console" HOST, later, "console device and speed";
     Watchdog "watchdog" HOST, later, "device and time-out";
     LogSize "log-size" HOST, now, "bytes of output kept per guest, where the guest does not say";

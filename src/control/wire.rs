@@ -207,6 +207,8 @@ pub enum Request<'a> {
     },
     /// What happened to guests and host: a [`Reply::Events`] with the ring's descriptor.
     Events,
+    /// File systems of the host that are not mounted: a [`Reply::Missing`] each.
+    Missing,
 }
 
 /// The end of the host.
@@ -256,6 +258,8 @@ pub enum Reply<'a> {
     Refused(Failure<'a>),
     /// What happened; comes with the ring of it (a memfd, read-only), each record of which is an [`Event`].
     Events,
+    /// A file system that is not mounted.
+    Missing(MissingInfo<'a>),
     /// All is done. Final.
     Done,
     /// It was not done. Final.
@@ -451,6 +455,20 @@ pub struct HostInfo<'a> {
     pub cgroup: &'a str,
     /// Memory that the config keeps for the host, bytes.
     pub reserve_bytes: Option<u64>,
+    /// When each stage of coming up was over, milliseconds since the kernel started: the kernel, what the initramfs did, the
+    /// kernel's own file systems, the config, modules, the config's file systems, the host's state, guests.
+    pub boot_ms: [Option<u32>; 8],
+}
+
+/// A file system that is not mounted, or swap that is not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MissingInfo<'a> {
+    /// Where it belongs; of swap, its source.
+    pub target: &'a str,
+    /// Whether the host is well without it.
+    pub is_optional: bool,
+    /// Why.
+    pub fault: Fault,
 }
 
 /// What a command needs to join a guest.
@@ -889,6 +907,7 @@ impl<'a> Request<'a> {
             | Request::Wait { guest, .. } => guest,
             Request::List
             | Request::HostStatus
+            | Request::Missing
             | Request::Power { .. }
             | Request::Version
             | Request::Reload { .. }
@@ -1120,6 +1139,16 @@ impl<'a> Field<'a> for [Option<u64>; 4] {
     }
 }
 
+impl<'a> Field<'a> for [Option<u32>; 8] {
+    fn put(&self, to: &mut Writer<'_>) {
+        self.iter().for_each(|number| number.put(to));
+    }
+
+    fn take(from: &mut Reader<'a>) -> Self {
+        [(); 8].map(|()| Field::take(from))
+    }
+}
+
 impl<'a> Field<'a> for Changes<'a> {
     fn put(&self, to: &mut Writer<'_>) {
         (self.0.len() as u16).put(to);
@@ -1202,7 +1231,8 @@ structs! {
     Users { base count }
     User { uid gid }
     Place<'a> { file line }
-    HostInfo<'a> { version config pid uptime_ms guests running failed going_down hardening cgroup reserve_bytes }
+    HostInfo<'a> { version config pid uptime_ms guests running failed going_down hardening cgroup reserve_bytes boot_ms }
+    MissingInfo<'a> { target is_optional fault }
     Confinement { capabilities given filter opened nesting }
     JoinInfo<'a> { name kind confinement users user cgroup }
     GuestInfo<'a> {
@@ -1282,6 +1312,7 @@ enums! {
         15 Wait { guest until };
         16 Reload { dry };
         17 Events;
+        18 Missing;
     }
     Reply<'a> or Reply::Done => {
         1 Guest(guest);
@@ -1298,6 +1329,7 @@ enums! {
         12 Difference(difference);
         13 Refused(failure);
         14 Events;
+        15 Missing(missing);
     }
     Happening<'a> or Happening::GoingDown => {
         0 Supervising { pid version };

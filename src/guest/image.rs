@@ -11,6 +11,7 @@ use rustix::fs::{CWD, FileType, FlockOperation, Mode, OFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags};
 
 use crate::fault::{At, Fault, Step};
+use crate::host::superblock;
 use crate::limits;
 use crate::plan::Layer;
 use crate::sys::mount::Attributes;
@@ -37,16 +38,10 @@ impl Kind {
         }
     }
 
-    /// By the magic numbers of the superblocks in the first bytes of the file (magic(5)); never by its name.
+    /// By the superblock in the first bytes of the file; never by its name.
     fn of(start: &[u8]) -> Option<Kind> {
-        let at = |offset: usize, magic: &[u8]| start.get(offset..).is_some_and(|bytes| bytes.starts_with(magic));
-        [
-            (Kind::Squashfs, 0, b"hsqs".as_slice()),
-            (Kind::Erofs, 1024, b"\xe2\xe1\xf5\xe0"),
-            (Kind::Ext4, 1080, b"\x53\xef"),
-        ]
-        .into_iter()
-        .find_map(|(kind, offset, magic)| at(offset, magic).then_some(kind))
+        let name = superblock::kind(start)?;
+        [Kind::Squashfs, Kind::Erofs, Kind::Ext4].into_iter().find(|kind| kind.name() == name)
     }
 }
 

@@ -1,5 +1,5 @@
-//! What PID 1 does between its entry and the event loop, in this order: [`early`], [`read_config`], and with the plan
-//! made of it [`configure`]. Nothing here stops a boot: what fails is said, and the rest is done.
+//! What PID 1 does between its entry and the event loop; [`crate::run`] has the order. Nothing here stops a boot: what fails
+//! is said, and the rest is done.
 
 use rustix::fs::{CWD, Mode};
 use rustix::process::{Resource, Rlimit};
@@ -9,6 +9,8 @@ use super::child::{self, Outcome};
 use super::cmdline::{self, Word};
 use super::console::{Console, Level};
 use super::disk::Disk;
+use super::filesystems::Missing;
+use super::timeline::{self, Stage, Timeline};
 use super::{bounds, files, hardening, modules, mounts, sysctl};
 use crate::config::{Config, Diagnostics};
 use crate::fault::ErrnoWords;
@@ -22,14 +24,36 @@ use crate::sys::{Errno, clock, link, signal};
 pub struct Host {
     /// Where to speak.
     pub console: Console,
+    /// How long it takes to come up.
+    pub timeline: Timeline,
     line: [u8; cmdline::BYTES],
     used: usize,
 }
 
+/// What is to be known of a boot while the host is up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Report {
+    /// How long it took.
+    pub timeline: Timeline,
+    /// File systems that are not mounted, and swap that is not used.
+    pub missing: &'static [Missing],
+}
+
 impl Host {
+    /// Notes that a stage of coming up is over.
+    pub fn mark(&mut self, stage: Stage) {
+        timeline::mark(&mut self.timeline, stage, clock::boot_us());
+    }
+
+    /// The kernel's command line.
+    #[must_use]
+    pub fn line(&self) -> &[u8] {
+        self.line.get(..self.used).unwrap_or_default()
+    }
+
     /// The words for `inn` on the kernel's command line.
     pub fn words(&self) -> impl Iterator<Item = Word<'_>> + Clone {
-        cmdline::words(self.line.get(..self.used).unwrap_or_default())
+        cmdline::words(self.line())
     }
 
     /// The path of the config, where it is named.
@@ -49,6 +73,8 @@ impl Host {
 /// wait for the event loop.
 #[must_use]
 pub fn early() -> Host {
+    let mut timeline = Timeline::default();
+    timeline::mark(&mut timeline, Stage::Kernel, clock::boot_us());
     signal::reset_all();
     let _ = signal::block(signal::Set::ALL);
     rustix::process::umask(Mode::from_raw_mode(0o022));
@@ -67,8 +93,9 @@ pub fn early() -> Host {
     note(&console, "oom_score_adj", files::write_setting(CWD, c"/proc/self/oom_score_adj", b"-1000"));
     raise_files(&console);
     modules::asked::begin();
-    let mut host = Host { console, line: [0; cmdline::BYTES], used: 0 };
+    let mut host = Host { console, timeline, line: [0; cmdline::BYTES], used: 0 };
     read_line(&mut host);
+    host.mark(Stage::Base);
     host
 }
 
@@ -76,7 +103,7 @@ pub fn early() -> Host {
 ///
 /// Where guests are given there and no config is named, there need not be one.
 pub fn read_config(host: &Host, config: &mut Config, diagnostics: &mut Diagnostics) {
-    read_as(host.line.get(..host.used).unwrap_or_default(), config, diagnostics);
+    read_as(host.line(), config, diagnostics);
 }
 
 /// The same, by who is not PID 1 itself.
@@ -97,7 +124,7 @@ fn read_as(line: &[u8], config: &mut Config, diagnostics: &mut Diagnostics) {
     guests.for_each(|text| config.add_kernel_guest(text, diagnostics));
 }
 
-/// Host name, loopback, hardening, kernel modules and settings, as `plan` says.
+/// Host name, loopback, hardening, then [`prepare`].
 pub fn configure(console: &Console, plan: &Plan) {
     let name = plan.strings.bytes(plan.host.hostname);
     if !name.is_empty() {
@@ -107,6 +134,11 @@ pub fn configure(console: &Console, plan: &Plan) {
     // Before the settings of the config, which may say otherwise.
     hardening::apply(hardening::at_boot(plan.host.hardening), &mut console.lines(Level::Warning));
     bounds::set(|path, errno| note(console, path, Err(errno)));
+    prepare(console, plan);
+}
+
+/// Kernel modules and settings of `plan`.
+pub fn prepare(console: &Console, plan: &Plan) {
     if plan.host.modules.is_empty() && plan.host.sysctls.is_empty() {
         return;
     }

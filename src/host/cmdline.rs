@@ -3,6 +3,8 @@
 //! Words are split as the kernel does it (lib/cmdline.c, `next_arg`): a `"` anywhere keeps spaces together, and is
 //! dropped at the beginning of a word or value and at its end.
 
+use crate::text;
+
 /// Bytes of the longest command line of any architecture (COMMAND_LINE_SIZE of linux/arch).
 pub const BYTES: usize = 4096;
 
@@ -39,6 +41,49 @@ pub fn parameters(line: &[u8], is_name: impl Fn(&[u8]) -> bool) -> impl Iterator
         let parameter = parameter.strip_prefix(b".")?;
         is_name(name).then_some(parameter)
     })
+}
+
+/// The value of the last word `name` or `name=value`; empty where it has none. What stands behind a lone `--` is init's.
+#[must_use]
+pub fn last<'a>(line: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let words = split(line).take_while(|word| *word != (b"--".as_slice(), None));
+    words.filter(|(word, _)| *word == name.as_bytes()).last().map(|(_, value)| value.unwrap_or_default())
+}
+
+/// What the kernel's command line says of the root file system, where this program comes up in an initramfs
+/// (Documentation/admin-guide/kernel-parameters.txt).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Root<'a> {
+    /// `root=`: its device.
+    pub source: &'a [u8],
+    /// `rootfstype=`: the first type; empty where it is to be found out.
+    pub kind: &'a [u8],
+    /// `rootflags=`: the file system's own options.
+    pub flags: &'a [u8],
+    /// `rw`; without it, or with `ro` behind it, it can only be read.
+    pub is_writable: bool,
+    /// `init=`; empty where the usual places are looked through.
+    pub init: &'a [u8],
+    /// `rootwait=`: seconds that the device is waited for.
+    pub wait_s: Option<u32>,
+}
+
+impl<'a> Root<'a> {
+    /// The root that is asked for; nothing where the initramfs is the root.
+    #[must_use]
+    pub fn of(line: &'a [u8]) -> Option<Root<'a>> {
+        let value = |name| last(line, name).unwrap_or_default();
+        let source = Some(value("root")).filter(|source| !source.is_empty() && !source.starts_with(b"/dev/ram"))?;
+        let access = split(line).filter(|word| matches!(word, (b"ro" | b"rw", None))).last();
+        Some(Root {
+            source,
+            kind: value("rootfstype").split(|byte| *byte == b',').next().unwrap_or_default(),
+            flags: value("rootflags"),
+            is_writable: access == Some((b"rw", None)),
+            init: value("init"),
+            wait_s: text::number(value("rootwait")),
+        })
+    }
 }
 
 /// Names with their values.
@@ -106,6 +151,25 @@ mod tests {
             all("quiet inn.config=/data/inn.conf\tinn.guest=a inn.emergency inn.guest=b\n"),
             [Word::Config(b"/data/inn.conf"), Word::Guest(b"a"), Word::Emergency, Word::Guest(b"b")]
         );
+    }
+
+    #[test]
+    fn the_root_is_what_the_last_words_say() {
+        assert_eq!(Root::of(b"quiet root= ro"), None);
+        assert_eq!(Root::of(b"root=/dev/ram0"), None);
+        let plain = Root { source: b"/dev/vda1", kind: b"", flags: b"", is_writable: false, init: b"", wait_s: None };
+        assert_eq!(Root::of(b"root=/dev/vda1"), Some(plain));
+        assert_eq!(Root::of(b"rw root=/dev/vda1 ro rootwait"), Some(plain));
+        let line = b"root=LABEL=a root=\"LABEL=a b\" rootfstype=ext4,xfs rootflags=noatime,x=1 ro rw init=/bin/x rootwait=5 -- root=no";
+        let full = Root {
+            source: b"LABEL=a b",
+            kind: b"ext4",
+            flags: b"noatime,x=1",
+            is_writable: true,
+            init: b"/bin/x",
+            wait_s: Some(5),
+        };
+        assert_eq!(Root::of(line), Some(full));
     }
 
     #[test]

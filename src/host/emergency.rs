@@ -30,7 +30,7 @@ const SHELLS: [(&CStr, &[&CStr]); 5] = [
 ];
 
 /// What the shell finds in its environment. The search path has every place that any image uses.
-const ENVIRONMENT: [&CStr; 3] =
+pub const ENVIRONMENT: [&CStr; 3] =
     [c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", c"HOME=/", c"TERM=linux"];
 
 /// The emergency shell: running, or to be offered again.

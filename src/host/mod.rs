@@ -6,6 +6,11 @@
 //! | [`bounds`] | what guests share of the kernel's own limits |
 //! | [`mounts`], [`mountinfo`] | proc, sys, dev, run, tmp, cgroup2; what is mounted |
 //! | [`console`] | where boot messages go |
+//! | [`filesystems`] | those that the config names, and swap: mounted in order |
+//! | [`device`] | block devices by label and number, waited for |
+//! | [`superblock`], [`partitions`] | what is on a disk. Pure |
+//! | [`checker`] | a file system's own checker |
+//! | [`root`] | from the initramfs to the real root |
 //! | [`cmdline`] | `inn.` words of the kernel's command line |
 //! | [`files`], [`disk`] | reading small files through bounded windows; config files |
 //! | [`modules`], [`sysctl`] | kernel modules and settings |
@@ -19,19 +24,26 @@
 
 pub mod boot;
 pub mod bounds;
+pub mod checker;
 pub mod child;
 pub mod children;
 pub mod cmdline;
 pub mod console;
+pub mod device;
 pub mod disk;
 pub mod emergency;
 pub mod features;
 pub mod files;
+pub mod filesystems;
 pub mod hardening;
 pub mod modules;
 pub mod mountinfo;
 pub mod mounts;
+pub mod partitions;
 pub mod power;
 pub mod replace;
+pub mod root;
+pub mod superblock;
 pub mod sysctl;
+pub mod timeline;
 pub mod watchdog;

@@ -3,6 +3,7 @@
 use core::ffi::CStr;
 use core::fmt;
 
+use rustix::fd::BorrowedFd;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, StatxAttributes, StatxFlags};
 use rustix::mount::MountFlags;
 
@@ -115,7 +116,7 @@ pub fn early(failures: &mut Failures) {
 /// The kernel's own root is always one of these two file systems. Asking `/proc/self/mountinfo` whether the root is on
 /// nothing would be exact, and cost more than all of this function; once too often harms nothing.
 fn enter_mounted_root() -> Result<(), Errno> {
-    if [RAMFS, TMPFS].contains(&(rustix::fs::statfs(c"/")?.f_type as u32)) {
+    if is_in_memory() {
         // With all that is mounted below: whoever ran before this program may have mounted something there.
         rustix::mount::mount_bind_recursive(c"/", c"/")?;
         rustix::process::chdir(c"/..")?;
@@ -123,6 +124,18 @@ fn enter_mounted_root() -> Result<(), Errno> {
         rustix::process::chdir(c"/")?;
     }
     Ok(())
+}
+
+/// Whether the root is in memory, as that of an initramfs is.
+#[must_use]
+pub fn is_in_memory() -> bool {
+    rustix::fs::statfs(c"/").is_ok_and(|found| [RAMFS, TMPFS].contains(&(found.f_type as u32)))
+}
+
+/// The same of the file system that `directory` is on.
+#[must_use]
+pub fn is_memory(directory: BorrowedFd<'_>) -> bool {
+    rustix::fs::fstatfs(directory).is_ok_and(|found| [RAMFS, TMPFS].contains(&(found.f_type as u32)))
 }
 
 fn mount(early: &Early, failures: &mut Failures) {

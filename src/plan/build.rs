@@ -107,6 +107,8 @@ impl Builder<'_> {
             Key::Reserve => self.plan.host.reserve_bytes = self.amount(Unit::Bytes, (0, MEMORY_MAX)),
             Key::Hardening => self.plan.host.hardening = self.hardening(),
             Key::Modules => self.modules(section),
+            Key::Mount => self.plan.host.mounts = self.mounts(section),
+            Key::Swap => self.plan.host.swaps = self.swaps(section),
             Key::Sysctl => self.plan.host.sysctls = self.sysctls(section, limits::SYSCTLS, |_| Ok(())),
             // `include` was carried out when the config was read; the others are not keys of [host].
             _ => {}

@@ -14,6 +14,7 @@
 //! | `follow` | a plan in place of another that is being carried out |
 //! | `hardening` | what is taken from everybody on the host |
 //! | [`overcommit`] | what guests are given that a host does not have |
+//! | `mounts` | file systems and swap of the host |
 //! | `order` | dependencies and their cycles |
 //! | `record` | who has which users, as a text |
 //! | [`show`] | values as a config has them |
@@ -32,6 +33,7 @@ mod follow;
 mod guest;
 pub mod hardening;
 mod io;
+mod mounts;
 mod order;
 pub mod overcommit;
 pub mod record;
@@ -47,6 +49,7 @@ use crate::text::{List, Pool, Strings, Text};
 
 use change::Keys;
 pub use extents::Extents;
+pub use mounts::Mount;
 use users::Stock;
 
 /// Where a key stands: file and line, packed; `At::NOWHERE` where no config said it.
@@ -127,6 +130,8 @@ pub struct Plan {
     pub hooks: Pool<Hook, { 4 * limits::GUESTS }>,
     /// The pool of how guests are seen to be well.
     pub health: Pool<HealthCheck, { limits::GUESTS }>,
+    /// The pool of file systems and swap of the host.
+    pub mounts: Pool<Mount, { limits::MOUNTS }>,
     /// Profiles, while a plan is built.
     pub(crate) profiles: heapless::Vec<guest::Draft, { limits::PROFILES }>,
     /// References of guests to each other as they were written, while a plan is built.
@@ -156,6 +161,7 @@ impl Plan {
             io_max: Pool::new(),
             hooks: Pool::new(),
             health: Pool::new(),
+            mounts: Pool::new(),
             profiles: heapless::Vec::new(),
             references: Pool::new(),
             config_strings: 0,
@@ -199,6 +205,7 @@ impl Plan {
         self.io_max.clear();
         self.hooks.clear();
         self.health.clear();
+        self.mounts.clear();
         if !self.profiles.is_empty() {
             self.profiles.clear();
         }
@@ -336,6 +343,10 @@ pub struct Host {
     pub modules: List<Text>,
     /// Kernel settings.
     pub sysctls: List<Sysctl>,
+    /// File systems that are mounted at boot, in this order.
+    pub mounts: List<Mount>,
+    /// What is swapped to.
+    pub swaps: List<Mount>,
     /// Bound on the whole power-off, milliseconds.
     pub shutdown_timeout_ms: u64,
     /// Program and arguments of the emergency shell; empty: the first shell found.
@@ -353,6 +364,8 @@ impl Host {
         hostname: Text::EMPTY,
         modules: List::EMPTY,
         sysctls: List::EMPTY,
+        mounts: List::EMPTY,
+        swaps: List::EMPTY,
         shutdown_timeout_ms: 0,
         emergency: List::EMPTY,
         reserve_bytes: None,

@@ -7,7 +7,8 @@ use super::confinement::FEATURES;
 use super::files::OPTIONS;
 use super::hardening::{self, Items};
 use super::{
-    Device, Guest, GuestId, IoMax, Kind, Layer, LogTo, Moment, Network, Plan, Ready, Restart, Sysctl, call, capability,
+    Device, Guest, GuestId, IoMax, Kind, Layer, LogTo, Moment, Mount, Network, Plan, Ready, Restart, Sysctl, call,
+    capability,
 };
 use crate::config::diagnostic::{Amount, Unit};
 use crate::config::key::Key;
@@ -241,6 +242,8 @@ fn show_host(plan: &Plan, key: Key, out: &mut dyn Write) -> fmt::Result {
         Key::Hostname => out.write_str(plan.strings.str(host.hostname)),
         Key::Modules => quoted(plan, host.modules, out),
         Key::Sysctl => sysctls(plan, host.sysctls, out),
+        Key::Mount => mounts(plan, host.mounts, out),
+        Key::Swap => mounts(plan, host.swaps, out),
         Key::Reserve => host.reserve_bytes.map_or(Ok(()), |bytes| write!(out, "{}", Amount(bytes, Unit::Bytes))),
         Key::Hardening if host.hardening == hardening::ALL => out.write_str("on"),
         Key::Hardening if host.hardening == 0 => out.write_str("off"),
@@ -330,6 +333,25 @@ fn sysctls(plan: &Plan, list: List<Sysctl>, out: &mut dyn Write) -> fmt::Result 
     each(plan.sysctls.get(list), ", ", out, |sysctl, out| {
         write!(out, "{} ", plan.strings.str(sysctl.path))?;
         quote(plan.strings.str(sysctl.value), out)
+    })
+}
+
+fn mounts(plan: &Plan, list: List<Mount>, out: &mut dyn Write) -> fmt::Result {
+    each(plan.mounts.get(list), ", ", out, |mount, out| {
+        let mut between = "";
+        for text in [mount.source, mount.target, mount.kind].into_iter().filter(|text| !text.is_empty()) {
+            out.write_str(core::mem::replace(&mut between, " "))?;
+            quote(plan.strings.str(text), out)?;
+        }
+        set(Mount::OPTIONS, mount.options.into(), between, out)?;
+        if !mount.data.is_empty() {
+            out.write_str(between)?;
+            quote(plan.strings.str(mount.data), out)?;
+        }
+        match u64::from(mount.wait_ms) {
+            limits::DEVICE_WAIT_MS => Ok(()),
+            wait_ms => write!(out, "{between}wait={}", Amount(wait_ms, Unit::Time)),
+        }
     })
 }
 

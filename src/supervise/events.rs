@@ -20,6 +20,7 @@ use crate::control::wire::{Happening, Power, REQUEST_BYTES};
 use crate::host::console::{Console, Level};
 use crate::host::emergency::Emergency;
 use crate::host::power::{Bounds, Wanted};
+use crate::host::timeline::{self, Stage};
 use crate::host::watchdog::Watchdog;
 use crate::host::{hardening, modules};
 use crate::limits;
@@ -319,6 +320,7 @@ impl<'a> Supervisor<'a> {
         if let Role::Init { console, .. } = &self.role
             && self.ending.is_none()
         {
+            timeline::mark(&mut self.facts.report.timeline, Stage::Guests, clock::boot_us());
             let wanted = hardening::once_up(self.driver.plan().host.hardening);
             hardening::apply(wanted, &mut console.lines(Level::Warning));
             if modules::are_locked() {

@@ -52,6 +52,7 @@ enum What {
     /// The guest, then what it may do.
     Whole,
     Bounds,
+    Missing,
     Logs,
     Console,
     Join,
@@ -137,6 +138,7 @@ fn begin(client: ClientId, request: &Request<'_>, desk: &mut Desk<'_, '_>) -> (J
     match *request {
         Request::List => return all(What::Guest, count),
         Request::HostStatus => return all(What::Host, 1),
+        Request::Missing => return all(What::Missing, desk.facts.report.missing.len() as u16),
         Request::Version => return all(What::Version, 1),
         Request::Reload { dry } => return (reload(dry, desk), None),
         Request::Events if desk.driver.news.ring().is_some() => return all(What::Events, 1),
@@ -217,6 +219,7 @@ fn of_guest(request: &Request<'_>, id: GuestId, desk: &mut Desk<'_, '_>) -> Job 
         Request::List
         | Request::Set { .. }
         | Request::HostStatus
+        | Request::Missing
         | Request::Power { .. }
         | Request::Version
         | Request::Reload { .. }
@@ -447,6 +450,10 @@ fn tell(client: ClientId, desk: &mut Desk<'_, '_>, what: What, id: GuestId) -> S
     match what {
         What::Bounds => match snapshot::bounds(driver, id) {
             Some(bounds) => server.send(client, &Reply::Bounds(bounds), None, now_ms),
+            None => Sent::Done,
+        },
+        What::Missing => match snapshot::missing(facts, id.0) {
+            Some(missing) => server.send(client, &Reply::Missing(missing), None, now_ms),
             None => Sent::Done,
         },
         What::Guest | What::Whole => match snapshot::guest(driver, facts, id, now_ms, (&mut cgroup, &mut awaits)) {

@@ -15,6 +15,7 @@ use crate::control::server;
 use crate::fault::ErrnoWords;
 use crate::guest::cgroup::{self, Base};
 use crate::guest::inside;
+use crate::host::boot::Report;
 use crate::host::console::Console;
 use crate::host::emergency::Emergency;
 use crate::host::files;
@@ -158,7 +159,7 @@ pub fn init(
     plan: &'static mut Plan,
     config: &CStr,
     needs_shell: bool,
-    (life, watchdog): (Life<'_>, &mut Watchdog),
+    (life, report, watchdog): (Life<'_>, Report, &mut Watchdog),
 ) -> Outcome {
     let host = life.left.as_ref().map(|left| left.host);
     let mut journal = Journal::new(To::Console(console));
@@ -188,7 +189,7 @@ pub fn init(
     tell_unbounded(&journal, &base, plan);
     let from = From { config, socket: server::PATH, is_init: true };
     let mut driver = Driver::new((plan, SPARE.take()), (base, name), table, &poll, journal, from);
-    let facts = facts(config, name, host.as_ref());
+    let facts = Facts { report, ..facts(config, name, host.as_ref()) };
     leave(&mut driver, life, facts.started_ms, (name, config, server::PATH));
     let mut supervisor = Supervisor::with_signals(&poll, signals, role, driver, facts, server::PATH);
     if let Some(host) = host {
@@ -278,6 +279,7 @@ fn facts<'a>(config: &'a CStr, base: &'a CStr, host: Option<&Host>) -> Facts<'a>
         base: base.to_str().unwrap_or_default(),
         config: config.to_str().unwrap_or("?"),
         started_ms: host.map_or_else(clock::now_ms, |host| host.started_ms),
+        report: Report::default(),
     }
 }
 

@@ -9,9 +9,11 @@ use super::health::{Activity, Health};
 use super::oom::{Full, Victim};
 use super::state::{Exit, Illness, State};
 use crate::control::wire::{
-    self, BoundsInfo, GivenDevice, GivenDevices, GuestInfo, HealthInfo, HostInfo, JoinInfo, Name, Place, VictimInfo,
+    self, BoundsInfo, GivenDevice, GivenDevices, GuestInfo, HealthInfo, HostInfo, JoinInfo, MissingInfo, Name, Place,
+    VictimInfo,
 };
 use crate::guest::cgroup::SERVICES;
+use crate::host::boot::Report;
 use crate::limits;
 use crate::plan::{GuestId, Kind};
 
@@ -31,6 +33,8 @@ pub struct Facts<'a> {
     pub config: &'a str,
     /// When this supervisor started.
     pub started_ms: u64,
+    /// What is known of the host's boot, where this is its init.
+    pub report: Report,
 }
 
 /// One guest.
@@ -174,7 +178,15 @@ pub fn host<'b>(driver: &Driver<'_>, facts: &Facts<'b>, going_down: bool, now_ms
         hardening: if pid == Pid::INIT { driver.plan().host.hardening } else { 0 },
         cgroup: facts.base,
         reserve_bytes: driver.plan().host.reserve_bytes,
+        boot_ms: facts.report.timeline,
     }
+}
+
+/// What is missing of the host's file systems, by its place.
+#[must_use]
+pub fn missing<'a>(facts: &Facts<'a>, index: u16) -> Option<MissingInfo<'a>> {
+    let missing = facts.report.missing.get(usize::from(index))?;
+    Some(MissingInfo { target: missing.target(), is_optional: missing.is_optional, fault: missing.fault })
 }
 
 /// Whether a guest in this state has a program that runs.

@@ -22,6 +22,21 @@ struct Mapper {
     rest: [u32; 74],
 }
 
+/// linux/swap.h
+const PREFER: usize = 0x8000;
+const DISCARD: usize = 0x1_0000;
+
+/// Swaps to the device or file at `path`; of several the one with the higher priority, to 32767, is used first.
+///
+/// # Errors
+/// EINVAL: it was not prepared by mkswap(8). EBUSY: it is in use. ENOMEM, EPERM; as open(2).
+pub fn swap_on(path: &CStr, priority: Option<u16>, discard: bool) -> Result<(), Errno> {
+    let preferred = priority.map_or(0, |priority| PREFER | usize::from(priority));
+    let flags = preferred | if discard { DISCARD } else { 0 };
+    // SAFETY: the path is a C string, which lives beyond the call.
+    unsafe { call(libc::SYS_swapon, [path.as_ptr() as usize, flags]) }.map(drop)
+}
+
 /// Ends swapping to `path` (swapoff(2)), which reads back what is there.
 ///
 /// # Errors

@@ -51,6 +51,7 @@ mod ready;
 mod reasons;
 mod reload;
 mod resources;
+mod rooted;
 mod schemas;
 mod server;
 mod set;

@@ -420,6 +420,7 @@ fn examples() -> Vec<Example> {
         Request::Wait { guest: web, until: Until::Frozen },
         Request::Reload { dry: true },
         Request::Events,
+        Request::Missing,
     ];
     let users = Extents::new([Users { base: 655_360, count: 65_536 }].into_iter()).unwrap();
     let confinement = Confinement { capabilities: 0, given: 0, filter: true, opened: 0, nesting: false };
@@ -480,6 +481,7 @@ fn examples() -> Vec<Example> {
             hardening: 0,
             cgroup: "inn",
             reserve_bytes: Some(64 << 20),
+            boot_ms: [Some(1520), None, Some(1533), Some(1540), Some(1700), Some(1900), Some(1910), None],
         }),
         Reply::Join(JoinInfo {
             name: "web",
@@ -517,6 +519,11 @@ fn examples() -> Vec<Example> {
             ..Failure::new(Code::Failed, "web", "it stays as it was")
         }),
         Reply::Events,
+        Reply::Missing(MissingInfo {
+            target: "/data",
+            is_optional: true,
+            fault: Fault { step: Step::CheckDisk, errno: 0, detail: 4 },
+        }),
     ];
     let requests = requests.iter().map(|request| {
         let bytes = request.encode(&mut [0; REQUEST_BYTES]).to_vec();

@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 use innkeep::cli::facts::GUEST;
 use innkeep::control::server::{Incoming, Sent, Server};
 use innkeep::control::wire::{
-    Activity, Code, Exit, Failure, Full, GuestInfo, HealthInfo, HostInfo, Name, Place, Reply, Request, State,
-    VictimInfo,
+    Activity, Code, Exit, Failure, Full, GuestInfo, HealthInfo, HostInfo, MissingInfo, Name, Place, Reply, Request,
+    State, VictimInfo,
 };
 use innkeep::fault::{Fault, Step};
 use innkeep::host::features::Feature;
@@ -206,9 +206,20 @@ fn host(request: &Request) -> Vec<Reply<'static>> {
                 hardening: 0,
                 cgroup: "inn",
                 reserve_bytes: Some(64 << 20),
+                boot_ms: [Some(1520), None, Some(1533), Some(1540), None, Some(1900), Some(1910), Some(2410)],
             }),
             Reply::Done,
         ],
+        Request::Missing => {
+            let missing = |target, is_optional, detail| {
+                Reply::Missing(MissingInfo {
+                    target,
+                    is_optional,
+                    fault: Fault { step: Step::CheckDisk, errno: 0, detail },
+                })
+            };
+            vec![missing("/data", false, 4), missing("/more", true, 8), Reply::Done]
+        }
         Request::Logs { .. } => vec![Reply::Done],
         request => match request.guest().as_str() {
             "web" => vec![Reply::Guest(WEB), Reply::Done],

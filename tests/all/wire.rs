@@ -175,6 +175,7 @@ fn reply(which: u8, parts: &Parts) -> Reply<'_> {
             hardening: info.pid as u16,
             cgroup: "inn",
             reserve_bytes: info.memory_limit_bytes,
+            boot_ms: [Some(info.pid), None, Some(info.restarts), None, None, None, None, Some(7)],
         }),
         2 => Reply::Join(JoinInfo {
             name: a,
@@ -218,6 +219,11 @@ fn reply(which: u8, parts: &Parts) -> Reply<'_> {
             from: b,
             to: info.description,
             place: info.place,
+        }),
+        12 => Reply::Missing(MissingInfo {
+            target: a,
+            is_optional: info.is_stuck,
+            fault: Fault { step: Step::CheckDisk, errno: 0, detail: info.pid },
         }),
         _ => {
             let fault = Some(Fault { step: Step::ALL[0], errno: 2, detail: info.pid });
@@ -401,11 +407,15 @@ fn a_reply_without_the_fields_that_are_newest_is_an_older_servers() {
         hardening: 9,
         cgroup: "inn",
         reserve_bytes: Some(1),
+        boot_ms: [None, None, None, None, None, None, None, Some(1)],
     };
     let bytes = encoded(&Reply::Host(info));
-    // A text of three bytes, and a number that is there.
-    let older = &bytes[..bytes.len() - (2 + 3) - (1 + 8)];
-    assert_eq!(Reply::decode(older), Ok(Reply::Host(HostInfo { cgroup: "", reserve_bytes: None, ..info })));
+    // A text of three bytes, a number that is there, and a list of eight of which one is.
+    let older = &bytes[..bytes.len() - (2 + 3) - (1 + 8) - (1 + 4 + 7)];
+    assert_eq!(
+        Reply::decode(older),
+        Ok(Reply::Host(HostInfo { cgroup: "", reserve_bytes: None, boot_ms: [None; 8], ..info }))
+    );
     assert_eq!(Reply::decode(&bytes[..bytes.len() - 1]), Err(Wrong::Malformed), "half a field is none");
 }
 

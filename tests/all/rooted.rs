@@ -1,0 +1,222 @@
+//! Hosts whose root is a partition of a disk, which an initramfs leads to, and the file systems of their configs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+use crate::machine::{Machine, Recipe, TIMEOUT};
+use crate::must;
+
+/// The PARTUUID of its root.
+pub const PART_UUID: &str = "0fc63daf-8483-4772-8e79-3d69d8477de4";
+/// What finds it by that.
+pub const BY_PART_UUID: &str = "root=PARTUUID=0fc63daf-8483-4772-8e79-3d69d8477de4 rw";
+/// The UUID of the file system on it.
+const UUID: &str = "9a1c3e5f-7b2d-4f60-8a9b-0c1d2e3f4a5b";
+
+/// Runs a program, and gives what it prints.
+pub fn tool(name: &str, arguments: &[&str]) -> String {
+    let output = Command::new(name).args(arguments).stdin(Stdio::null()).output().expect(name);
+    assert!(output.status.success(), "{name} {arguments:?}: {output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path of this project")
+}
+
+/// A directory of the checker that an image is given: `/sbin/fsck.ext4`.
+pub fn checker() -> PathBuf {
+    let directory = must::target().join("machines/checker");
+    fs::create_dir_all(directory.join("sbin")).expect("a directory");
+    fs::copy("/sbin/e2fsck.static", directory.join("sbin/fsck.ext4")).expect("e2fsck-static is installed");
+    directory
+}
+
+/// The files of a real root: busybox, `inn`, and those of `folder`.
+pub fn tree(kernel: &str, folder: &str) -> PathBuf {
+    let directory = must::target().join(format!("machines/{folder}-{kernel}.tree"));
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir_all(&directory).expect("a directory");
+    let archive = directory.with_extension("cpio.gz");
+    let machines = must::project().join("tests/machines");
+    let image = must::project().join("images/image.py");
+    let [common, own] = ["common", folder].map(|folder| machines.join(folder));
+    let trees = [&common, &own, &checker()].map(|tree| text(tree).to_owned());
+    let [common, own, checker] = &trees;
+    tool(
+        "python3",
+        &[
+            &[text(&image), text(&archive), "--kernel", kernel, "--inn", text(must::inn()), "--template", "/"],
+            &["--template", "/guests/busybox", "--tree", common, "--tree", own, "--tree", checker][..],
+        ]
+        .concat(),
+    );
+    let unpack = format!("cd {} && gzip -dc {} | cpio -idm --quiet", text(&directory), text(&archive));
+    tool("sh", &["-c", &unpack]);
+    // As a distribution has it, with an absolute link.
+    std::os::unix::fs::symlink("/bin/inn", directory.join("sbin/init"))
+        .or_else(|_| {
+            fs::remove_file(directory.join("sbin/init"))
+                .and_then(|()| std::os::unix::fs::symlink("/bin/inn", directory.join("sbin/init")))
+        })
+        .expect("a link");
+    let _ = fs::remove_file(directory.join("init"));
+    directory
+}
+
+/// A file system of `mib` MiB at MiB number `at` of `disk`, with the files of `tree`.
+pub fn ext4(disk: &Path, (at, mib): (u64, u64), label: &str, tree: Option<&Path>) {
+    let offset = format!("offset={},lazy_itable_init=1,lazy_journal_init=1", at << 20);
+    let size = format!("{mib}M");
+    let files: Vec<&str> = tree.map(|tree| vec!["-d", text(tree)]).unwrap_or_default();
+    let words =
+        [&["-q", "-F", "-t", "ext4", "-b", "1024", "-L", label, "-E", &offset][..], &files, &[text(disk), &size]];
+    tool("/sbin/mke2fs", &words.concat());
+}
+
+/// Writes the table: partitions as sfdisk(8) has them.
+pub fn partition(disk: &Path, script: &str) {
+    let mut child = Command::new("/sbin/sfdisk")
+        .args(["-q", "--no-tell-kernel"])
+        .arg(disk)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("sfdisk");
+    std::io::Write::write_all(child.stdin.as_mut().unwrap(), script.as_bytes()).expect("it reads");
+    assert!(child.wait().expect("it ends").success());
+}
+
+/// The disk of these tests: a root, data with an error that can be repaired, swap, and a file system beyond repair.
+fn disk(kernel: &str) -> PathBuf {
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _one = MAKING.lock();
+    let disk = must::target().join(format!("machines/rooted-{kernel}.img"));
+    fs::create_dir_all(disk.parent().unwrap()).expect("a directory");
+    let _ = fs::remove_file(&disk);
+    fs::File::create(&disk).and_then(|file| file.set_len(64 << 20)).expect("a file");
+    let swap = disk.with_extension("swap");
+    fs::File::create(&swap).and_then(|file| file.set_len(2 << 20)).expect("a file");
+    tool("/sbin/mkswap", &["-L", "swap", text(&swap)]);
+    let at = format!("of={}", text(&disk));
+    tool("dd", &[&format!("if={}", text(&swap)), &at, "bs=1M", "seek=41", "conv=notrunc", "status=none"]);
+    let data = disk.with_extension("data");
+    let _ = fs::remove_dir_all(&data);
+    fs::create_dir_all(data.join("inn.d")).expect("a directory");
+    fs::write(data.join("inn.d/agent.conf"), AGENT).expect("a file");
+    ext4(&disk, (1, 30), "root", Some(&tree(kernel, "rooted")));
+    let part = |at: u64| format!("{}?offset={}", text(&disk), at << 20);
+    tool("/sbin/tune2fs", &["-U", UUID, &part(1)]);
+    ext4(&disk, (32, 8), "data", Some(&data));
+    tool("/sbin/debugfs", &["-w", "-R", "set_super_value state 2", &part(32)]);
+    tool("/sbin/debugfs", &["-w", "-R", "set_super_value free_blocks_count 1", &part(32)]);
+    ext4(&disk, (44, 8), "corrupt", None);
+    tool("dd", &["if=/dev/urandom", &at, "bs=1k", "seek=45058", "count=200", "conv=notrunc", "status=none"]);
+    partition(
+        &disk,
+        &format!(
+            "label: gpt\nstart=2048, size=61440, name=root, uuid={PART_UUID}\nstart=65536, size=16384, name=data\n\
+             start=83968, size=4096, name=swap\nstart=90112, size=16384, name=corrupt\n"
+        ),
+    );
+    disk
+}
+
+/// What the data partition has of the config.
+const AGENT: &str = "[service agent]\ncommand = /bin/agent\nrestart = always\nprocesses = 4096\n\n\
+    [guest needs]\nkind = app\nroot = /corrupt/root\ncommand = /bin/idle\nrestart = never\n";
+
+#[test]
+fn a_root_on_a_partition_is_found_by_its_number_in_the_table() {
+    // 6.1 does not tell that number itself.
+    rooted("6.1", BY_PART_UUID);
+}
+
+#[test]
+fn a_root_on_a_partition_is_found_by_its_label() {
+    rooted("5.10", "root=LABEL=root rootfstype=ext4 rootflags=noatime rw");
+}
+
+#[test]
+fn a_root_on_a_partition_that_is_read_only_is_checked_and_becomes_writable() {
+    rooted("6.12", "root=UUID=9a1c3e5f-7b2d-4f60-8a9b-0c1d2e3f4a5b ro rootwait=20");
+}
+
+fn rooted(kernel: &'static str, command_line: &'static str) {
+    let recipe = Recipe { name: "rooted", kernel, folder: "initramfs", command_line };
+    if !must::qemu("rooted") {
+        return;
+    }
+    let (disk, checker) = (disk(kernel), checker());
+    let Some(mut machine) = Machine::boot_with(recipe, &disk, &[], &["--tree", text(&checker)]) else { return };
+    machine.check("PID 1 is the real root's program, and the initramfs is gone", |machine| {
+        assert_eq!(machine.ok("readlink /proc/1/exe; hostname"), "/bin/inn\nrooted");
+        let root = machine.ok("grep ' / ' /proc/mounts");
+        assert!(root.contains("ext4 rw") && !root.contains("/sysroot"), "{root}");
+        assert!(machine.run("test -e /sysroot").code != 0, "a directory of the initramfs's");
+        let tmpfs = machine.ok("grep -c . /proc/mounts; mount");
+        assert_eq!(tmpfs.matches(" /proc type").count(), 1, "{tmpfs}");
+        assert_eq!(tmpfs.matches(" on / ").count(), 2 - usize::from(!tmpfs.contains("rootfs")), "{tmpfs}");
+    });
+    machine.check(
+        "file systems are checked and mounted in order, and the rest of the config is read from one",
+        |machine| {
+            let mounts = machine.ok("cat /proc/mounts");
+            for line in
+                ["/dev/vda2 /data ext4 rw,noatime", "inner /data/inner/most tmpfs", "/dev/vda2 /etc/inn.d ext4 ro"]
+            {
+                assert!(mounts.contains(line), "{line}: {mounts}");
+            }
+            assert!(!mounts.contains("/by-hand"), "{mounts}");
+            assert!(machine.ok("cat /proc/swaps").contains("/dev/vda3"));
+            assert!(machine.ok("grep vda3 /proc/swaps").trim_end().ends_with('7'));
+            let console = machine.console.all();
+            assert!(console.contains("errors on /dev/vda2 were repaired (code 1)"), "{console}");
+        },
+    );
+    machine.check("what is missing is told, and its place cannot be written to", |machine| {
+        let console = machine.console.all();
+        for words in [
+            "/etc/inn.conf:10: /corrupt is not mounted (PARTLABEL=corrupt): have it checked: it exited with code",
+            "/etc/inn.conf:11: /never is not mounted (LABEL=never): wait any longer for its device",
+        ] {
+            assert!(console.contains(words), "{words}: {console}");
+        }
+        let status = machine.ok("inn status");
+        assert!(status.contains("missing      /corrupt: have it checked: it exited with code"), "{status}");
+        assert!(status.contains("/never: wait any longer for its device"), "{status}");
+        let json: serde_json::Value = serde_json::from_str(&machine.ok("inn status --json")).expect("JSON");
+        assert_eq!(
+            (&json["missing"][0]["target"], &json["missing"][0]["optional"]),
+            (&"/corrupt".into(), &false.into())
+        );
+        assert_eq!((&json["missing"][1]["target"], &json["missing"][1]["optional"]), (&"/never".into(), &true.into()));
+        assert!(machine.run("touch /corrupt/x").code != 0);
+        machine.guest_until("needs", |guest| guest.text("exit_reason").contains("root directory"));
+    });
+    machine.check("the time of each stage is told", |machine| {
+        let status = machine.ok("inn status --json");
+        let json: serde_json::Value = serde_json::from_str(&status).expect("JSON");
+        for stage in ["kernel", "initramfs", "base", "config", "modules", "mounts", "state", "guests"] {
+            assert!(json["boot_ms"][stage].is_u64(), "{stage}: {status}");
+        }
+        let words = machine.ok("inn status");
+        assert!(words.contains("  boot         kernel ") && words.contains(" in all"), "{words}");
+    });
+    machine.check("the emergency shell is offered beside what runs", |machine| {
+        machine.console.wait_for("/ # ", TIMEOUT);
+        let shell = machine.type_on_console("umount /corrupt");
+        assert_eq!(shell.code, 0, "{}", shell.text);
+    });
+    machine.check("all is unmounted in the end", |machine| {
+        machine.tell("inn poweroff");
+        machine.console.wait_for("reboot: Power down", TIMEOUT);
+        assert!(machine.wait().success());
+    });
+    machine.end();
+    for at in [1u64, 32] {
+        let state = tool("/sbin/dumpe2fs", &["-h", &format!("{}?offset={}", text(&disk), at << 20)]);
+        assert!(!state.contains("needs_recovery") && state.contains("clean"), "{state}");
+    }
+}
