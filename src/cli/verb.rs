@@ -126,7 +126,7 @@ pub const OPTIONS: &[OptFacts] = &[
     option(Opt::Subreaper, "subreaper", Some(b's'), "", "adopt what is orphaned, also where this is not PID 1"),
     option(Opt::Group, "group", Some(b'g'), "", "signals go to the command's whole process group"),
     option(Opt::SingleChild, "single-child", Some(b'c'), "", "signals go to the command alone (so it is)"),
-    option(Opt::Setsid, "setsid", None, "", "as dumb-init does: a session, signalled, ended with SIGTERM"),
+    option(Opt::Setsid, "setsid", None, "", "a session, signalled as a whole, as dumb-init does"),
     option(Opt::Rewrite, "rewrite", Some(b'r'), "S:R", "for signal S, pass R on; 0 for none"),
     option(Opt::ParentDeath, "parent-death", Some(b'p'), "SIGNAL", "what comes when this process's parent ends"),
     option(Opt::ExitOk, "exit-ok", Some(b'e'), "CODE", "exit with 0 where the command exits with CODE"),
