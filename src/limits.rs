@@ -209,6 +209,24 @@ pub const FINAL_TERM_MS: u64 = 5_000;
 pub const FINAL_KILL_MS: u64 = 2_000;
 /// A file system that takes longer to be written back or unmounted no longer holds up the others.
 pub const FINAL_STEP_MS: u64 = 1_000;
+/// `watchdog` where it names no time-out: longer than a busy machine keeps its PID 1 waiting.
+pub const WATCHDOG_MS: u64 = 30_000;
+/// A watchdog that is not there is looked for again after so long: its driver may come with a device.
+pub const WATCHDOG_RETRY_MS: u64 = 5_000;
+/// `critical` where it names no time: as long as a guest may take to be ready.
+pub const CRITICAL_MS: u32 = READY_TIMEOUT_MS;
+/// Critical guests: each is looked at in every turn.
+pub const CRITICAL: usize = 64;
+/// `healthy` where it names no time.
+pub const HEALTHY_MS: u64 = 120_000;
+/// A child that is to end a command in time has so long for that.
+pub const HEALTHY_GRACE_MS: u64 = 2_000;
+/// Writing how this boot ends, and telling the boot loader that it is a bad one: storage that takes longer hangs.
+pub const RECORD_MS: u64 = 10_000;
+/// Bytes of how a boot ended.
+pub const ENDING_BYTES: usize = 256;
+/// Directories that a factory reset empties.
+pub const RESETS: usize = 64;
 /// How often a watchdog is petted in the time that it gives.
 pub const WATCHDOG_SHARE: u64 = 3;
 /// Loading the modules and making the settings of `[host]`: after so long the boot goes on without.

@@ -10,6 +10,7 @@ use crate::control::server;
 use crate::guest::{self, inside};
 use crate::host::boot::{self, Host, Report};
 use crate::host::console::{Console, Level};
+use crate::host::ending;
 use crate::host::filesystems::{self, Mounted};
 use crate::host::modules::asked;
 use crate::host::power::{self, Bounds, Wanted};
@@ -151,6 +152,9 @@ fn come_up(arguments: &Arguments) -> Up {
             .say(Level::Info, format_args!("{version}: the host comes up; {config} has {count} guests and services"));
     }
     // The file systems are there, and nothing is mounted over the guests' yet.
+    if let Some(plan) = plan.as_deref().filter(|_| !wants_root) {
+        ending::begin_boot(&host.console, plan);
+    }
     host.mark(Stage::State);
     Up {
         plan,

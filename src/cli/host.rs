@@ -5,7 +5,7 @@ use core::fmt::{self, Write};
 use rustix::fd::AsFd;
 
 use super::ask::{PROMPT_MS, ask};
-use super::facts::{self, Fact};
+use super::facts::{self, Fact, Value};
 use super::json::Json;
 use super::output::{Output, Plain};
 use super::parse::Options;
@@ -16,8 +16,8 @@ use super::version;
 use crate::control::wire::{HostInfo, MissingInfo, Reply, Request, State};
 use crate::guest::cgroup::read_number;
 use crate::host::features::{self, Feature};
-use crate::host::files;
 use crate::host::timeline::{self, Timeline};
+use crate::host::{ending, files};
 
 /// How many guests and services are in each state.
 type Counts = [u32; State::ALL.len()];
@@ -38,16 +38,19 @@ pub fn status(options: &Options, out: &mut Output) -> u8 {
         ask(options.socket, &Request::HostStatus, timeout_ms, &mut |reply, _| {
             let Reply::Host(info) = reply else { return };
             let kernel = Kernel::read(info);
+            let (mut this, mut last) = ([0; ending::BYTES], [0; ending::BYTES]);
+            let boots = Boots::read(info, &mut this, &mut last);
             let _ = if options.json {
-                json(info, &kernel, &counts, out);
+                json(info, &kernel, &boots, &counts, out);
                 Ok(())
             } else if options.plain {
                 plain(&facts::host(info), out)
                     .and_then(|()| plain(&facts::hardening(info), out))
                     .and_then(|()| plain(&kernel.facts(), out))
                     .and_then(|()| plain(&facts::boot(info), out))
+                    .and_then(|()| plain(&boots.facts(), out))
             } else {
-                words(info, &kernel, &counts, out)
+                words(info, &kernel, &boots, &counts, out)
             };
         })
     });
@@ -172,6 +175,34 @@ impl Kernel {
     }
 }
 
+/// What is known of this boot and of the one before.
+#[derive(Debug)]
+struct Boots<'a> {
+    /// "healthy", "waiting", or why it is not a good one.
+    this: Option<&'a str>,
+    /// How it ended.
+    last: Option<&'a str>,
+}
+
+impl<'a> Boots<'a> {
+    /// Of a supervisor that is the host's init.
+    fn read(info: &HostInfo<'_>, this: &'a mut [u8], last: &'a mut [u8]) -> Boots<'a> {
+        if info.pid != 1 {
+            return Boots { this: None, last: None };
+        }
+        let text = |path, buffer: &'a mut [u8]| {
+            let text = core::str::from_utf8(files::read_path(path, buffer).ok()?).ok()?.trim_ascii_end();
+            Some(if text.is_empty() { "it ended without a word: by a power cut, a reset, or the kernel" } else { text })
+        };
+        Boots { this: text(ending::VERDICT, this), last: text(ending::LAST, last) }
+    }
+
+    fn facts(&self) -> [Fact<'a>; 2] {
+        let value = |text: Option<&'a str>| text.map_or(Value::Unknown, Value::Text);
+        [("this_boot", value(self.this)), ("last_boot", value(self.last))]
+    }
+}
+
 /// "12.34" is 1234.
 fn centi(text: &[u8]) -> Option<u64> {
     let end = text.iter().position(|byte| !byte.is_ascii_digit() && *byte != b'.').unwrap_or(text.len());
@@ -188,13 +219,13 @@ fn kib(text: &[u8], label: &[u8]) -> Option<u64> {
     crate::text::number::<u64>(number)?.checked_mul(1024)
 }
 
-fn json(info: &HostInfo<'_>, kernel: &Kernel, counts: &Counts, out: &mut Output) {
+fn json(info: &HostInfo<'_>, kernel: &Kernel, boots: &Boots<'_>, counts: &Counts, out: &mut Output) {
     let mut json = Json::new(out);
     facts::begin_object(&mut json, &facts::host(info));
     json.key("hardening");
     facts::begin_object(&mut json, &facts::hardening(info));
     json.end_object();
-    for (name, value) in kernel.facts() {
+    for (name, value) in kernel.facts().into_iter().chain(boots.facts()) {
         json.key(name);
         value.json(&mut json);
     }
@@ -222,12 +253,17 @@ fn lacks(each: &mut dyn FnMut(&'static str)) {
     Feature::ALL.iter().filter(|feature| !found.has(**feature)).for_each(|feature| each(feature.name()));
 }
 
-fn words(info: &HostInfo<'_>, kernel: &Kernel, counts: &Counts, out: &mut Output) -> fmt::Result {
+fn words(info: &HostInfo<'_>, kernel: &Kernel, boots: &Boots<'_>, counts: &Counts, out: &mut Output) -> fmt::Result {
     let down = if info.going_down { ", going down" } else { "" };
     writeln!(out, "supervisor {}, pid {}, up {}{down}", Plain(info.version), info.pid, Millis(info.uptime_ms))?;
     line(out, "config", &Plain(info.config))?;
     if let Some(uptime_ms) = kernel.uptime_ms {
         line(out, "host", &format_args!("up {}", Millis(uptime_ms)))?;
+    }
+    for (label, text) in [("this boot", boots.this), ("last boot", boots.last)] {
+        if let Some(text) = text {
+            line(out, label, &Plain(text))?;
+        }
     }
     write!(out, "  {:<12} {}", "guests", info.guests)?;
     for (state, count) in State::ALL.iter().zip(counts).filter(|(_, count)| **count > 0) {

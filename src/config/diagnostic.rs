@@ -59,6 +59,7 @@ codes! {
     NotPath "$ is not an absolute path";
     DotDot "$ has `..` in it";
     HostRoot "`/` is the host's own root: a guest's root is a directory below it";
+    ResetRoot "$ is the host's own root: name directories below it";
     Glob "$ has `*` or `?` before its last `/`";
     NotCpuset "$ is not a list of CPUs such as 0-3,7";
     NotUser "$ is not a user: a user is uid or uid:gid, as numbers";

@@ -79,13 +79,16 @@ keys! {
     Mount "mount" HOST | LIST, now, "source target type [options]: a file system that is mounted at boot, in this order";
     Swap "swap" HOST | LIST, now, "source [options]: a device or file that is swapped to";
     HostConsole "console" HOST, later, "console device and speed";
-    Watchdog "watchdog" HOST, later, "device and time-out";
+    Watchdog "watchdog" HOST, now, "device and time-out, 30s where not given: it resets a machine whose PID 1 hangs, or whose critical guests stay down";
     LogSize "log-size" HOST, now, "bytes of output kept per guest, where the guest does not say";
     Reserve "reserve" HOST, now, "memory kept for the host";
     Hardening "hardening" HOST, now, "on, off, and -item or +item: tiocsti io-uring kexec bpf dmesg pointers sysrq core-pattern modules";
     ShutdownTimeout "shutdown-timeout" HOST, now, "bound on the whole power-off";
     Emergency "emergency" HOST, now, "command of the emergency shell";
-    Healthy "healthy" HOST, later, "command to run once every critical guest is ready";
+    Healthy "healthy" HOST, now, "command to run once every critical guest is ready; within 2m else reboot may follow";
+    MarkBad "mark-bad" HOST, now, "command that tells the boot loader that this boot is a bad one";
+    State "state" HOST, now, "directory on storage that stays, where the host keeps how each boot ended: /var/lib/inn";
+    Reset "reset" HOST | LIST, now, "directories that a factory reset empties";
     Include "include" HOST | LIST, now, "more config files, in name order";
 
     Address "address" LINK | BRIDGE | LIST, later, "address/prefix, IPv4 or IPv6";
@@ -147,7 +150,8 @@ keys! {
     Autostart "autostart" GS, now, "start with the host, yes where not given";
     Restart "restart" GS, now, "never, on-failure (where not given), always";
     RestartDelay "restart-delay" GS, now, "back-off between restarts: from to, 100ms 1m where not given";
-    Critical "critical" GS, later, "while it is down the host is ill";
+    GiveUp "give-up" GS, now, "never (where not given), or after N within TIME then what: stop, rescue, reboot, mark-bad";
+    Critical "critical" GS, now, "yes: while it is not ready the host is ill; within TIME may follow, 2m where not given";
     Ready "ready" GS, now, "exec (where not given); fd N: when it writes a newline to descriptor N; notify: when it says READY=1 to NOTIFY_SOCKET; port N: when something listens there; file PATH: when that is there; command WORDS: when that exits with 0, inside; within TIME may follow, 2m where not given";
     Health "health" GS, now, "a command, run inside; every 30s timeout 5s failures 3 may follow; or notify every TIME: it has to say WATCHDOG=1";
     Stop "stop" GS, now, "signals and time-outs: SIGTERM 10s SIGKILL where not given, of os SIGRTMIN+3 30s SIGUSR2 10s SIGKILL";

@@ -9,7 +9,7 @@ pub mod cgroup;
 pub mod change;
 pub mod check;
 mod child;
-mod command;
+pub mod command;
 mod confine;
 mod copy;
 mod device_filter;

@@ -20,6 +20,7 @@
 //! | [`children`] | who the children of this process are |
 //! | [`emergency`] | the shell on the console when nothing else is left |
 //! | [`watchdog`] | the machine's watchdog |
+//! | [`ending`] | how each boot ended, kept on storage that stays |
 //! | [`power`] | how a host goes down |
 
 pub mod boot;
@@ -32,6 +33,7 @@ pub mod console;
 pub mod device;
 pub mod disk;
 pub mod emergency;
+pub mod ending;
 pub mod features;
 pub mod files;
 pub mod filesystems;

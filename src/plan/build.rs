@@ -1,9 +1,9 @@
 //! The walk over a config's sections, and `[host]`.
 
-use super::guest::{Draft, MEMORY_MAX};
+use super::guest::{Draft, MEMORY_MAX, TIMES};
 use super::users::Stock;
 use super::value::{self, Joined, Value, Wrong};
-use super::{At, Guest, GuestId, Kind, Plan, Sysctl, hardening};
+use super::{At, Guest, GuestId, Kind, Plan, Remedy, Sysctl, hardening};
 use crate::config::diagnostic::{Code, Detail, Diagnostic, Near, Unit};
 use crate::config::key::{Key, section};
 use crate::config::lexer::{Form, Span};
@@ -79,6 +79,7 @@ impl Builder<'_> {
                 self.host_key(section, key);
             }
         }
+        self.state_agrees(section);
     }
 
     fn host_key(&mut self, section: &Section, key: Key) {
@@ -104,6 +105,16 @@ impl Builder<'_> {
                     self.plan.host.emergency = command;
                 }
             }
+            Key::Watchdog => self.watchdog(),
+            Key::Healthy => self.healthy(),
+            Key::MarkBad => self.plan.host.mark_bad = self.command().unwrap_or_default(),
+            Key::State => {
+                let path = value::path(self.value.word(0));
+                if self.one_word(path).is_some() {
+                    self.plan.host.state = self.keep(0);
+                }
+            }
+            Key::Reset => self.plan.host.resets = self.resets(section),
             Key::Reserve => self.plan.host.reserve_bytes = self.amount(Unit::Bytes, (0, MEMORY_MAX)),
             Key::Hardening => self.plan.host.hardening = self.hardening(),
             Key::Modules => self.modules(section),
@@ -112,6 +123,83 @@ impl Builder<'_> {
             Key::Sysctl => self.plan.host.sysctls = self.sysctls(section, limits::SYSCTLS, |_| Ok(())),
             // `include` was carried out when the config was read; the others are not keys of [host].
             _ => {}
+        }
+    }
+
+    /// A device, and its time-out.
+    fn watchdog(&mut self) {
+        let path = value::path(self.value.word(0));
+        if self.checked(0, path).is_none() {
+            return;
+        }
+        let mut time_ms = limits::WATCHDOG_MS;
+        if self.value.len() > 1 {
+            let time = value::amount(self.value.word(1), Unit::Time, WATCHDOG_TIMES);
+            let Some(given_ms) = self.checked(1, time) else { return };
+            time_ms = given_ms;
+        }
+        if self.has_words(2) {
+            self.plan.host.watchdog = self.keep(0);
+            // Whole seconds are what the kernel takes.
+            self.plan.host.watchdog_s = time_ms.div_ceil(1000) as u32;
+        }
+    }
+
+    /// A command, and at the end `within TIME` and `else REMEDY`.
+    fn healthy(&mut self) {
+        let mut words = self.value.len();
+        let (mut within_ms, mut otherwise) = (limits::HEALTHY_MS, Remedy::Reboot);
+        if words > 2 && self.value.word(words - 2) == b"else" {
+            let Some(remedy) = self.remedy(words - 1) else { return };
+            otherwise = remedy;
+            words -= 2;
+        }
+        if words > 2 && self.value.word(words - 2) == b"within" {
+            let within = value::amount(self.value.word(words - 1), Unit::Time, TIMES);
+            let Some(given_ms) = self.checked(words - 1, within) else { return };
+            within_ms = given_ms;
+            words -= 2;
+        }
+        let Some(command) = self.command_of(0, words) else { return };
+        let host = &mut self.plan.host;
+        (host.healthy, host.healthy_within_ms, host.healthy_else) = (command, within_ms, otherwise);
+    }
+
+    /// Whether `[host]` says how a boot loader is told of a bad boot; it may stand behind what needs it.
+    pub fn says_mark_bad(&self) -> bool {
+        let host = self.config.sections().iter().find(|section| section.kind == section::HOST);
+        host.is_some_and(|host| self.config.entries(host).any(|entry| entry.key == Some(Key::MarkBad)))
+    }
+
+    fn resets(&mut self, section: &Section) -> List<Text> {
+        let mark = self.plan.words.mark();
+        self.each_value(section, Key::Reset, &mut |builder| {
+            for index in 0..builder.value.len() {
+                let word = builder.value.word(index);
+                let path = value::path(word);
+                if builder.checked(index, path).is_none() {
+                    continue;
+                }
+                if builder.value.word(index).iter().all(|byte| *byte == b'/') {
+                    builder.wrong(Code::ResetRoot.into(), builder.value.at(index));
+                } else if builder.plan.words.since(mark).len() == limits::RESETS {
+                    return builder.too_many(index, limits::RESETS, "directories (limits::RESETS)");
+                } else {
+                    let path = builder.keep(index);
+                    builder.push_word(path, index);
+                }
+            }
+        });
+        self.plan.words.since(mark)
+    }
+
+    /// What says that a reset goes on must not be emptied by it.
+    fn state_agrees(&mut self, section: &Section) {
+        let plan = &*self.plan;
+        let mut paths = plan.words.get(plan.host.resets).iter().map(|path| plan.strings.bytes(*path));
+        if paths.any(|path| is_below(plan.state().as_bytes(), path)) {
+            let at = self.asked_at(section, Key::Reset);
+            self.diagnostics.detail(Code::Contradiction, at, Detail::Key(Key::State));
         }
     }
 
@@ -368,6 +456,15 @@ fn is_module(word: &[u8]) -> bool {
     is_good && !name.is_empty() && name.len() <= limits::NAME_BYTES
 }
 
+/// Whether `path` is `directory` or below it, slashes that are too many left out.
+fn is_below(path: &[u8], directory: &[u8]) -> bool {
+    let parts = |path| <[u8]>::split(path, |byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b"."));
+    let mut path = parts(path);
+    parts(directory).all(|part| path.next() == Some(part))
+}
+
+/// Time-outs of a watchdog.
+const WATCHDOG_TIMES: (u64, u64) = (1000, 86_400_000);
 /// Sizes of a log.
 pub const LOG_SIZES: (u64, u64) = (4096, limits::LOG_BYTES_MAX);
 

@@ -126,7 +126,7 @@ fn host(old: &Plan, new: &Plan, key: Key, is_init: bool) -> What {
         plan.sysctls.get(plan.host.sysctls).iter().any(|sysctl| plan.strings.bytes(sysctl.path) == path)
     };
     match key {
-        Key::ShutdownTimeout | Key::Emergency | Key::Reserve => What::Now,
+        Key::ShutdownTimeout | Key::Emergency | Key::Reserve | Key::Healthy | Key::MarkBad | Key::State => What::Now,
         _ if !is_init => What::Other,
         Key::Hostname if !new.host.hostname.is_empty() => What::Now,
         // The kernel locks some of what was taken away, and nobody knows what a setting was before.

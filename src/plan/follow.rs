@@ -13,8 +13,17 @@ use crate::limits;
 use crate::text::{Full, List, Text};
 
 /// What the supervisor alone goes by: it holds at once, whatever the guest does.
-const IMMEDIATE: [Key; 7] =
-    [Key::Description, Key::After, Key::Wants, Key::Autostart, Key::Restart, Key::RestartDelay, Key::Stop];
+const IMMEDIATE: [Key; 9] = [
+    Key::Description,
+    Key::After,
+    Key::Wants,
+    Key::Autostart,
+    Key::Restart,
+    Key::RestartDelay,
+    Key::Stop,
+    Key::GiveUp,
+    Key::Critical,
+];
 
 /// The keys of a guest that can differ. `profile` and `before` are in what they lead to.
 pub fn keys() -> impl Iterator<Item = Key> {
@@ -346,6 +355,8 @@ fn assign(key: Key, from: &Guest, to: &mut Guest) {
         Key::Autostart => to.autostart = from.autostart,
         Key::Restart => to.restart = from.restart,
         Key::RestartDelay => to.restart_delay_ms = from.restart_delay_ms,
+        Key::GiveUp => to.give_up = from.give_up,
+        Key::Critical => to.critical_within_ms = from.critical_within_ms,
         Key::Ready => {
             (to.ready, to.ready_words, to.ready_within_ms) = (from.ready, from.ready_words, from.ready_within_ms);
         }

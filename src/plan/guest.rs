@@ -5,8 +5,8 @@ use super::change::number;
 use super::confinement::Changes;
 use super::value::{self, Wrong};
 use super::{
-    Asked, At, Confinement, Guest, GuestId, HealthCheck, Hook, Kind, Layer, Limits, LogTo, Moment, Network, Ready,
-    Restart, Rlimit, StopStep, User, Users,
+    Asked, At, Confinement, GiveUp, Guest, GuestId, HealthCheck, Hook, Kind, Layer, Limits, LogTo, Moment, Network,
+    Ready, Remedy, Restart, Rlimit, StopStep, User, Users,
 };
 use crate::config::Section;
 use crate::config::diagnostic::{Code, Detail, Unit};
@@ -71,6 +71,8 @@ impl Draft {
             autostart: true,
             restart: Restart::OnFailure,
             restart_delay_ms: limits::RESTART_DELAY_MS,
+            give_up: GiveUp::NEVER,
+            critical_within_ms: 0,
             ready: Ready::Exec,
             ready_words: List::EMPTY,
             hooks: [List::EMPTY; Moment::COUNT],
@@ -102,8 +104,10 @@ pub const USER_MAX: u64 = u32::MAX as u64 - 1;
 
 /// The kernel counts in a long; whole T, so that the bound reads well.
 pub const MEMORY_MAX: u64 = (i64::MAX as u64) >> 40 << 40;
+/// How often a guest may end before it is given up.
+const GIVE_UP_COUNTS: (u64, u64) = (1, 1000);
 /// Times that a config may ask for.
-const TIMES: (u64, u64) = (1, 86_400_000);
+pub const TIMES: (u64, u64) = (1, 86_400_000);
 /// Descriptors that `ready = fd N` may name: those above standard error.
 const READY_FDS: (u64, u64) = (3, 255);
 
@@ -221,6 +225,8 @@ impl Builder<'_> {
                     guest.restart_delay_ms = delay_ms;
                 }
             }
+            Key::GiveUp => guest.give_up = self.give_up().unwrap_or(GiveUp::NEVER),
+            Key::Critical => guest.critical_within_ms = self.critical().unwrap_or_default(),
             Key::Ready => self.ready(guest),
             Key::Health => guest.health = self.health().unwrap_or_default(),
             Key::Stop => guest.stop = self.stop(),
@@ -273,6 +279,50 @@ impl Builder<'_> {
             }
         };
         self.has_words(2).then_some((from, to))
+    }
+
+    /// `never`, or `after N within TIME then REMEDY`.
+    fn give_up(&mut self) -> Option<GiveUp> {
+        if self.value.word(0) == b"never" {
+            return self.is_one_word().then_some(GiveUp::NEVER);
+        }
+        let words = [(0, "after"), (2, "within"), (4, "then")];
+        if self.value.len() < 6 || words.iter().any(|(index, word)| self.value.word(*index) != word.as_bytes()) {
+            let words = "never, or after N within TIME then stop, rescue, reboot or mark-bad";
+            self.wrong(Wrong::detail(Code::WordMissing, Detail::Words(words)), self.value.at(0));
+            return None;
+        }
+        let count = value::amount(self.value.word(1), Unit::Count, GIVE_UP_COUNTS);
+        let within_ms = value::amount(self.value.word(3), Unit::Time, TIMES);
+        let (count, within_ms) = (self.checked(1, count)?, self.checked(3, within_ms)?);
+        let then = self.remedy(5)?;
+        self.has_words(6).then_some(GiveUp { count: count as u16, then, within_ms: within_ms as u32 })
+    }
+
+    /// What word number `index` says is to be done.
+    pub fn remedy(&mut self, index: usize) -> Option<Remedy> {
+        let choice = value::choice(self.value.word(index), Remedy::WORDS);
+        let remedy = Remedy::ALL.get(self.checked(index, choice)?).copied()?;
+        if remedy == Remedy::MarkBad && !self.says_mark_bad() {
+            self.wrong(Wrong::detail(Code::Needs, Detail::Words("`mark-bad` in [host]")), self.value.at(index));
+        }
+        Some(remedy)
+    }
+
+    /// How long it may be missed; 0 where it is not critical.
+    fn critical(&mut self) -> Option<u32> {
+        let yes = value::yes(self.value.word(0));
+        let is_critical = self.checked(0, yes)?;
+        if !is_critical || self.value.len() == 1 {
+            return self.is_one_word().then_some(if is_critical { limits::CRITICAL_MS } else { 0 });
+        }
+        if self.value.word(1) != b"within" || self.value.len() < 3 {
+            self.wrong(Wrong::detail(Code::WordMissing, Detail::Words("within and a time")), self.value.at(1));
+            return None;
+        }
+        let within_ms = value::amount(self.value.word(2), Unit::Time, TIMES);
+        let within_ms = self.checked(2, within_ms)?;
+        self.has_words(3).then_some(within_ms as u32)
     }
 
     /// A way, what belongs to it, and at the end `within TIME`.
@@ -622,6 +672,11 @@ impl Builder<'_> {
         if self.plan.health(&guest).is_some_and(|check| check.command.is_empty()) && guest.ready != Ready::Notify {
             let at = self.asked_at(section, Key::Health);
             self.diagnostics.detail(Code::Needs, at, Detail::Words("`ready = notify`"));
+        }
+        if guest.critical_within_ms > 0 && self.plan.critical().count() == limits::CRITICAL {
+            let at = self.asked_at(section, Key::Critical);
+            let bound = Detail::Bound(limits::CRITICAL as u64, "critical guests (limits::CRITICAL)");
+            self.diagnostics.detail(Code::TooMany, at, bound);
         }
         self.limits_agree(section, &guest);
         self.users_agree(section, &guest);

@@ -41,11 +41,13 @@ pub mod show;
 pub mod users;
 mod value;
 
+use core::ffi::CStr;
+
 use crate::config::key::Key;
 use crate::config::{Config, Diagnostics};
 use crate::fault::{Fault, Step};
 use crate::limits;
-use crate::text::{List, Pool, Strings, Text};
+use crate::text::{List, Pool, Strings, Text, word};
 
 use change::Keys;
 pub use extents::Extents;
@@ -302,6 +304,32 @@ impl Plan {
         self.health.get(guest.health).first()
     }
 
+    /// The guests that the host is ill without.
+    pub fn critical(&self) -> impl Iterator<Item = GuestId> {
+        let each = self.guests.iter().enumerate();
+        each.filter(|(_, guest)| guest.critical_within_ms > 0 && !guest.is_free())
+            .map(|(index, _)| GuestId(index as u16))
+    }
+
+    /// Whether it is kept how each boot ended: where the config has something to do with that.
+    #[must_use]
+    pub fn keeps_endings(&self) -> bool {
+        let keys = [Key::State, Key::Healthy, Key::Reset, Key::Watchdog];
+        keys.iter().any(|key| guest::is_set(&self.host.asked, *key))
+    }
+
+    /// The directory on storage that stays where the host keeps how each boot ended.
+    #[must_use]
+    pub fn state_path(&self) -> &CStr {
+        if self.host.state.is_empty() { STATE } else { self.strings.c_str(self.host.state) }
+    }
+
+    /// The same, as text.
+    #[must_use]
+    pub fn state(&self) -> &str {
+        self.state_path().to_str().unwrap_or_default()
+    }
+
     /// Where `guest`, or the host for all of them, was told `key`; nothing for a default.
     #[must_use]
     pub fn place_of(&self, guest: &Guest, key: Key) -> Option<(&str, u32)> {
@@ -323,6 +351,8 @@ impl Default for Plan {
     }
 }
 
+/// `state` where the config does not say.
+const STATE: &CStr = c"/var/lib/inn";
 /// `stop` where the config does not say.
 const STOP: [StopStep; 2] = [StopStep { signal: libc::SIGTERM as u8, timeout_ms: limits::STOP_TIMEOUT_MS }, KILL];
 /// The same of a distribution: SIGRTMIN+3 is its power-off (systemd.io/CONTAINER_INTERFACE), or it is busybox, which takes
@@ -351,6 +381,22 @@ pub struct Host {
     pub shutdown_timeout_ms: u64,
     /// Program and arguments of the emergency shell; empty: the first shell found.
     pub emergency: List<Text>,
+    /// The watchdog's device; empty for none.
+    pub watchdog: Text,
+    /// Its time-out, seconds.
+    pub watchdog_s: u32,
+    /// Program and arguments that say whether this boot is a good one; empty for none.
+    pub healthy: List<Text>,
+    /// How long it may take until they are run and have said yes, milliseconds.
+    pub healthy_within_ms: u64,
+    /// What is done where they have not.
+    pub healthy_else: Remedy,
+    /// Program and arguments that tell the boot loader that this boot is a bad one; empty for none.
+    pub mark_bad: List<Text>,
+    /// See [`Plan::state`].
+    state: Text,
+    /// Directories that a factory reset empties.
+    pub resets: List<Text>,
     /// Memory that guests cannot take from the host, bytes.
     pub reserve_bytes: Option<u64>,
     /// What is taken from everybody: a set of [`hardening::NAMES`].
@@ -368,6 +414,14 @@ impl Host {
         swaps: List::EMPTY,
         shutdown_timeout_ms: 0,
         emergency: List::EMPTY,
+        watchdog: Text::EMPTY,
+        watchdog_s: 0,
+        healthy: List::EMPTY,
+        healthy_within_ms: 0,
+        healthy_else: Remedy::Stop,
+        mark_bad: List::EMPTY,
+        state: Text::EMPTY,
+        resets: List::EMPTY,
         reserve_bytes: None,
         hardening: 0,
         asked: [At::NOWHERE; Key::COUNT],
@@ -474,6 +528,10 @@ pub struct Guest {
     pub restart: Restart,
     /// Back-off: first and greatest delay, milliseconds.
     pub restart_delay_ms: (u64, u64),
+    /// When it is no longer started again.
+    pub give_up: GiveUp,
+    /// How long it may not be ready before the host counts as ill, milliseconds; 0 where that is no matter.
+    pub critical_within_ms: u32,
     /// When it counts as ready.
     pub ready: Ready,
     /// The path or the command that [`Guest::ready`] is about.
@@ -737,6 +795,48 @@ pub enum Restart {
     OnFailure,
     /// It is started again.
     Always,
+}
+
+/// What is done where a guest or the host does not come to be as it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Remedy {
+    /// It stays as it is.
+    Stop,
+    /// There is a shell on the console.
+    Rescue,
+    /// The host starts again.
+    Reboot,
+    /// The same, and the boot loader is told before.
+    MarkBad,
+}
+
+impl Remedy {
+    /// All of them.
+    pub const ALL: [Remedy; 4] = [Remedy::Stop, Remedy::Rescue, Remedy::Reboot, Remedy::MarkBad];
+    const WORDS: &str = "stop\0rescue\0reboot\0mark-bad";
+
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        word(Remedy::WORDS, self as usize)
+    }
+}
+
+/// When a guest that ends by itself is no longer started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GiveUp {
+    /// When it has ended so often; 0: never.
+    pub count: u16,
+    /// What is done then.
+    pub then: Remedy,
+    /// So often in so many milliseconds, counted from the first of them.
+    pub within_ms: u32,
+}
+
+impl GiveUp {
+    /// It is always started again.
+    pub const NEVER: GiveUp = GiveUp { count: 0, then: Remedy::Stop, within_ms: 0 };
 }
 
 /// When a guest counts as ready.

@@ -7,8 +7,8 @@ use super::confinement::FEATURES;
 use super::files::OPTIONS;
 use super::hardening::{self, Items};
 use super::{
-    Device, Guest, GuestId, IoMax, Kind, Layer, LogTo, Moment, Mount, Network, Plan, Ready, Restart, Sysctl, call,
-    capability,
+    Device, GiveUp, Guest, GuestId, IoMax, Kind, Layer, LogTo, Moment, Mount, Network, Plan, Ready, Restart, Sysctl,
+    call, capability,
 };
 use crate::config::diagnostic::{Amount, Unit};
 use crate::config::key::Key;
@@ -184,6 +184,17 @@ fn show(plan: &Plan, guest: &Guest, key: Key, out: &mut dyn Write) -> fmt::Resul
             let (from, to) = guest.restart_delay_ms;
             write!(out, "{} {}", Amount(from, Unit::Time), Amount(to, Unit::Time))
         }
+        Key::GiveUp if guest.give_up.count == 0 => out.write_str("never"),
+        Key::GiveUp => {
+            let GiveUp { count, within_ms, then } = guest.give_up;
+            let within = Amount(within_ms.into(), Unit::Time);
+            write!(out, "after {} within {within} then {}", u32::from(count), then.word())
+        }
+        Key::Critical if guest.critical_within_ms == 0 => out.write_str("no"),
+        Key::Critical => match guest.critical_within_ms {
+            limits::CRITICAL_MS => out.write_str("yes"),
+            within => write!(out, "yes within {}", Amount(within.into(), Unit::Time)),
+        },
         Key::Ready => {
             match guest.ready {
                 Ready::Exec => out.write_str("exec")?,
@@ -259,6 +270,20 @@ fn show_host(plan: &Plan, key: Key, out: &mut dyn Write) -> fmt::Result {
         }
         Key::ShutdownTimeout => write!(out, "{}", Amount(host.shutdown_timeout_ms, Unit::Time)),
         Key::Emergency => quoted(plan, host.emergency, out),
+        Key::MarkBad => quoted(plan, host.mark_bad, out),
+        Key::Reset => quoted(plan, host.resets, out),
+        Key::State => out.write_str(plan.state()),
+        Key::Watchdog if host.watchdog.is_empty() => Ok(()),
+        Key::Watchdog => {
+            quote(plan.strings.str(host.watchdog), out)?;
+            write!(out, " {}", Amount(u64::from(host.watchdog_s) * 1000, Unit::Time))
+        }
+        Key::Healthy if host.healthy.is_empty() => Ok(()),
+        Key::Healthy => {
+            quoted(plan, host.healthy, out)?;
+            let within = Amount(host.healthy_within_ms, Unit::Time);
+            write!(out, " within {within} else {}", host.healthy_else.word())
+        }
         // `log-size` is in `log` of each guest, `include` in what was included.
         _ => Ok(()),
     }

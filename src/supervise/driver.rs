@@ -178,6 +178,10 @@ pub struct Driver<'a> {
     writer: Writer,
     /// Guests some of whose processes were killed for want of memory, which is still to be told.
     bereft: Set,
+    /// Guests that are no longer started again, which is still to be looked at.
+    given_up: Set,
+    /// Children are at work that are no guest's, and that others wait for.
+    pub spares_children: bool,
     /// When people are told of more of them.
     tell_at_ms: Option<u64>,
     change: Change,
@@ -220,6 +224,8 @@ impl<'a> Driver<'a> {
             kmsg: Kmsg::default(),
             writer: Writer::new(),
             bereft: Set::EMPTY,
+            given_up: Set::EMPTY,
+            spares_children: false,
             tell_at_ms: None,
             change: Change::default(),
             reload: Reload::default(),
@@ -669,6 +675,7 @@ fn policy(plan: &Plan, id: GuestId) -> Option<Policy<'_>> {
     Some(Policy {
         restart: guest.restart,
         delay_ms: guest.restart_delay_ms,
+        give_up: guest.give_up,
         ready: guest.ready,
         ready_within_ms: guest.ready_within_ms.into(),
         hooks: guest.hooks.map(|hooks| hooks.len() as u8),

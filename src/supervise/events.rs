@@ -3,6 +3,8 @@
 //! No call that fails here ends the loop: it is told, and the loop goes on. It cannot spin over one, for a turn with
 //! trouble is followed by a pause.
 
+use core::fmt::Write;
+
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::time::Timespec;
@@ -15,6 +17,8 @@ use super::poll::{self, EVENTS, Happened, Interest, Part, Poll, Source};
 use super::requests::{Desk, Requests};
 use super::snapshot::Facts;
 use super::state::{Event, State};
+use super::wellness::{Call, Reason, Wellness};
+use crate::config::diagnostic::{Amount, Unit};
 use crate::control::server::{ClientId, Incoming, Refusal, Server, Wants};
 use crate::control::wire::{Happening, Power, REQUEST_BYTES};
 use crate::host::console::{Console, Level};
@@ -24,7 +28,7 @@ use crate::host::timeline::{self, Stage};
 use crate::host::watchdog::Watchdog;
 use crate::host::{hardening, modules};
 use crate::limits;
-use crate::plan::{GuestId, Kind};
+use crate::plan::{GiveUp, GuestId, Kind, Remedy};
 use crate::sys::memory::discard_old_stack;
 use crate::sys::{clock, descriptor, signal};
 
@@ -82,6 +86,7 @@ pub struct Supervisor<'a> {
     /// When to try again to make the socket.
     socket_at_ms: Option<u64>,
     requests: Requests,
+    wellness: Wellness,
     ending: Option<Ending>,
     reap_more: bool,
     /// The host counts as up by then, if not before; nothing once it does.
@@ -131,6 +136,7 @@ impl<'a> Supervisor<'a> {
             server: None,
             socket_at_ms: None,
             requests: Requests::default(),
+            wellness: Wellness::new(),
             ending: None,
             // What ended before the signals were heard.
             reap_more: true,
@@ -216,6 +222,7 @@ impl<'a> Supervisor<'a> {
         }
         if let Role::Init { .. } = self.role {
             self.up_by_ms = Some(now_ms.saturating_add(limits::UP_TIMEOUT_MS));
+            self.wellness.begin(&self.driver, now_ms);
         }
         self.watch_devices(now_ms);
     }
@@ -242,6 +249,8 @@ impl<'a> Supervisor<'a> {
         self.ending = host.ending().map(|(wanted, bounds)| Ending { wanted, bounds, killed: host.is_killed });
         if self.ending.is_some() {
             self.driver.refuse_reload();
+        } else if let Role::Init { .. } = self.role {
+            self.wellness.begin(&self.driver, now_ms);
         }
         self.driver.is_safe = host.is_safe;
         descriptor::close_unclaimed();
@@ -298,6 +307,7 @@ impl<'a> Supervisor<'a> {
         let starts = self.driver.start_waiting(now_ms);
         let killed = self.driver.tell_killed(now_ms);
         self.driver.keep_logs(now_ms);
+        self.look_after_host(now_ms);
         let requests = self.answer(now_ms);
         // What kept it waiting may be over with the last answer.
         self.driver.keep_verdict(self.requests.has_reload());
@@ -355,8 +365,12 @@ impl<'a> Supervisor<'a> {
         let ending = self
             .ending
             .map(|ending| if ending.killed { ending.bounds.give_up_at_ms } else { ending.bounds.kill_at_ms });
+        let wellness = match &self.role {
+            Role::Init { watchdog, .. } => self.wellness.deadline_ms(&self.driver, watchdog),
+            Role::Process => None,
+        };
         let clients = self.server.as_ref().and_then(Server::next_deadline_ms);
-        [self.driver.next_deadline_ms(), clients, ending, shell, self.socket_at_ms, self.up_by_ms]
+        [self.driver.next_deadline_ms(), clients, ending, shell, wellness, self.socket_at_ms, self.up_by_ms]
             .into_iter()
             .flatten()
             .min()
@@ -370,6 +384,7 @@ impl<'a> Supervisor<'a> {
             Source::Client(client) => self.client(client, happened.hung_up, now_ms),
             Source::Guest(part, id) => self.driver.happened(part, id, now_ms),
             Source::Shell => self.shell_ended(),
+            Source::Errand => self.wellness.look_at_errand(self.poll),
             Source::Change => self.driver.look_at_change(now_ms),
             Source::Reload => self.driver.look_at_reload(now_ms),
             Source::Devices(subject) => self.devices.hear(subject),
@@ -459,6 +474,9 @@ impl<'a> Supervisor<'a> {
                 let _ = modules::asked::narrow(self.driver.plan(), false);
             }
             self.up_by_ms = self.up_by_ms.or(Some(now_ms.saturating_add(limits::UP_TIMEOUT_MS)));
+            if self.ending.is_none() {
+                self.wellness.follow(&self.driver);
+            }
         }
         is_otherwise
     }
@@ -529,6 +547,55 @@ impl<'a> Supervisor<'a> {
         self.begin_ending(Some(wanted), now_ms);
     }
 
+    // What is done about the host.
+
+    fn look_after_host(&mut self, now_ms: u64) {
+        while let Some(id) = self.driver.take_given_up() {
+            let Some(guest) = self.driver.guest(id) else { continue };
+            let GiveUp { count, within_ms, then } = guest.give_up;
+            let (name, within) = (self.driver.plan().strings.str(guest.name), Amount(within_ms.into(), Unit::Time));
+            let mut reason = Reason::new();
+            // What does not fit is cut.
+            let _ = write!(reason, "{name} ended {count} times within {within}");
+            self.remedy(&Call { remedy: then, reason }, now_ms);
+        }
+        let Role::Init { console, watchdog, .. } = &mut self.role else { return };
+        let call = self.wellness.turn(&self.driver, (console, watchdog), self.poll, now_ms);
+        if let Some(call) = call {
+            self.remedy(&call, now_ms);
+        }
+        self.driver.spares_children = self.wellness.is_recording();
+    }
+
+    fn remedy(&mut self, call: &Call, now_ms: u64) {
+        let Call { remedy, reason } = call;
+        if self.ending.is_some() {
+            return;
+        }
+        let word = remedy.word();
+        let Role::Init { console, emergency, .. } = &mut self.role else {
+            if *remedy != Remedy::Stop {
+                self.driver.journal.error(format_args!("{reason}: {word} is for the host's own init; nothing is done"));
+            }
+            return;
+        };
+        console.say(Level::Error, format_args!("{reason}: {word}"));
+        match remedy {
+            Remedy::Stop => {}
+            Remedy::Rescue if emergency.is_some() => {}
+            Remedy::Rescue => {
+                *emergency = Some(Emergency::start(console, Some(self.driver.plan())));
+                self.watch_shell();
+            }
+            Remedy::Reboot | Remedy::MarkBad => {
+                let mut words = Reason::new();
+                let _ = write!(words, "reboot: {reason}");
+                self.wellness.record(&self.driver, self.poll, &words, *remedy == Remedy::MarkBad, now_ms);
+                self.begin_ending(Some(Wanted::Reboot), now_ms);
+            }
+        }
+    }
+
     // The end.
 
     /// A second demand kills at once.
@@ -540,6 +607,11 @@ impl<'a> Supervisor<'a> {
         let time_ms = self.driver.plan().host.shutdown_timeout_ms;
         self.driver.journal.line(format_args!("going down"));
         self.driver.refuse_reload();
+        if let Some(wanted) = wanted {
+            let mut words = Reason::new();
+            let _ = write!(words, "{}: asked for", wanted.word());
+            self.wellness.record(&self.driver, self.poll, &words, false, now_ms);
+        }
         self.driver.news.tell(b"", Kind::Service, Happening::GoingDown);
         self.ending = Some(Ending { wanted, bounds: Bounds::new(now_ms, time_ms), killed: false });
         for id in self.driver.ids() {
@@ -576,7 +648,7 @@ impl<'a> Supervisor<'a> {
         let ending = self.ending?;
         let all_down = self.driver.ids().all(|id| self.driver.is_down(id));
         // What guests wrote last is to be in their files.
-        let is_over = all_down && self.driver.finish_logs(now_ms);
+        let is_over = all_down && self.driver.finish_logs(now_ms) && !self.wellness.is_recording();
         (is_over || now_ms >= ending.bounds.give_up_at_ms).then_some(Outcome {
             wanted: ending.wanted,
             bounds: ending.bounds,

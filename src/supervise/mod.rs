@@ -24,6 +24,8 @@
 //! | [`health`] | how a guest is besides its state. Pure |
 //! | [`notify`] | what a guest says on its notification socket. Pure |
 //! | [`awaited`] | what a guest that is not ready waits for, in words. Pure |
+//! | [`wellness`] | whether the host is well: critical guests, the watchdog, the verdict on this boot |
+//! | [`errand`] | a child that PID 1 sends |
 //! | [`kept`] | what is left to the program that a supervisor becomes |
 //! | [`journal`] | what the person at the console is told |
 
@@ -31,6 +33,7 @@ pub mod awaited;
 pub mod change;
 pub mod devices;
 pub mod driver;
+pub mod errand;
 pub mod events;
 pub mod health;
 pub mod journal;
@@ -50,4 +53,5 @@ pub mod serve;
 pub mod snapshot;
 pub mod state;
 pub mod unheard;
+pub mod wellness;
 pub mod writer;

@@ -35,6 +35,8 @@ pub enum Source {
     Writer,
     /// What that says.
     WriterReports,
+    /// A child that PID 1 has sent: it has ended.
+    Errand,
     /// What the kernel says of devices.
     Devices(Subject),
     /// The child that does what is to be done for them: it has ended.
@@ -162,6 +164,7 @@ impl Source {
             Source::Reload => (6, 0),
             Source::Writer => (7, 0),
             Source::WriterReports => (30, 0),
+            Source::Errand => (29, 0),
             Source::Devices(subject) => (31, subject as u32),
             Source::Loader(subject) => (32, subject as u32),
             Source::Guest(part, id) => (8 + part as u64, u32::from(id.0)),
@@ -181,6 +184,7 @@ impl Source {
             6 => Source::Reload,
             7 => Source::Writer,
             30 => Source::WriterReports,
+            29 => Source::Errand,
             31 => Source::Devices(*Subject::ALL.get(number as usize)?),
             32 => Source::Loader(*Subject::ALL.get(number as usize)?),
             8 => guest(Part::Helper),
@@ -222,6 +226,7 @@ mod tests {
             Source::Reload,
             Source::Writer,
             Source::WriterReports,
+            Source::Errand,
             Source::Devices(Subject::Modules),
             Source::Loader(Subject::Modules),
             Source::Client(ClientId::from_number(u32::MAX)),

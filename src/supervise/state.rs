@@ -24,7 +24,7 @@ use heapless::Vec;
 use super::oom::Victim;
 use crate::fault::{Fault, Step};
 use crate::limits;
-use crate::plan::{Moment, Ready, Restart, StopStep};
+use crate::plan::{GiveUp, Moment, Ready, Restart, StopStep};
 
 /// Where a guest is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,6 +181,8 @@ pub enum Notice {
     Down,
     /// It stays down though it should not be.
     Failed,
+    /// It has ended so often that it is no longer started again.
+    GivenUp(u16),
     /// It starts again after so many milliseconds.
     Delayed(u64),
     /// It is being killed and its processes do not go.
@@ -221,6 +223,8 @@ pub struct Policy<'a> {
     pub restart: Restart,
     /// Back-off: first and greatest delay, milliseconds.
     pub delay_ms: (u64, u64),
+    /// When it is no longer started again.
+    pub give_up: GiveUp,
     /// When it counts as ready.
     pub ready: Ready,
     /// How long it may take to be, once its program runs.
@@ -275,6 +279,9 @@ pub struct Machine {
     /// How the run before ended.
     last_exit: Option<Exit>,
     restarts: u32,
+    /// How often it has ended by itself since `ends_since_ms`.
+    ends: u16,
+    ends_since_ms: u64,
     /// The back-off that was last used; 0: none yet.
     delay_ms: u64,
     since_ms: u64,
@@ -313,6 +320,8 @@ impl Machine {
             exit: None,
             last_exit: None,
             restarts: 0,
+            ends: 0,
+            ends_since_ms: 0,
             delay_ms: 0,
             since_ms: 0,
             up_ms: 0,
@@ -710,7 +719,7 @@ impl Machine {
 
     fn rest(&mut self, state: State, now: u64) -> Actions {
         self.then = Then::Policy;
-        self.delay_ms = 0;
+        (self.delay_ms, self.ends) = (0, 0);
         self.go(state, now, None);
         one(Action::Announce(if state == State::Failed { Notice::Failed } else { Notice::Down }))
     }
@@ -719,7 +728,7 @@ impl Machine {
     fn want(&mut self, now: u64) -> Actions {
         if !self.host_going_down {
             self.then = Then::Policy;
-            self.delay_ms = 0;
+            (self.delay_ms, self.ends) = (0, 0);
             self.up_ms = 0;
             self.go(State::Waiting, now, Some(limits::WAIT_TIMEOUT_MS));
         }
@@ -782,7 +791,7 @@ impl Machine {
         // Why it was given up counts, not how it then ended.
         self.exit.get_or_insert(exit);
         if self.up_ms != 0 && now.saturating_sub(self.up_ms) >= limits::STABLE_MS {
-            self.delay_ms = 0;
+            (self.delay_ms, self.ends) = (0, 0);
         }
         let mut actions = one(Action::Announce(Notice::Ended(exit)));
         push(&mut actions, self.kill(self.then, now));
@@ -801,10 +810,26 @@ impl Machine {
             (Then::Policy, _, Restart::OnFailure) => exit.is_failure(),
         };
         if again && !self.host_going_down {
+            // Whom it waited for is the culprit then.
+            let is_own = !matches!(exit, Exit::Reboot | Exit::Failed(Fault { step: Step::AwaitOthers, .. }));
+            if is_own && self.has_ended_too_often(now, policy.give_up) {
+                let mut actions = one(Action::Announce(Notice::GivenUp(policy.give_up.count)));
+                push(&mut actions, self.rest(State::Failed, now));
+                return actions;
+            }
             return self.back_off(now, policy.delay_ms);
         }
         let failed = self.then == Then::Policy && exit.is_failure();
         self.rest(if failed { State::Failed } else { State::Down }, now)
+    }
+
+    /// Counts an end; whether that was one too many.
+    fn has_ended_too_often(&mut self, now: u64, give_up: GiveUp) -> bool {
+        if self.ends == 0 || now.saturating_sub(self.ends_since_ms) > give_up.within_ms.into() {
+            (self.ends, self.ends_since_ms) = (0, now);
+        }
+        self.ends = self.ends.saturating_add(1);
+        give_up.count > 0 && self.ends >= give_up.count
     }
 
     fn back_off(&mut self, now: u64, (from, to): (u64, u64)) -> Actions {

@@ -150,7 +150,7 @@ fn rejected_files_are_answered_as_expected() {
 fn the_example_lacks_nothing_but_later_features() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/rejected/later-features.conf");
     let messages = Read::text(std::fs::read(path).unwrap()).messages();
-    assert!(messages.len() > 14);
+    assert!(messages.len() > 10);
     for message in messages {
         assert!(message.ends_with("not supported by this version"), "{message}");
     }

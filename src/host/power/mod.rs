@@ -58,6 +58,16 @@ impl Wanted {
         SIGNALS.iter().find(|(number, _)| *number == signal).map(|(_, wanted)| *wanted)
     }
 
+    /// The verb for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Wanted::PowerOff => "poweroff",
+            Wanted::Reboot => "reboot",
+            Wanted::Halt => "halt",
+        }
+    }
+
     /// Whether `signal` asks for it without stopping guests first: they are killed.
     #[must_use]
     pub fn is_at_once(signal: u8) -> bool {

@@ -5,6 +5,7 @@ use core::fmt;
 use super::Driver;
 use super::hooks::HookWords;
 use super::memory::{Cause, limit};
+use crate::config::diagnostic::{Amount, Unit};
 use crate::config::key::Key;
 use crate::control::wire::{Happening, Reason};
 use crate::fault::{Fault, Step};
@@ -50,8 +51,16 @@ impl<'a> Driver<'a> {
         if text.is_empty() { key.name() } else { self.plan.strings.str(text) }
     }
 
+    /// A guest that is no longer started again, each once.
+    pub fn take_given_up(&mut self) -> Option<GuestId> {
+        self.given_up.take_first()
+    }
+
     /// Tells people and clients.
     pub(super) fn announce(&mut self, id: GuestId, notice: Notice) {
+        if let Notice::GivenUp(_) = notice {
+            self.given_up.add(id);
+        }
         self.say(id, notice);
         let pid = self.pid(id);
         self.tell(id, |plan, guest| happening(plan, guest, pid, &notice));
@@ -92,6 +101,10 @@ impl<'a> Driver<'a> {
             Notice::Ended(exit) => say(format_args!("{exit}")),
             Notice::Down => say(format_args!("down")),
             Notice::Failed => say(format_args!("failed, stays down")),
+            Notice::GivenUp(count) => {
+                let within = Amount(guest.give_up.within_ms.into(), Unit::Time);
+                say(format_args!("ended {count} times within {within}: given up"));
+            }
             Notice::Delayed(ms) => say(format_args!("starts again in {}.{:03} s", ms / 1000, ms % 1000)),
             Notice::Stuck => say(format_args!("its processes do not go away; still waiting for them")),
             Notice::Trouble(fault) => say(format_args!("{fault}; trying again")),
@@ -158,6 +171,8 @@ pub(super) fn happening<'n>(plan: &Plan, guest: &Guest, pid: u32, notice: &'n No
         Notice::HookFailed(fault) => Happening::HookFailed { fault },
         // Errors, told to people: of this program, and of the guest's.
         Notice::Impossible | Notice::MainProcess | Notice::Stranger => return None,
+        // That it has failed follows.
+        Notice::GivenUp(_) => return None,
     })
 }
 

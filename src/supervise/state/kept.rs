@@ -15,8 +15,9 @@ impl Machine {
         put.number(self.last_exit.map_or(0, exit_number));
         // A deadline of 0 is as good as one of 1.
         let deadline_ms = self.deadline_ms.map_or(0, |due| due.max(1));
-        let Machine { delay_ms, since_ms, up_ms, ending_ms, .. } = *self;
-        [self.restarts.into(), delay_ms, since_ms, up_ms, ending_ms, deadline_ms]
+        let Machine { ends_since_ms, delay_ms, since_ms, up_ms, ending_ms, .. } = *self;
+        let restarts = u64::from(self.restarts) | u64::from(self.ends) << 32;
+        [restarts, ends_since_ms, delay_ms, since_ms, up_ms, ending_ms, deadline_ms]
             .into_iter()
             .for_each(|n| put.number(n));
     }
@@ -29,6 +30,7 @@ impl Machine {
         let then = [Then::Policy, Then::Rest, Then::Again].into_iter().find(|then| then_number(*then) == what >> 16)?;
         let [host_going_down, stuck, troubled, born, is_made] = get.flags();
         let (exit, last_exit) = (exit_of(get.number()), exit_of(get.number()));
+        let restarts = get.number();
         let mut next = || get.number();
         Some(Machine {
             state,
@@ -40,7 +42,9 @@ impl Machine {
             is_made,
             exit,
             last_exit,
-            restarts: next() as u32,
+            restarts: restarts as u32,
+            ends: (restarts >> 32) as u16,
+            ends_since_ms: next(),
             delay_ms: next(),
             since_ms: next(),
             up_ms: next(),

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::plan::Remedy;
 
 const FAULT: Fault = Fault { step: Step::Fork, errno: libc::ENOENT as u16, detail: 0 };
 const TERM: StopStep = StopStep { signal: 15, timeout_ms: 5_000 };
@@ -11,6 +12,7 @@ fn policy(restart: Restart) -> Policy<'static> {
     Policy {
         restart,
         delay_ms: limits::RESTART_DELAY_MS,
+        give_up: GiveUp::NEVER,
         ready: Ready::Exec,
         ready_within_ms: 9_000,
         stop: &[TERM, KILL],
@@ -370,6 +372,49 @@ fn back_off_grows_to_its_end_and_is_forgotten_after_a_stable_run() {
 }
 
 #[test]
+fn a_guest_that_ends_too_often_in_too_short_a_time_is_given_up() {
+    let give_up = GiveUp { count: 3, within_ms: 10_000, then: Remedy::Stop };
+    let mut bench = Bench::new(Policy { delay_ms: (100, 100), give_up, ..policy(Restart::Always) });
+    bench.start();
+    let mut again = |pause_ms: u64| {
+        bench.now += pause_ms;
+        bench.end(Exit::Code(0));
+        if bench.machine.state() == State::Delayed {
+            bench.time_out();
+            bench.walk(&[(Event::DependenciesReady, State::Starting), (Event::Executed, State::Ready)]);
+        }
+        bench.machine.state()
+    };
+    // The third comes too late, and begins a count of its own.
+    for pause_ms in [0, 4_000, 10_000, 0] {
+        assert_eq!(again(pause_ms), State::Ready);
+    }
+    assert_eq!(again(0), State::Failed);
+    bench.walk(&[(Event::Start, State::Waiting), (Event::DependenciesReady, State::Starting)]);
+    bench.walk(&[(Event::Executed, State::Ready)]);
+    bench.end(Exit::Code(0));
+    assert_eq!(bench.machine.state(), State::Delayed, "somebody asked for it, so its ends are forgotten");
+}
+
+#[test]
+fn a_stable_time_and_reboots_from_inside_do_not_count_as_ends() {
+    let give_up = GiveUp { count: 2, within_ms: 1_000_000, then: Remedy::Reboot };
+    let mut bench = Bench::new(Policy { delay_ms: (100, 100), give_up, ..policy(Restart::Always) });
+    bench.start();
+    for (pause_ms, exit) in
+        [(0, Exit::Reboot), (0, Exit::Reboot), (0, Exit::Code(1)), (limits::STABLE_MS, Exit::Code(1))]
+    {
+        bench.now += pause_ms;
+        bench.end(exit);
+        assert_eq!(bench.machine.state(), State::Delayed);
+        bench.time_out();
+        bench.walk(&[(Event::DependenciesReady, State::Starting), (Event::Executed, State::Ready)]);
+    }
+    bench.end(Exit::Code(1));
+    assert_eq!(bench.machine.state(), State::Failed);
+}
+
+#[test]
 fn a_guest_that_exits_at_once_starts_at_most_six_times_in_twenty_seconds() {
     for fails_at_start in [false, true] {
         let mut bench = Bench::new(policy(Restart::Always));
@@ -508,10 +553,12 @@ fn any_policy() -> impl Strategy<Value = Policy<'static>> {
         prop_oneof![Just(Ready::Exec), Just(Ready::Fd(3)), Just(Ready::Notify)],
         proptest::sample::select(STOPS),
         any::<[bool; Moment::COUNT]>().prop_map(|some| some.map(u8::from)),
+        (0_u16..5, 1_u32..50_000),
     )
-        .prop_map(|(restart, (from, more), ready, stop, hooks)| Policy {
+        .prop_map(|(restart, (from, more), ready, stop, hooks, (count, within_ms))| Policy {
             restart,
             delay_ms: (from, from + more),
+            give_up: GiveUp { count, within_ms, then: Remedy::Stop },
             ready,
             ready_within_ms: 9_000,
             stop,
