@@ -93,11 +93,6 @@ impl Watchdog {
         outcome.err().filter(|_| !failed_before)
     }
 
-    /// Lets it go on without being petted: the next time is `again_ms`, whoever looks.
-    pub fn neglect(&mut self, again_ms: u64) {
-        self.due_ms = self.due_ms.max(again_ms);
-    }
-
     /// Stops it by its magic character, where the device can be stopped, for a machine that is to stand still or to be off.
     pub fn stop(&mut self) {
         if let Some(device) = self.device.take() {
@@ -114,5 +109,39 @@ impl Watchdog {
         if let Some(device) = self.device.take() {
             core::mem::forget(device);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A watchdog that is a pipe, which takes no ioctl, and its other end.
+    fn pipe() -> (Watchdog, OwnedFd) {
+        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).unwrap();
+        (Watchdog::adopt(Some(write), 1_000, 0), read)
+    }
+
+    #[test]
+    fn it_is_stopped_by_its_magic_character_and_left_without() {
+        let mut buffer = [0; 8];
+        let (mut watchdog, read) = pipe();
+        watchdog.stop();
+        assert_eq!(rustix::io::read(&read, &mut buffer), Ok(1));
+        assert_eq!(buffer[0], b'V');
+        assert!(!watchdog.is_open() && watchdog.due_ms().is_none());
+        let (mut watchdog, read) = pipe();
+        watchdog.leave();
+        // It stays open.
+        assert_eq!(rustix::io::read(&read, &mut buffer), Err(Errno::AGAIN));
+    }
+
+    #[test]
+    fn it_is_petted_when_it_is_time_and_trouble_is_told_once() {
+        let (mut watchdog, _read) = pipe();
+        assert_eq!(watchdog.pet(5), Some(Errno::NOTTY));
+        assert_eq!(watchdog.due_ms(), Some(1_005));
+        assert_eq!((watchdog.pet(1_000), watchdog.due_ms()), (None, Some(1_005)));
+        assert_eq!((watchdog.pet(1_005), watchdog.due_ms()), (None, Some(2_005)));
     }
 }

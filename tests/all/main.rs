@@ -62,4 +62,5 @@ mod top;
 mod users;
 mod verbs;
 mod versions;
+mod wellness;
 mod wire;

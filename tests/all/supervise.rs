@@ -44,6 +44,30 @@ fn in_order(log: &str, lines: &[&str]) {
 }
 
 #[test]
+fn a_service_that_does_not_stay_up_is_given_up_and_the_host_left_alone() {
+    if !must::root("a_service_that_does_not_stay_up_is_given_up_and_the_host_left_alone") {
+        return;
+    }
+    let mut supervisor = Supervisor::start(
+        "give-up",
+        "[host]\nmark-bad = /bin/false\n\
+         [profile short]\nrestart = always\nrestart-delay = 1ms 1ms\n\
+         [service brief]\nprofile = short\ncommand = /bin/true\ngive-up = after 3 within 1m then stop\n\
+         [service bad]\nprofile = short\ncommand = /bin/false\ngive-up = after 2 within 1m then mark-bad\n",
+    );
+    supervisor.await_answer();
+    for (name, restarts) in [("brief", 2), ("bad", 1)] {
+        await_state(&supervisor, name, "failed");
+        assert_eq!(supervisor.facts(name)["restarts"], restarts, "{name}");
+    }
+    let log = supervisor.log();
+    assert!(log.contains("service brief: ended 3 times within 1m: given up"), "{log}");
+    assert!(log.contains("bad ended 2 times within 1m: mark-bad is for the host's own init; nothing is done"), "{log}");
+    send(supervisor.pid(), "-TERM");
+    assert!(supervisor.wait().success());
+}
+
+#[test]
 fn services_start_in_order_and_stop_the_other_way_round() {
     if !must::root("services_start_in_order_and_stop_the_other_way_round") {
         return;

@@ -1,0 +1,104 @@
+//! The watchdog, critical guests, and the verdict on a boot.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::machine::{Guest, Machine, Recipe, TIMEOUT};
+use crate::must;
+
+const BITES: &str = "softdog: Initiating system reboot";
+
+fn recipe(name: &'static str, kernel: &'static str, command_line: &'static str) -> Recipe {
+    Recipe { name, kernel, folder: "wellness", command_line }
+}
+
+#[test]
+fn a_watchdog_is_petted_and_resets_a_machine_whose_pid_1_hangs() {
+    let Some(mut machine) = Machine::boot(recipe("watchdog", "6.1", "")) else { return };
+    machine.check("it has the time-out of the config, and is petted for longer than that", |machine| {
+        assert_eq!(machine.ok("cat /sys/class/watchdog/watchdog0/timeout"), "3");
+        let seconds = |text: &str| text.split('.').next().unwrap().parse::<u64>().unwrap();
+        let from = seconds(&machine.ok("cat /proc/uptime"));
+        machine.until("cat /proc/uptime", |output| seconds(&output.text) > from + 4);
+        assert_eq!(machine.ok("cat /sys/class/watchdog/watchdog0/state"), "active");
+    });
+    machine.check("a PID 1 that stands still is noticed", |machine| {
+        // SIGSTOP is nothing to it; the kernel's freezer is.
+        machine.tell("cd /sys/fs/cgroup && mkdir ice && echo 1 >ice/cgroup.procs && echo 1 >ice/cgroup.freeze");
+        machine.console.wait_for(BITES, TIMEOUT);
+        assert!(machine.wait().success());
+    });
+    machine.end();
+}
+
+#[test]
+fn a_watchdog_is_no_longer_petted_once_a_critical_guest_is_missed_for_too_long() {
+    let recipe = recipe("critical", "6.12", "inn.config=/etc/sick.conf");
+    let Some(mut machine) = Machine::power_on(recipe) else { return };
+    machine.check("it is given up, and there is a shell", |machine| {
+        machine.console.wait_for("sick ended 2 times within 1m: rescue", TIMEOUT);
+        machine.console.wait_for("emergency shell on the console", TIMEOUT);
+    });
+    machine.check("it is told, and the machine is reset", |machine| {
+        machine
+            .console
+            .wait_for("sick is critical, and not ready for too long: the watchdog is no longer petted", TIMEOUT);
+        machine.console.wait_for(BITES, TIMEOUT);
+        assert!(machine.wait().success());
+    });
+    machine.end();
+}
+
+fn tool(name: &str, arguments: &[&str], disk: &Path) -> String {
+    let output = Command::new(name).args(arguments).arg(disk).output().expect(name);
+    assert!(output.status.success(), "{name}: {output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn disk() -> PathBuf {
+    let disk = must::target().join("machines/wellness.img");
+    std::fs::create_dir_all(disk.parent().unwrap()).expect("a directory");
+    std::fs::File::create(&disk).and_then(|file| file.set_len(16 << 20)).expect("a file");
+    tool("/sbin/mkfs.ext4", &["-q", "-F"], &disk);
+    disk
+}
+
+#[test]
+fn a_boot_is_judged_once_its_critical_guests_are_ready_and_a_bad_one_ends_with_its_reason() {
+    let disk = disk();
+    let recipe = recipe("judged", "6.1", "inn.config=/etc/judged.conf");
+    let Some(mut machine) = Machine::boot_with(recipe, &disk, &[], &[]) else { return };
+    machine.check("a bad one is marked, and the host starts again", |machine| {
+        machine.console.wait_for("inn: guest needed: started", TIMEOUT);
+        let said = machine.console.wait_for("reboot: Restarting system", TIMEOUT);
+        for words in ["healthy: it exited with code 1", "not healthy: healthy exited with code 1: mark-bad"] {
+            assert!(said.contains(words), "{words} is not in {said}");
+        }
+        assert!(machine.wait().success());
+    });
+    machine.end();
+    let cat = |path: &str| tool("/sbin/debugfs", &["-R", &format!("cat {path}")], &disk);
+    let ending = cat("/state/this-boot");
+    assert!(ending.ends_with(" reboot: not healthy: healthy exited with code 1\n"), "{ending}");
+    assert_eq!(cat("/marked"), "marked\n");
+
+    // What makes it a good one is there from now on.
+    let good = must::target().join("machines/wellness-good");
+    std::fs::write(&good, "").expect("a file");
+    tool("/sbin/debugfs", &["-w", "-R", &format!("write {} good", good.display())], &disk);
+    let Some(mut machine) = Machine::boot_with(recipe, &disk, &[], &[]) else { return };
+    machine.check("a good one goes on, and is shown", |machine| {
+        machine.console.wait_for("its time-out stays 60 s: set to 86400 s: EINVAL", TIMEOUT);
+        machine.console.wait_for("this boot is a good one", TIMEOUT);
+        machine.guest_until("needed", Guest::is_ready);
+        assert!(machine.ok("inn status").contains("this boot    healthy\n"), "{}", machine.ok("inn status"));
+    });
+    machine.check("how it ended is kept", |machine| {
+        machine.tell("inn poweroff");
+        machine.console.wait_for("reboot: Power down", TIMEOUT);
+        assert!(machine.wait().success());
+    });
+    machine.end();
+    let ending = cat("/state/this-boot");
+    assert!(ending.ends_with(" poweroff: asked for\n"), "{ending}");
+}
