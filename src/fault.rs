@@ -211,6 +211,9 @@ steps! {
     MountHost "mount", Some(Key::Mount), "mount it";
     MountInTime "", Some(Key::Mount), "mount it in time: its storage hangs";
     SwapOn "swapon", Some(Key::Swap), "swap to it";
+    // A program in the place of this one.
+    OpenProgram "open", None, "open the new program";
+    ExecuteProgram "execve", None, "execute the new program";
 }
 
 impl Step {

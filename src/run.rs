@@ -23,6 +23,7 @@ use crate::plan::Plan;
 use crate::record::{self, Holder};
 use crate::supervise::kept::{self, Left};
 use crate::supervise::serve::{self, Life};
+use crate::supervise::upgrade;
 use crate::sys::memory::{Static, discard};
 use crate::sys::process::Arguments;
 use crate::sys::{clock, descriptor, signal};
@@ -36,6 +37,9 @@ const NOT_RECORDED: &str = "a guest of `inn run` may be given users of another, 
 /// Runs `inn` and returns its exit code.
 pub fn run(arguments: &Arguments) -> u8 {
     guest::resume(arguments);
+    if let Some(code) = upgrade::answer(arguments) {
+        return code;
+    }
     if let Some(left) = Left::find(arguments) {
         return go_on(left, arguments);
     }

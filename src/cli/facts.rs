@@ -163,7 +163,7 @@ pub fn names() -> impl Iterator<Item = &'static str> + Clone {
 
 /// All that is known of the host.
 #[must_use]
-pub fn host<'a>(info: &HostInfo<'a>) -> [Fact<'a>; 10] {
+pub fn host<'a>(info: &HostInfo<'a>) -> [Fact<'a>; 13] {
     [
         ("version", Value::Text(info.version)),
         ("config", Value::Text(info.config)),
@@ -175,6 +175,9 @@ pub fn host<'a>(info: &HostInfo<'a>) -> [Fact<'a>; 10] {
         ("going_down", Value::Flag(info.going_down)),
         ("cgroup", Value::Text(info.cgroup)),
         ("reserve_bytes", info.reserve_bytes.into()),
+        ("died", info.died.into()),
+        ("replaced", info.replaced.into()),
+        ("safe_mode", Value::Flag(info.is_safe)),
     ]
 }
 

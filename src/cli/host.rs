@@ -256,6 +256,12 @@ fn lacks(each: &mut dyn FnMut(&'static str)) {
 fn words(info: &HostInfo<'_>, kernel: &Kernel, boots: &Boots<'_>, counts: &Counts, out: &mut Output) -> fmt::Result {
     let down = if info.going_down { ", going down" } else { "" };
     writeln!(out, "supervisor {}, pid {}, up {}{down}", Plain(info.version), info.pid, Millis(info.uptime_ms))?;
+    if info.is_safe {
+        line(out, "safe mode", &"it has died too often, and starts nothing: `inn upgrade` ends that")?;
+    }
+    if info.died > 0 || info.replaced > 0 {
+        line(out, "lives", &format_args!("died {} times, replaced {} times", info.died, info.replaced))?;
+    }
     line(out, "config", &Plain(info.config))?;
     if let Some(uptime_ms) = kernel.uptime_ms {
         line(out, "host", &format_args!("up {}", Millis(uptime_ms)))?;

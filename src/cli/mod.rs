@@ -52,6 +52,7 @@ pub mod table;
 pub mod terminal;
 pub mod top;
 pub mod tree;
+pub mod upgrade;
 pub mod verb;
 pub mod version;
 pub mod which;
@@ -127,6 +128,7 @@ fn dispatch(invocation: &Invocation, arguments: &Arguments, out: &mut Output) ->
         }
         Act::Set => set::set(invocation, out),
         Act::Reload => reload::reload(options, out),
+        Act::Upgrade => upgrade::upgrade(first, options, out),
         Act::Exec | Act::Enter => exec::exec(invocation, arguments, verb.act == Act::Enter),
         Act::Console => console::console(first, options),
         Act::Logs => logs::logs(operands, options, out),

@@ -164,6 +164,8 @@ pub enum Act {
     Set,
     /// Reads the config again.
     Reload,
+    /// Puts another program in the supervisor's place.
+    Upgrade,
     /// Runs a command inside.
     Exec,
     /// Attaches to the console of a guest.
@@ -419,6 +421,21 @@ pub const VERBS: &[Verb] = &[
          when all is changed, and what is removed is gone. SIGHUP does the same.\n\n\
          \x20 inn reload --dry-run\n\
          \x20 inn reload\n",
+    ),
+    verb(
+        ("upgrade", Act::Upgrade),
+        ("[FILE]", Operands::Words(0, 1)),
+        &[Opt::Timeout, Opt::Quiet, Opt::Socket],
+        "put another program in the supervisor's place, guests and all",
+        "FILE, or without it what is now where the program of PID 1 was, takes its place:\n\
+         guests, services, consoles and logs go on, and notice nothing. The new program\n\
+         is asked first whether it could: it must be static, an inn, read what this\n\
+         version keeps, and find the config right, which must say what runs (see `inn\n\
+         reload --dry-run`). Otherwise nothing is changed: exit code 1. A supervisor that\n\
+         has died of a fault goes on in the same way by itself; the third time within a\n\
+         minute it starts nothing any more (safe mode), until it is replaced so.\n\n\
+         \x20 inn upgrade ./inn\n\
+         \x20 inn upgrade\n",
     ),
     verb(
         ("exec", Act::Exec),

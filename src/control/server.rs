@@ -206,6 +206,12 @@ impl Server {
         Some(id)
     }
 
+    /// The same, to be handed over.
+    #[must_use]
+    pub fn owned(&self, id: ClientId) -> Option<&OwnedFd> {
+        Some(&self.client(id)?.socket)
+    }
+
     /// The client's socket; nothing where it is gone.
     #[must_use]
     pub fn descriptor(&self, id: ClientId) -> Option<BorrowedFd<'_>> {
@@ -353,6 +359,11 @@ fn remove_stale(path: &CStr, address: &SocketAddrUnix) -> Result<(), Refusal> {
         // A full backlog (EAGAIN) or another kind of socket is somebody's too.
         Ok(()) | Err(_) => Err(Refusal { call: "connect", errno: Errno::ADDRINUSE }),
     }
+}
+
+/// Tells a client of the program before that what it has asked for is done; lost where it does not listen.
+pub fn tell_done(socket: &OwnedFd) {
+    let _ = send(socket, &Reply::Done, None);
 }
 
 /// The last word to a connection that is about to be closed; lost where the other end does not listen.

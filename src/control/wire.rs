@@ -209,6 +209,11 @@ pub enum Request<'a> {
     Events,
     /// File systems of the host that are not mounted: a [`Reply::Missing`] each.
     Missing,
+    /// Become another program, which is asked first whether it could go on with all that there is: done when it does.
+    Upgrade {
+        /// Where it is.
+        path: &'a str,
+    },
 }
 
 /// The end of the host.
@@ -458,6 +463,12 @@ pub struct HostInfo<'a> {
     /// When each stage of coming up was over, milliseconds since the kernel started: the kernel, what the initramfs did, the
     /// kernel's own file systems, the config, modules, the config's file systems, the host's state, guests.
     pub boot_ms: [Option<u32>; 8],
+    /// How often the server has died of a fault, and gone on.
+    pub died: u32,
+    /// How often another program has taken its place on purpose.
+    pub replaced: u32,
+    /// It has died too often in too short a time, and starts nothing.
+    pub is_safe: bool,
 }
 
 /// A file system that is not mounted, or swap that is not used.
@@ -911,7 +922,8 @@ impl<'a> Request<'a> {
             | Request::Power { .. }
             | Request::Version
             | Request::Reload { .. }
-            | Request::Events => Name::ALL,
+            | Request::Events
+            | Request::Upgrade { .. } => Name::ALL,
         }
     }
 }
@@ -1231,7 +1243,10 @@ structs! {
     Users { base count }
     User { uid gid }
     Place<'a> { file line }
-    HostInfo<'a> { version config pid uptime_ms guests running failed going_down hardening cgroup reserve_bytes boot_ms }
+    HostInfo<'a> {
+        version config pid uptime_ms guests running failed going_down hardening cgroup reserve_bytes boot_ms died replaced
+        is_safe
+    }
     MissingInfo<'a> { target is_optional fault }
     Confinement { capabilities given filter opened nesting }
     JoinInfo<'a> { name kind confinement users user cgroup }
@@ -1313,6 +1328,7 @@ enums! {
         16 Reload { dry };
         17 Events;
         18 Missing;
+        19 Upgrade { path };
     }
     Reply<'a> or Reply::Done => {
         1 Guest(guest);

@@ -12,6 +12,7 @@ pub mod kept;
 mod memory;
 mod notices;
 mod output;
+mod upgrade;
 mod waiting;
 
 use core::ffi::CStr;
@@ -194,6 +195,7 @@ pub struct Driver<'a> {
     pub keeper: Option<Keeper<'a>>,
     /// It starts nothing.
     pub is_safe: bool,
+    upgrade: upgrade::Upgrade,
 }
 
 impl<'a> Driver<'a> {
@@ -233,6 +235,7 @@ impl<'a> Driver<'a> {
             from,
             keeper: None,
             is_safe: false,
+            upgrade: upgrade::Upgrade::default(),
         }
     }
 
@@ -388,6 +391,7 @@ impl<'a> Driver<'a> {
             .chain(self.tell_at_ms)
             .chain(self.change.deadline_ms())
             .chain(self.reload_deadline_ms(clock::now_ms()))
+            .chain(self.upgrade_deadline_ms(clock::now_ms()))
             .chain(self.writer.deadline_ms())
             .min()
     }
@@ -433,7 +437,7 @@ impl<'a> Driver<'a> {
             self.look_at_change(now_ms);
             self.change.time_out(now_ms);
         }
-        if self.has_reload_child() {
+        if self.has_reload_child() || self.has_upgrade_child() {
             self.look_at_reload(now_ms);
         }
     }

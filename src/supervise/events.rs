@@ -17,10 +17,12 @@ use super::poll::{self, EVENTS, Happened, Interest, Part, Poll, Source};
 use super::requests::{Desk, Requests};
 use super::snapshot::Facts;
 use super::state::{Event, State};
+use super::upgrade::Refused;
 use super::wellness::{Call, Reason, Wellness};
 use crate::config::diagnostic::{Amount, Unit};
-use crate::control::server::{ClientId, Incoming, Refusal, Server, Wants};
+use crate::control::server::{self, ClientId, Incoming, Refusal, Server, Wants};
 use crate::control::wire::{Happening, Power, REQUEST_BYTES};
+use crate::fault::{Fault, Step};
 use crate::host::console::{Console, Level};
 use crate::host::emergency::Emergency;
 use crate::host::power::{Bounds, Wanted};
@@ -190,6 +192,7 @@ impl<'a> Supervisor<'a> {
             if let Some(outcome) = outcome {
                 return outcome;
             }
+            self.upgrade();
             if !hurry && core::mem::take(&mut self.was_deep) {
                 discard_old_stack();
             }
@@ -253,6 +256,9 @@ impl<'a> Supervisor<'a> {
             self.wellness.begin(&self.driver, now_ms);
         }
         self.driver.is_safe = host.is_safe;
+        if let Some(client) = kept::descriptor_of(host.client).filter(|_| host.deaths[0] == 0) {
+            server::tell_done(&client);
+        }
         descriptor::close_unclaimed();
         self.tell_began();
         let journal = &self.driver.journal;
@@ -291,6 +297,17 @@ impl<'a> Supervisor<'a> {
             (host.is_killed, host.is_over) = (is_killed, is_over);
             host.is_asked |= hang_ups;
         });
+    }
+
+    /// Becomes the program that has been asked, and could go on; where that fails, this one does.
+    fn upgrade(&mut self) {
+        let Some((answer, client)) = self.driver.take_answer() else { return };
+        let socket = client.and_then(|client| self.server.as_ref()?.owned(client));
+        let errno = self.driver.become_other(&answer, kept::number_of(socket));
+        let fault = Fault { step: Step::ExecuteProgram, errno: errno.raw_os_error() as u16, detail: 0 };
+        self.driver.journal.error(format_args!("not replaced: could not {fault}"));
+        self.driver.refuse_upgrade(Refused::Failed(fault));
+        self.keep(false);
     }
 
     // One turn.

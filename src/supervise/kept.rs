@@ -5,7 +5,7 @@
 //! closed, and whose number went to another, is not taken for it.
 
 use rustix::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use rustix::fs::{MemfdFlags, Mode, OFlags};
+use rustix::fs::{MemfdFlags, Mode, OFlags, Stat};
 use rustix::io::{Errno, FdFlags};
 
 use crate::host::power::{Bounds, Wanted};
@@ -175,6 +175,8 @@ pub struct Host {
     pub died: u64,
     /// How often it was replaced on purpose.
     pub replaced: u64,
+    /// Who has asked for that, and waits.
+    pub client: u64,
 }
 
 /// Texts about the supervisor.
@@ -213,6 +215,7 @@ impl Host {
             self.replaced,
             self.watchdog,
             self.watchdog_ms,
+            self.client,
         ];
         numbers.into_iter().chain(self.program).chain(self.ending).chain(self.deaths).for_each(|n| put.number(n));
         [texts.base, texts.config, texts.socket, texts.name].into_iter().for_each(|text| put.text(text));
@@ -248,6 +251,7 @@ impl Host {
             replaced: next(),
             watchdog: next(),
             watchdog_ms: next(),
+            client: next(),
             program: [next(), next(), next()],
             ending: core::array::from_fn(|_| next()),
             deaths: core::array::from_fn(|_| next()),
@@ -344,17 +348,21 @@ impl Left {
     }
 }
 
-/// This program's file, opened to be executed, and by what it is known: device, inode, and when it was written.
+/// This program's file, opened to be executed, and by what it is known.
 ///
 /// # Errors
 /// As open(2).
 pub fn program() -> Result<(OwnedFd, [u64; 3]), Errno> {
     let file = rustix::fs::open(c"/proc/self/exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let stat = rustix::fs::fstat(&file)?;
-    Ok((
-        file,
-        [stat.st_dev, stat.st_ino, (stat.st_mtime as u64).wrapping_mul(1_000_000_000).wrapping_add(stat.st_mtime_nsec)],
-    ))
+    Ok((file, identity(&stat)))
+}
+
+/// By what a program is known: device, inode, and when it was written.
+#[must_use]
+pub fn identity(stat: &Stat) -> [u64; 3] {
+    let written_ns = (stat.st_mtime as u64).wrapping_mul(1_000_000_000).wrapping_add(stat.st_mtime_nsec);
+    [stat.st_dev, stat.st_ino, written_ns]
 }
 
 /// What a page about the supervisor is read into.
@@ -377,6 +385,12 @@ impl Kept {
     pub fn new() -> Result<Kept, Errno> {
         let file = rustix::fs::memfd_create(c"inn-kept", MemfdFlags::CLOEXEC)?;
         Ok(Kept { file })
+    }
+
+    /// The one in `file`.
+    #[must_use]
+    pub fn of(file: OwnedFd) -> Kept {
+        Kept { file }
     }
 
     /// The one that the program before has left as descriptor `number`: nothing where it is none, or of another version, or
@@ -492,6 +506,7 @@ mod tests {
             deaths: [19, 20, 21],
             died: 22,
             replaced: 23,
+            client: 24,
         };
         let config = [b'c'; limits::LINE_BYTES];
         let texts = Texts { base: b"a/inn", config: &config, socket: &[b's'; 108], name: b"inn" };

@@ -27,6 +27,7 @@
 //! | [`wellness`] | whether the host is well: critical guests, the watchdog, the verdict on this boot |
 //! | [`errand`] | a child that PID 1 sends |
 //! | [`kept`] | what is left to the program that a supervisor becomes |
+//! | [`upgrade`] | another program in the place of this one |
 //! | [`journal`] | what the person at the console is told |
 
 pub mod awaited;
@@ -53,5 +54,6 @@ pub mod serve;
 pub mod snapshot;
 pub mod state;
 pub mod unheard;
+pub mod upgrade;
 pub mod wellness;
 pub mod writer;

@@ -88,7 +88,10 @@ pub enum Ended {
 
 impl Child {
     /// Starts one that does `work`, whose end is told as [`Source::Reload`].
-    fn start(poll: &Poll, work: impl FnOnce(BorrowedFd<'_>) -> u8) -> Result<Child, Fault> {
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub fn start(poll: &Poll, work: impl FnOnce(BorrowedFd<'_>) -> u8) -> Result<Child, Fault> {
         let (ours, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .at(Step::ReportSocket)?;
@@ -99,6 +102,22 @@ impl Child {
                 Ok(Child { process, reports: ours, is_watched })
             }
         }
+    }
+
+    /// The code that it ended with; nothing while it is at work.
+    #[must_use]
+    pub fn code(&self) -> Option<u8> {
+        match wait::reap(Which::PidFd(self.process.as_fd())) {
+            Ok(None) => None,
+            Ok(Some((_, End::Code(code)))) => Some(code),
+            Ok(Some((_, End::Signal(_)))) | Err(_) => Some(u8::MAX),
+        }
+    }
+
+    /// Where it tells what it has found.
+    #[must_use]
+    pub fn reports(&self) -> BorrowedFd<'_> {
+        self.reports.as_fd()
     }
 
     /// How it ended; nothing while it is at work.

@@ -13,6 +13,7 @@ use super::driver::{Driver, Failure, Verdict};
 use super::health::Health;
 use super::snapshot::{self, Awaits, Cgroup, Facts};
 use super::state::{Event, Exit, State};
+use super::upgrade;
 use crate::control::server::{ClientId, Sent, Server};
 use crate::control::wire::{self, Changes, Code, Doing, Name, Place, Power, Reply, Request, Until};
 use crate::fault::{Fault, Step};
@@ -41,6 +42,8 @@ enum Job {
     Reload { serial: u32, next: u64, refused: u16 },
     /// Done, or an error where not all could be changed, when the config's guests alone are there.
     Removed { is_all: bool },
+    /// An error, where another program does not come; else that is the one that answers.
+    Upgrade,
     /// An error.
     Fail { code: Code, id: Option<GuestId>, why: &'static str },
 }
@@ -141,6 +144,7 @@ fn begin(client: ClientId, request: &Request<'_>, desk: &mut Desk<'_, '_>) -> (J
         Request::Missing => return all(What::Missing, desk.facts.report.missing.len() as u16),
         Request::Version => return all(What::Version, 1),
         Request::Reload { dry } => return (reload(dry, desk), None),
+        Request::Upgrade { path } => return (begin_upgrade(client, path, desk), None),
         Request::Events if desk.driver.news.ring().is_some() => return all(What::Events, 1),
         Request::Events => {
             let why = "there was no memory to keep events in";
@@ -223,6 +227,7 @@ fn of_guest(request: &Request<'_>, id: GuestId, desk: &mut Desk<'_, '_>) -> Job 
         | Request::Power { .. }
         | Request::Version
         | Request::Reload { .. }
+        | Request::Upgrade { .. }
         | Request::Events => one(What::Host),
     }
 }
@@ -235,6 +240,9 @@ fn begun(what: Doing, id: GuestId, desk: &mut Desk<'_, '_>) -> Option<Job> {
     match what {
         Doing::Start | Doing::Restart if is_removed => return wrong_state("the config has it no more"),
         Doing::Start | Doing::Restart if *going_down => return wrong_state("the host is going down"),
+        Doing::Start | Doing::Restart if driver.is_safe => {
+            return wrong_state("the supervisor has died too often, and starts nothing: `inn upgrade` ends that");
+        }
         Doing::Start => driver.start(id, *now_ms),
         Doing::Restart => driver.feed(id, Event::Restart, *now_ms),
         Doing::Stop => driver.feed(id, Event::Stop, *now_ms),
@@ -262,6 +270,22 @@ fn reload(dry: bool, desk: &mut Desk<'_, '_>) -> Job {
     }
     match desk.driver.begin_reload(dry, true, desk.now_ms) {
         Ok(serial) => Job::Reload { serial, next: 0, refused: 0 },
+        Err(NotBegun::Failed(fault)) => Job::Unchanged { id: NOBODY, fault, why: "nothing was changed" },
+        Err(_) => fail(Code::Busy, "another change is being made"),
+    }
+}
+
+fn begin_upgrade(client: ClientId, path: &str, desk: &mut Desk<'_, '_>) -> Job {
+    let fail = |code, why| Job::Fail { code, id: None, why };
+    if desk.going_down {
+        return fail(Code::WrongState, "the host is going down");
+    }
+    let mut name = heapless::Vec::<u8, { wire::TEXT_BYTES + 1 }>::new();
+    // There is room for every text that comes.
+    let _ = name.extend_from_slice(path.as_bytes()).map(|()| name.push(0));
+    let name = core::ffi::CStr::from_bytes_until_nul(&name).unwrap_or_default();
+    match desk.driver.begin_upgrade(client, name, desk.now_ms) {
+        Ok(()) => Job::Upgrade,
         Err(NotBegun::Failed(fault)) => Job::Unchanged { id: NOBODY, fault, why: "nothing was changed" },
         Err(_) => fail(Code::Busy, "another change is being made"),
     }
@@ -321,6 +345,22 @@ fn advance(client: ClientId, job: &mut Job, desk: &mut Desk<'_, '_>) -> Progress
             | State::DestroyHook => Progress::Waits,
         },
         Job::Reload { serial, next, refused } => reloaded(client, job, desk, (serial, next, refused)),
+        Job::Upgrade => {
+            let fail = |why| Job::Fail { code: Code::Failed, id: None, why };
+            *job = match desk.driver.refused_upgrade(client) {
+                None => return Progress::Waits,
+                Some(upgrade::Refused::Failed(fault)) => {
+                    Job::Unchanged { id: NOBODY, fault, why: "nothing was changed" }
+                }
+                Some(upgrade::Refused::Late) => fail("the new program does not answer in time; nothing was changed"),
+                Some(upgrade::Refused::Stranger) => fail("it does not answer as an inn does; nothing was changed"),
+                Some(upgrade::Refused::Version) => {
+                    fail("it cannot read what this version keeps, so it would lose the guests; nothing was changed")
+                }
+                Some(upgrade::Refused::Config) => fail("it finds the config wrong; nothing was changed"),
+            };
+            advance(client, job, desk)
+        }
         Job::Removed { .. } if desk.driver.is_removing() => Progress::Waits,
         Job::Removed { is_all: true } => last(client, desk, &Reply::Done),
         Job::Removed { is_all: false } => {

@@ -165,6 +165,7 @@ pub fn host<'b>(driver: &Driver<'_>, facts: &Facts<'b>, going_down: bool, now_ms
     let guests = || driver.ids().filter(|id| driver.guest(*id).is_some());
     let count = |is: fn(State) -> bool| guests().filter(|&id| is(driver.state(id))).count() as u32;
     let pid = rustix::process::getpid();
+    let kept = driver.keeper.as_ref().map(|keeper| *keeper.host()).unwrap_or_default();
     HostInfo {
         version: env!("CARGO_PKG_VERSION"),
         config: facts.config,
@@ -179,6 +180,9 @@ pub fn host<'b>(driver: &Driver<'_>, facts: &Facts<'b>, going_down: bool, now_ms
         cgroup: facts.base,
         reserve_bytes: driver.plan().host.reserve_bytes,
         boot_ms: facts.report.timeline,
+        died: kept.died as u32,
+        replaced: kept.replaced as u32,
+        is_safe: driver.is_safe,
     }
 }
 

@@ -55,3 +55,160 @@ fn a_supervisor_that_faults_goes_on_with_its_guests() {
     assert_eq!(supervisor.wait().code(), Some(0), "{}", supervisor.log());
     assert_eq!(supervisor.processes(), Vec::<u32>::new());
 }
+
+/// Puts `file` in its place.
+fn upgrade(supervisor: &Supervisor, file: &std::path::Path) -> std::process::Output {
+    supervisor.inn(&["upgrade", file.to_str().unwrap()])
+}
+
+/// A copy of the program, beside the config.
+fn copy(supervisor: &Supervisor) -> std::path::PathBuf {
+    let file = supervisor.directory.join("inn-new");
+    std::fs::copy(must::inn(), &file).unwrap();
+    file
+}
+
+fn host(supervisor: &Supervisor) -> serde_json::Value {
+    serde_json::from_slice(&supervisor.inn(&["status", "--json"]).stdout).unwrap()
+}
+
+#[test]
+fn a_program_that_takes_the_supervisors_place_has_its_guests() {
+    if !must::root("a_program_that_takes_the_supervisors_place_has_its_guests") {
+        return;
+    }
+    let supervisor = Supervisor::start(
+        "upgrade",
+        "[service one]\ncommand = /bin/sleep 1000\n\
+         [service two]\ncommand = /bin/sh -c \"while read line; do echo $line; done < words\"\ndirectory = /\n\
+         [service late]\ncommand = /bin/sh -c \"sleep 0.3; echo >&5; exec sleep 1000\"\nready = fd 5\n",
+    );
+    supervisor.await_answer();
+    let before = supervisor.await_ready("one");
+    let file = copy(&supervisor);
+    let output = upgrade(&supervisor, &file);
+    assert!(output.status.success(), "{output:?}\n{}", supervisor.log());
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.starts_with("the supervisor is innkeep ") && said.contains("inn-new"), "{said}");
+    let exe = std::fs::read_link(format!("/proc/{}/exe", supervisor.pid())).unwrap();
+    assert_eq!(exe, file);
+    let after = supervisor.await_ready("one");
+    assert_eq!((&before["pid"], &before["restarts"]), (&after["pid"], &after["restarts"]));
+    supervisor.await_ready("late");
+    assert_eq!(supervisor.facts("late")["restarts"], 0);
+    // Without a name it is what is there now: the same.
+    assert!(supervisor.inn(&["upgrade"]).status.success(), "{}", supervisor.log());
+    let host = host(&supervisor);
+    assert_eq!((&host["replaced"], &host["died"], &host["safe_mode"]), (&2.into(), &0.into(), &false.into()));
+    assert_eq!(std::fs::read_to_string(format!("/proc/{}/comm", supervisor.pid())).unwrap(), "inn\n");
+    assert!(supervisor.inn(&["restart", "one"]).status.success());
+}
+
+#[test]
+fn a_program_that_could_not_go_on_does_not_come() {
+    if !must::root("a_program_that_could_not_go_on_does_not_come") {
+        return;
+    }
+    let supervisor = Supervisor::start("upgrade-no", "[service one]\ncommand = /bin/sleep 1000\n");
+    supervisor.await_answer();
+    let before = supervisor.await_ready("one");
+    let file = supervisor.directory.join("other");
+    let refused = |what: &str, words: &str| {
+        let output = upgrade(&supervisor, &file);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{what}: {said}");
+        assert!(said.contains(words) && said.contains("nothing"), "{what}: {said}");
+        let exe = std::fs::read_link(format!("/proc/{}/exe", supervisor.pid())).unwrap();
+        assert_eq!(exe, must::inn(), "{what}");
+        assert_eq!(supervisor.facts("one")["pid"], before["pid"], "{what}");
+        let _ = std::fs::remove_file(&file);
+    };
+    refused("nothing", "ENOENT");
+    std::fs::write(&file, "#!/bin/sh\nexit 0\n").unwrap();
+    refused("not executable", "EACCES");
+    std::fs::write(&file, "#!/bin/sh\nexit 0\n").unwrap();
+    assert!(Command::new("chmod").arg("755").arg(&file).status().unwrap().success());
+    refused("a script", "no program");
+    std::fs::copy("/bin/true", &file).unwrap();
+    refused("not static", "not static");
+    std::fs::copy(crate::private::busybox("upgrade-busybox").join("bin/sleep"), &file).unwrap();
+    refused("another program, which exits", "does not answer");
+    let mut bytes = std::fs::read(must::inn()).unwrap();
+    bytes.truncate(bytes.len() / 2);
+    std::fs::copy(must::inn(), &file).unwrap();
+    std::fs::write(&file, &bytes).unwrap();
+    refused("half of it", "");
+    std::fs::create_dir(&file).unwrap();
+    let output = upgrade(&supervisor, &file);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    std::fs::remove_dir(&file).unwrap();
+    // The config says otherwise, or nothing.
+    let config = supervisor.directory.join("inn.conf");
+    std::fs::copy(must::inn(), &file).unwrap();
+    std::fs::write(&config, "[service one]\ncommand = /bin/sleep 2000\n").unwrap();
+    refused("another config", "says otherwise");
+    std::fs::copy(must::inn(), &file).unwrap();
+    std::fs::write(&config, "[service one\n").unwrap();
+    let output = upgrade(&supervisor, &file);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    // Of itself it needs neither.
+    kill(&supervisor, "-BUS", GOES_ON);
+    std::fs::remove_file(&config).unwrap();
+    assert!(supervisor.inn(&["upgrade"]).status.success(), "{}", supervisor.log());
+    assert_eq!(supervisor.facts("one")["pid"], before["pid"]);
+}
+
+#[test]
+fn one_that_dies_three_times_within_a_minute_starts_nothing_more_until_it_is_replaced() {
+    if !must::root("one_that_dies_three_times_within_a_minute_starts_nothing_more_until_it_is_replaced") {
+        return;
+    }
+    let supervisor = Supervisor::start(
+        "safe",
+        "[service one]\ncommand = /bin/sleep 1000\n\
+         [service two]\ncommand = /bin/sleep 1000\nautostart = no\n\
+         [service ends]\ncommand = /bin/sh -c \"sleep 0.2\"\nrestart = always\nrestart-delay = 10ms 10ms\n",
+    );
+    supervisor.await_answer();
+    let before = supervisor.await_ready("one");
+    kill(&supervisor, "-FPE", GOES_ON);
+    kill(&supervisor, "-ILL", GOES_ON);
+    assert_eq!(host(&supervisor)["safe_mode"], false);
+    kill(&supervisor, "-SEGV", "safe mode");
+    assert_eq!((&host(&supervisor)["safe_mode"], &host(&supervisor)["died"]), (&true.into(), &3.into()));
+    let words = String::from_utf8(supervisor.inn(&["status"]).stdout).unwrap();
+    assert!(words.contains("safe mode") && words.contains("died 3 times"), "{words}");
+    let output = supervisor.inn(&["start", "two"]);
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("inn upgrade"), "{output:?}");
+    supervisor.wait_for("its end", |this| this.facts("ends")["state"] == "waiting");
+    assert_eq!(supervisor.facts("one")["pid"], before["pid"]);
+    assert!(supervisor.inn(&["stop", "one"]).status.success());
+    kill(&supervisor, "-SEGV", "safe mode");
+    assert!(supervisor.inn(&["upgrade"]).status.success(), "{}", supervisor.log());
+    assert_eq!(host(&supervisor)["safe_mode"], false);
+    assert!(supervisor.inn(&["start", "two"]).status.success());
+    supervisor.wait_for("a start", |this| this.facts("ends")["state"] != "waiting");
+}
+
+#[test]
+fn nothing_that_was_in_a_pipe_or_a_log_is_lost() {
+    if !must::root("nothing_that_was_in_a_pipe_or_a_log_is_lost") {
+        return;
+    }
+    let supervisor = Supervisor::start(
+        "death-output",
+        "[service counts]\nlog = 4M\n\
+         command = /bin/sh -c \"i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo $i; done; exec sleep 1000\"\n",
+    );
+    supervisor.await_answer();
+    for _ in 0..15 {
+        kill(&supervisor, "-SEGV", GOES_ON);
+        assert!(supervisor.inn(&["upgrade"]).status.success(), "{}", supervisor.log());
+    }
+    let lines = || String::from_utf8(supervisor.inn(&["logs", "counts"]).stdout).unwrap();
+    supervisor.wait_for("the last line", |_| lines().ends_with("\n20000\n"));
+    let found: Vec<u32> = lines().lines().map(|line| line.parse().unwrap()).collect();
+    assert!(found.iter().copied().eq(1..=20_000), "{} lines", found.len());
+    assert_eq!(supervisor.facts("counts")["restarts"], 0);
+}

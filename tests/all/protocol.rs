@@ -421,6 +421,7 @@ fn examples() -> Vec<Example> {
         Request::Reload { dry: true },
         Request::Events,
         Request::Missing,
+        Request::Upgrade { path: "/usr/sbin/inn" },
     ];
     let users = Extents::new([Users { base: 655_360, count: 65_536 }].into_iter()).unwrap();
     let confinement = Confinement { capabilities: 0, given: 0, filter: true, opened: 0, nesting: false };
@@ -482,6 +483,9 @@ fn examples() -> Vec<Example> {
             cgroup: "inn",
             reserve_bytes: Some(64 << 20),
             boot_ms: [Some(1520), None, Some(1533), Some(1540), Some(1700), Some(1900), Some(1910), None],
+            died: 2,
+            replaced: 1,
+            is_safe: false,
         }),
         Reply::Join(JoinInfo {
             name: "web",

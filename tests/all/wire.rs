@@ -58,7 +58,7 @@ fn changes() -> impl Strategy<Value = Changes<'static>> {
 
 fn request() -> impl Strategy<Value = Request<'static>> {
     let power = select(vec![Power::PowerOff, Power::Reboot, Power::Halt]);
-    (0..17, name(), any::<bool>(), power, changes()).prop_map(|(which, guest, wait, how, changes)| match which {
+    (0..18, name(), any::<bool>(), power, changes()).prop_map(|(which, guest, wait, how, changes)| match which {
         0 => Request::List,
         1 => Request::Status { guest },
         2 => Request::Start { guest, wait },
@@ -75,6 +75,7 @@ fn request() -> impl Strategy<Value = Request<'static>> {
         13 => Request::Wait { guest, until: Until::ALL[guest.as_str().len() % Until::ALL.len()] },
         14 => Request::Reload { dry: wait },
         15 => Request::Events,
+        16 => Request::Upgrade { path: "/sbin/inn" },
         _ => Request::Version,
     })
 }
@@ -176,6 +177,9 @@ fn reply(which: u8, parts: &Parts) -> Reply<'_> {
             cgroup: "inn",
             reserve_bytes: info.memory_limit_bytes,
             boot_ms: [Some(info.pid), None, Some(info.restarts), None, None, None, None, Some(7)],
+            died: info.restarts,
+            replaced: info.oom_kills,
+            is_safe: info.is_stuck,
         }),
         2 => Reply::Join(JoinInfo {
             name: a,
@@ -408,14 +412,23 @@ fn a_reply_without_the_fields_that_are_newest_is_an_older_servers() {
         cgroup: "inn",
         reserve_bytes: Some(1),
         boot_ms: [None, None, None, None, None, None, None, Some(1)],
+        died: 7,
+        replaced: 8,
+        is_safe: true,
     };
     let bytes = encoded(&Reply::Host(info));
-    // A text of three bytes, a number that is there, and a list of eight of which one is.
-    let older = &bytes[..bytes.len() - (2 + 3) - (1 + 8) - (1 + 4 + 7)];
-    assert_eq!(
-        Reply::decode(older),
-        Ok(Reply::Host(HostInfo { cgroup: "", reserve_bytes: None, boot_ms: [None; 8], ..info }))
-    );
+    // A text of three bytes, a number that is there, a list of eight of which one is, two numbers and a flag.
+    let older = &bytes[..bytes.len() - (2 + 3) - (1 + 8) - (1 + 4 + 7) - (4 + 4 + 1)];
+    let older_info = HostInfo {
+        cgroup: "",
+        reserve_bytes: None,
+        boot_ms: [None; 8],
+        died: 0,
+        replaced: 0,
+        is_safe: false,
+        ..info
+    };
+    assert_eq!(Reply::decode(older), Ok(Reply::Host(older_info)));
     assert_eq!(Reply::decode(&bytes[..bytes.len() - 1]), Err(Wrong::Malformed), "half a field is none");
 }
 

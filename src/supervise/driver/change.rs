@@ -12,7 +12,7 @@ impl<'a> Driver<'a> {
     /// Whether no change can begin.
     #[must_use]
     pub fn is_changing(&self) -> bool {
-        self.change.is_busy() || self.is_reloading()
+        self.change.is_busy() || self.is_reloading() || self.is_upgrading()
     }
 
     /// Begins to change guest `id`, all that `changes` say or nothing. Returns what [`Driver::outcome`] is to be asked with.

@@ -282,7 +282,8 @@ impl<'a> Driver<'a> {
     /// Reaps what killed helpers made and could not report: children that raise no signal and belong to no guest.
     pub(super) fn sweep(&mut self, now_ms: u64) {
         self.sweep_at_ms = None;
-        if self.helpers > 0 || self.spares_children || self.change.guest().is_some() || self.has_reload_child() {
+        let is_at_work = self.has_reload_child() || self.has_upgrade_child();
+        if self.helpers > 0 || self.spares_children || self.change.guest().is_some() || is_at_work {
             // Helpers look the same from here.
             self.sweep_at_ms = Some(now_ms.saturating_add(SWEEP_MS));
             return;

@@ -172,6 +172,7 @@ impl Driver<'_> {
 
     /// Looks whether a child has ended or has taken too long, and goes on from there.
     pub fn look_at_reload(&mut self, now_ms: u64) {
+        self.look_at_upgrade(now_ms);
         if let Some(hung) = self.reload.hung.take_if(|hung| hung.end().is_some()) {
             hung.close(self.poll);
         }

@@ -3,7 +3,7 @@
 //! A guest's record is written when its state has changed and before anything is done about that, so a program that comes
 //! after knows at least what was to be done; once more when it is done. A child is waited for only when its end is on record.
 
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::process::Pid;
 
 use super::{Driver, SWEEP_MS, index};
@@ -16,9 +16,10 @@ use crate::supervise::order::Set;
 use crate::supervise::poll::{Interest, Part, Source};
 use crate::supervise::ring::Ring;
 use crate::supervise::state::{Action, Event, Exit, Machine, State};
+use crate::supervise::upgrade::Answer;
 use crate::sys::memory::Image;
 use crate::sys::wait;
-use crate::sys::{Errno, clock, signal};
+use crate::sys::{Errno, clock, fatal, signal};
 
 /// Where all of it is left.
 #[derive(Debug)]
@@ -159,6 +160,19 @@ impl Driver<'_> {
         written.is_ok()
     }
 
+    /// Becomes the program that has answered, for `client`, by its kept number. Returns what went wrong.
+    pub fn become_other(&mut self, answer: &Answer, client: u64) -> Errno {
+        let Some(keeper) = &mut self.keeper else { return Errno::INVAL };
+        let plan = answer.image.as_ref().map_or(keeper.host.plan, |image| kept::number_of(Some(image.file())));
+        let host = Host { is_upgrade: true, program: answer.identity, plan, client, ..keeper.host };
+        // What is written next is all of it again.
+        keeper.is_written = false;
+        if let Err(errno) = keeper.file.put_host(&host, &keeper.texts) {
+            return errno;
+        }
+        fatal::become_anew(Some(answer.program.as_raw_fd()))
+    }
+
     /// There is another plan: what is kept is of that from here on.
     pub(super) fn keep_new_plan(&mut self) {
         self.note_plan();
@@ -198,10 +212,15 @@ impl Driver<'_> {
         let mut acting = Set::EMPTY;
         if let Some(keeper) = self.keeper.take() {
             for id in self.ids() {
-                let name = self.plan.guests.get(index(id)).map(|guest| hash(self.plan.strings.bytes(guest.name)));
-                let is_acting = keeper.file.guest(index(id), |get| {
-                    let is_its = Some(get.number()) == name;
-                    if is_its { self.recall_guest(id, get, now_ms) } else { None }
+                let name = self.plan.guests.get(index(id)).map_or(0, |guest| hash(self.plan.strings.bytes(guest.name)));
+                let is_its = |place: &usize| keeper.file.guest(*place, |get| get.number() == name);
+                // Another program's plan may have it in another place.
+                let place = Some(index(id)).filter(is_its).or_else(|| (0..host.guests as usize).find(is_its));
+                let is_acting = place.and_then(|place| {
+                    keeper.file.guest(place, |get| {
+                        get.number();
+                        self.recall_guest(id, get, now_ms)
+                    })
                 });
                 if is_acting.unwrap_or_else(|| self.forget_guest(id, now_ms)) {
                     acting.add(id);
