@@ -260,7 +260,7 @@ fn words(info: &HostInfo<'_>, kernel: &Kernel, boots: &Boots<'_>, counts: &Count
         line(out, "safe mode", &"it has died too often, and starts nothing: `inn upgrade` ends that")?;
     }
     if info.died > 0 || info.replaced > 0 {
-        line(out, "lives", &format_args!("died {} times, replaced {} times", info.died, info.replaced))?;
+        line(out, "lives", &format_args!("{} by death, {} by upgrade", info.died, info.replaced))?;
     }
     line(out, "config", &Plain(info.config))?;
     if let Some(uptime_ms) = kernel.uptime_ms {

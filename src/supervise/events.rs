@@ -32,7 +32,7 @@ use crate::host::{hardening, modules};
 use crate::limits;
 use crate::plan::{GiveUp, GuestId, Kind, Remedy};
 use crate::sys::memory::discard_old_stack;
-use crate::sys::{clock, descriptor, signal};
+use crate::sys::{clock, descriptor, fatal, signal};
 
 /// How long the loop rests after a turn with trouble.
 const PAUSE_NS: i64 = 10_000_000;
@@ -197,12 +197,14 @@ impl<'a> Supervisor<'a> {
                 discard_old_stack();
             }
             let timeout_ms = if hurry { Some(0) } else { self.deadline_ms().map(|due| due.saturating_sub(now_ms)) };
+            fatal::rest();
             let count = self.poll.wait(&mut events, timeout_ms).unwrap_or_else(|errno| {
                 if errno != Errno::INTR {
                     self.driver.journal.trouble("epoll_wait", errno, now_ms);
                 }
                 0
             });
+            fatal::work();
             let now_ms = clock::now_ms();
             for happened in events.iter().take(count.min(EVENTS)).filter_map(|&event| poll::decode(event)) {
                 self.happened(happened, now_ms);

@@ -14,7 +14,7 @@ use rustix::fd::{AsRawFd, OwnedFd, RawFd};
 use rustix::mm::{Advice, madvise};
 
 use super::process::Arguments;
-use super::{Errno, call, epitaph, process, signal};
+use super::{Errno, arch, call, epitaph, process, signal};
 use crate::limits;
 
 /// The signals that a fault of the program raises, and abort(3).
@@ -32,7 +32,10 @@ const NAME: &[u8] = b"INN_KEPT=";
 struct Page {
     is_armed: AtomicBool,
     program: AtomicI32,
-    signal: AtomicI32,
+    /// Something is being done that is not on record yet.
+    is_busy: AtomicBool,
+    /// The signal that somebody has sent meanwhile; 0 for none.
+    waiting: AtomicI32,
     arguments: AtomicPtr<*const c_char>,
     words: AtomicUsize,
     environment: UnsafeCell<[*const c_char; WORDS]>,
@@ -45,7 +48,8 @@ unsafe impl Sync for Page {}
 static PAGE: Page = Page {
     is_armed: AtomicBool::new(false),
     program: AtomicI32::new(0),
-    signal: AtomicI32::new(0),
+    is_busy: AtomicBool::new(false),
+    waiting: AtomicI32::new(0),
     arguments: AtomicPtr::new(ptr::null_mut()),
     words: AtomicUsize::new(0),
     environment: UnsafeCell::new([ptr::null(); WORDS]),
@@ -99,21 +103,36 @@ pub fn arm(program: &OwnedFd, kept: RawFd, arguments: &Arguments) -> Result<(), 
     // SAFETY: the stack is a static that nothing else uses.
     unsafe { call(libc::SYS_sigaltstack, [&raw const stack as usize, 0]) }?;
     for number in SIGNALS {
-        // struct kernel_sigaction: handler, flags, restorer, mask. The handler never returns, so the restorer, without
-        // which x86_64 calls no handler, is never called.
+        // struct kernel_sigaction: handler, flags, restorer, mask.
         let flags = libc::SA_SIGINFO | libc::SA_ONSTACK | RESTORER;
         let handler = died as *const () as usize;
-        let action = [handler, flags as usize, handler, usize::MAX];
+        let action = [handler, flags as usize, arch::end_of_handler as *const () as usize, usize::MAX];
         let list = [number as usize, action.as_ptr() as usize, 0, size_of::<u64>()];
         // SAFETY: reads an action that lives beyond the call, whose handler is a function for the life of the program.
         unsafe { call(libc::SYS_rt_sigaction, list) }?;
     }
+    work();
     PAGE.is_armed.store(true, Ordering::SeqCst);
     signal::block(all_others())
 }
 
 /// Of the kernel's own structure; the C library's headers keep it to themselves.
 const RESTORER: c_int = 0x0400_0000;
+
+/// From here on until [`rest`] things happen that are not on record: a signal that somebody sends waits, the first time. A
+/// fault of the processor does not, for nothing can go on behind it.
+pub fn work() {
+    PAGE.is_busy.store(true, Ordering::SeqCst);
+}
+
+/// All is on record. What was sent meanwhile is obeyed now.
+pub fn rest() {
+    PAGE.is_busy.store(false, Ordering::SeqCst);
+    let number = PAGE.waiting.swap(0, Ordering::SeqCst);
+    if number != 0 && PAGE.is_armed.swap(false, Ordering::SeqCst) {
+        die(number, None);
+    }
+}
 
 /// A fault ends this process again, as any other: what follows is not for the program that would come after it.
 pub fn disarm() {
@@ -176,27 +195,33 @@ fn execute(program: RawFd) -> Errno {
     failed
 }
 
-/// The handler. It never returns.
+/// The handler. It returns only where the signal waits.
 extern "C" fn died(number: c_int, info: *const libc::siginfo_t, _: *const core::ffi::c_void) {
+    // SAFETY: the kernel's, for the life of the handler.
+    let info = unsafe { &*info };
+    // The kernel saw a fault, where nobody has sent it.
+    let is_fault = info.si_code > 0;
+    // A second one is of somebody who does not wait, maybe because this process hangs.
+    if !is_fault && PAGE.is_busy.load(Ordering::SeqCst) && PAGE.waiting.swap(number, Ordering::SeqCst) == 0 {
+        return;
+    }
     // A fault in here finds this unset, and ends the process.
     if PAGE.is_armed.swap(false, Ordering::SeqCst) {
-        // SAFETY: the kernel's, for the life of the handler.
-        let info = unsafe { &*info };
-        // Sent by somebody, where the kernel did not see a fault.
-        let address = if info.si_code > 0 {
-            // SAFETY: the kernel fills it in for a fault.
-            Some(unsafe { info.si_addr() } as usize)
-        } else {
-            None
-        };
-        epitaph::tell_signal(number, address);
-        let _ = execute(PAGE.program.load(Ordering::Relaxed));
-    } else {
-        // A child's, or one that came while dying: as without a handler.
-        signal::reset(number as u8);
-        let _ = signal::block(signal::Set::ALL.without(number as u8));
-        let _ = signal::send_to(rustix::process::getpid(), number as u8);
+        // SAFETY: the kernel fills it in for a fault.
+        let address = if is_fault { Some(unsafe { info.si_addr() } as usize) } else { None };
+        die(number, address);
     }
+    // A child's, or one that came while dying: as without a handler.
+    signal::reset(number as u8);
+    let _ = signal::block(signal::Set::ALL.without(number as u8));
+    let _ = signal::send_to(rustix::process::getpid(), number as u8);
+    process::exit(epitaph::CODE)
+}
+
+fn die(number: c_int, address: Option<usize>) -> ! {
+    epitaph::tell_signal(number, address);
+    let _ = signal::block(signal::Set::ALL);
+    let _ = execute(PAGE.program.load(Ordering::Relaxed));
     process::exit(epitaph::CODE)
 }
 

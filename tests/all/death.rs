@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::machine::{Machine, Recipe};
 use crate::must;
 use crate::private::Supervisor;
 
@@ -177,7 +178,7 @@ fn one_that_dies_three_times_within_a_minute_starts_nothing_more_until_it_is_rep
     kill(&supervisor, "-SEGV", "safe mode");
     assert_eq!((&host(&supervisor)["safe_mode"], &host(&supervisor)["died"]), (&true.into(), &3.into()));
     let words = String::from_utf8(supervisor.inn(&["status"]).stdout).unwrap();
-    assert!(words.contains("safe mode") && words.contains("died 3 times"), "{words}");
+    assert!(words.contains("safe mode") && words.contains("3 by death"), "{words}");
     let output = supervisor.inn(&["start", "two"]);
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("inn upgrade"), "{output:?}");
@@ -211,4 +212,39 @@ fn nothing_that_was_in_a_pipe_or_a_log_is_lost() {
     let found: Vec<u32> = lines().lines().map(|line| line.parse().unwrap()).collect();
     assert!(found.iter().copied().eq(1..=20_000), "{} lines", found.len());
     assert_eq!(supervisor.facts("counts")["restarts"], 0);
+}
+
+/// Those that nothing is done to.
+const STILL: &str = "inn list --plain 's[0-9]*' first system counts agent | cut -f 1,4";
+
+#[test]
+fn a_hundred_deaths_of_pid_1_under_load_lose_nobody() {
+    let recipe = Recipe { name: "death", kernel: "6.1", folder: "death", command_line: "" };
+    let Some(mut machine) = Machine::boot(recipe) else { return };
+    machine.until("inn list --plain | cut -f 2 | grep -vcE 'ready|down'", |output| output.text.trim() == "0");
+    let before = machine.ok(STILL);
+    machine.check("PID 1 is killed a hundred times, at random moments, and nobody notices", |machine| {
+        machine.ok("(while [ ! -e /tmp/over ]; do inn restart restarted; inn start stopped; inn exec first true; \
+             inn stop stopped; done >/tmp/load 2>&1 &)");
+        let output = machine.run(
+            "i=0; while [ $i -lt 100 ]; do i=$((i+1)); set -- SEGV BUS ILL FPE ABRT; shift $((i % 5)); \
+             usleep $((RANDOM * 2)); kill -$1 1; inn upgrade --quiet || echo \"upgrade $i\"; done; touch /tmp/over",
+        );
+        assert_eq!(output.text.trim(), "", "{}", machine.console.all());
+        let host: serde_json::Value = serde_json::from_str(&machine.ok("inn status --json")).unwrap();
+        assert_eq!((&host["died"], &host["replaced"]), (&100.into(), &100.into()));
+        assert_eq!(machine.ok(STILL), before);
+    });
+    machine.check("no process is left that nobody waits for", |machine| {
+        machine.until("cat /proc/[0-9]*/stat 2>/dev/null | grep -c ') Z '", |output| output.text.trim() == "0");
+    });
+    machine.check("those that started and stopped meanwhile do", |machine| {
+        machine.ok("inn start --wait restarted stopped; inn stop stopped restarted");
+        machine.until("ls /sys/fs/cgroup/inn | grep -cE 'restarted|stopped'", |output| output.text.trim() == "0");
+    });
+    machine.check("no line of its output is lost", |machine| {
+        machine.until("inn logs counts | tail -n 1", |output| output.text.trim() == "3000");
+        assert_eq!(machine.ok("inn logs counts | sort -n -u | wc -l").trim(), "3000");
+    });
+    machine.end();
 }

@@ -16,3 +16,9 @@ pub(in crate::sys) unsafe fn syscall(number: libc::c_long, a: [usize; 6]) -> usi
     }
     returned
 }
+
+/// What a signal's handler returns to (rt_sigreturn(2)).
+#[unsafe(naked)]
+pub(in crate::sys) unsafe extern "C" fn end_of_handler() {
+    core::arch::naked_asm!("mov x8, #139", "svc #0", "brk #1")
+}
