@@ -445,7 +445,8 @@ errnos! {
     EROFS "read-only file system"; EMLINK "too many links"; EPIPE "nobody reads"; ERANGE "out of range";
     ENAMETOOLONG "name too long"; ENOSYS "not in this kernel"; ENOTEMPTY "not empty"; ELOOP "too many symbolic links";
     ELIBBAD "interpreter is damaged"; EPROTO "protocol error"; EOVERFLOW "value too large"; EUSERS "too many users";
-    EMSGSIZE "message too long"; EPROTOTYPE "wrong socket type"; EOPNOTSUPP "not supported"; EADDRINUSE "address in use";
+    EMSGSIZE "message too long"; EPROTOTYPE "wrong socket type"; EOPNOTSUPP "not supported"; EADDRINUSE "address in use"; EADDRNOTAVAIL "address not available";
+    ENETDOWN "network is down"; ENETUNREACH "network is unreachable"; EHOSTUNREACH "no route there";
     ENOBUFS "no buffer space"; ECONNREFUSED "nobody listens"; ECONNRESET "closed by the other end"; ENOTCONN "not connected";
     ETIMEDOUT "timed out"; EALREADY "already under way"; ESTALE "stale file handle"; EDQUOT "over quota"; EKEYREJECTED "signature rejected";
 }

@@ -71,6 +71,8 @@ pub const DEVICE_QUIET_MS: u64 = 1_000;
 pub const MOUNT_TIMEOUT_MS: u64 = 60_000;
 /// Checking one file system: longer than a checker takes for the disks of a small host. Ctrl-Alt-Del ends it before.
 pub const CHECK_DISK_TIMEOUT_MS: u64 = 6 * 3_600_000;
+/// Addresses, gateways and other settings of all links of the host.
+pub const LINK_SETTINGS: usize = 128;
 /// Sysctls of the host.
 pub const SYSCTLS: usize = 64;
 

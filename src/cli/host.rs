@@ -7,6 +7,7 @@ use rustix::fd::AsFd;
 use super::ask::{PROMPT_MS, ask};
 use super::facts::{self, Fact, Value};
 use super::json::Json;
+use super::links;
 use super::output::{Output, Plain};
 use super::parse::Options;
 use super::status::{line, plain};
@@ -49,6 +50,7 @@ pub fn status(options: &Options, out: &mut Output) -> u8 {
                     .and_then(|()| plain(&kernel.facts(), out))
                     .and_then(|()| plain(&facts::boot(info), out))
                     .and_then(|()| plain(&boots.facts(), out))
+                    .map(|()| links::plain(out))
             } else {
                 words(info, &kernel, &boots, &counts, out)
             };
@@ -236,6 +238,8 @@ fn json(info: &HostInfo<'_>, kernel: &Kernel, boots: &Boots<'_>, counts: &Counts
         json.number((*count).into());
     }
     json.end_object();
+    json.key("links");
+    links::json(&mut json);
     json.key("commit");
     version::commit().json(&mut json);
     json.key("lacks");
@@ -297,6 +301,7 @@ fn words(info: &HostInfo<'_>, kernel: &Kernel, boots: &Boots<'_>, counts: &Count
     {
         line(out, "waits for", &format_args!("CPU {cpu}%, memory {memory}%, disks {io}% of the last 10s"))?;
     }
+    links::words(out);
     let mut label = "hardening";
     for (name, value) in facts::hardening(info) {
         line(out, label, &format_args!("{name:<12} {value}"))?;

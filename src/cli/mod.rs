@@ -33,6 +33,7 @@ pub mod guests;
 pub mod host;
 pub mod init;
 pub mod json;
+pub mod links;
 pub mod list;
 pub mod logs;
 pub mod lossy;

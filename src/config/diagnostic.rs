@@ -80,6 +80,11 @@ codes! {
     NetSysctl "$ would change the host's network: this guest has no network of its own";
     NetworkTwice "the network is given twice";
     BadModule "$ is not the name of a module";
+    NotLink "$ is not the name of a link: it has up to 15 letters";
+    NotAddress "$ is not an address with its prefix, such as 192.0.2.1/24 or 2001:db8::1/64";
+    NotGateway "$ is not an address such as 192.0.2.254 or 2001:db8::1";
+    GatewayTwice "$ is a second default route: all links together have one of IPv4 and one of IPv6";
+    NotMac "$ is not the hardware address of one device, such as 52:54:00:12:34:56";
     NotRlimit "$ is not a limit: a limit is soft or soft:hard, each a number, a size or unlimited";
     SoftAboveHard "the soft limit in $ is above the hard one";
     UnknownGuest "there is no guest or service $";

@@ -284,9 +284,7 @@ impl Config {
     pub(super) fn check_keys(&self, index: usize, diagnostics: &mut Diagnostics) {
         let Some(section) = self.sections.get(index).filter(|section| section.kind != 0) else { return };
         let mut first = [Span::default(); Key::COUNT];
-        let mut any = false;
         for entry in self.entries(section) {
-            any = true;
             let Some(key) = entry.key else {
                 self.unknown_key(section, entry.name, diagnostics);
                 continue;
@@ -300,7 +298,7 @@ impl Config {
                 diagnostics.detail(Code::KeyTwice, entry.name, Detail::Place(before));
             }
         }
-        if !any && section.kind & (section::LINK | section::BRIDGE) != 0 {
+        if section.kind == section::BRIDGE {
             diagnostics.detail(Code::SectionNotSupported, section.name, Detail::Section(section.kind));
         }
     }

@@ -91,10 +91,10 @@ keys! {
     Reset "reset" HOST | LIST, now, "directories that a factory reset empties";
     Include "include" HOST | LIST, now, "more config files, in name order";
 
-    Address "address" LINK | BRIDGE | LIST, later, "address/prefix, IPv4 or IPv6";
-    LinkGateway "gateway" LINK | BRIDGE, later, "default route";
-    Mtu "mtu" LINK | BRIDGE, later, "largest packet, bytes";
-    LinkMac "mac" LINK | BRIDGE, later, "hardware address";
+    Address "address" LINK | BRIDGE | LIST, now, "address/prefix, IPv4 or IPv6";
+    LinkGateway "gateway" LINK | BRIDGE | LIST, now, "default route; one of IPv4 and one of IPv6";
+    Mtu "mtu" LINK | BRIDGE, now, "largest packet, bytes";
+    LinkMac "mac" LINK | BRIDGE, now, "hardware address";
     MemberOf "member-of" LINK, later, "the bridge it is a port of";
     Vlan "vlan" LINK, later, "VLAN number";
     Uplink "uplink" BRIDGE, later, "translate the guests' traffic out of this link";

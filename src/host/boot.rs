@@ -11,7 +11,7 @@ use super::console::{Console, Level};
 use super::disk::Disk;
 use super::filesystems::Missing;
 use super::timeline::{self, Stage, Timeline};
-use super::{bounds, files, hardening, modules, mounts, sysctl};
+use super::{bounds, files, hardening, links, modules, mounts, sysctl};
 use crate::config::{Config, Diagnostics};
 use crate::fault::ErrnoWords;
 use crate::limits;
@@ -139,7 +139,7 @@ pub fn configure(console: &Console, plan: &Plan) {
 
 /// Kernel modules and settings of `plan`.
 pub fn prepare(console: &Console, plan: &Plan) {
-    if plan.host.modules.is_empty() && plan.host.sysctls.is_empty() {
+    if plan.host.modules.is_empty() && plan.host.sysctls.is_empty() && plan.links.is_empty() {
         return;
     }
     // Modules are on storage, and start devices; both can hang.
@@ -149,14 +149,18 @@ pub fn prepare(console: &Console, plan: &Plan) {
         modules::load_all(plan, &mut report);
         // Some settings come with a module.
         sysctl::apply(plan, &mut report);
+        links::apply(plan, true, &mut report);
         0
     });
     match outcome {
         Outcome::Ended(0) => {}
         Outcome::Ended(code) => {
-            console.say(Level::Error, format_args!("loading modules and making settings ended with {code}"));
+            console.say(
+                Level::Error,
+                format_args!("loading modules, making settings and configuring links ended with {code}"),
+            );
         }
-        Outcome::Late => console.say(Level::Error, format_args!("a module or setting hangs; going on without")),
+        Outcome::Late => console.say(Level::Error, format_args!("a module, setting or link hangs; going on without")),
         Outcome::NotStarted(error) => note(console, "load modules", Err(error)),
     }
 }

@@ -74,6 +74,22 @@ pub fn write_setting(directory: BorrowedFd<'_>, path: &CStr, value: &[u8]) -> Re
     if taken == value.len() { Ok(()) } else { Err(Errno::IO) }
 }
 
+/// Keeps `text` in the file at `path` of `/run/inn`, which is made where it is missing. Whoever reads it finds what was kept before, or
+/// all of this. `new` is a path beside it.
+///
+/// # Errors
+/// As mkdir(2), open(2), write(2) and rename(2).
+pub fn keep(path: &CStr, new: &CStr, text: &[u8]) -> Result<(), Errno> {
+    match rustix::fs::mkdir(c"/run/inn", Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno),
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::open(new, flags, Mode::RUSR | Mode::WUSR)?;
+    write_all(file.as_fd(), text)?;
+    rustix::fs::rename(new, path)
+}
+
 /// Writes all of `bytes`, waiting where the other end is slow.
 ///
 /// # Errors

@@ -14,6 +14,7 @@
 //! | [`cmdline`] | `inn.` words of the kernel's command line |
 //! | [`files`], [`disk`] | reading small files through bounded windows; config files |
 //! | [`modules`], [`sysctl`] | kernel modules and settings |
+//! | [`links`] | network links, their addresses and default routes |
 //! | [`hardening`] | what is taken from everybody on the host |
 //! | [`features`] | what this kernel has, and what a plan asks of it |
 //! | [`child`] | short-lived children for what can hang |
@@ -38,6 +39,7 @@ pub mod features;
 pub mod files;
 pub mod filesystems;
 pub mod hardening;
+pub mod links;
 pub mod modules;
 pub mod mountinfo;
 pub mod mounts;

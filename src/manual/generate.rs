@@ -211,9 +211,11 @@ impl Entries {
         let mut to = String::new();
         let host = |key: Key| key.sections() & section::GUEST == 0 && key.sections() & section::HOST != 0;
         let guest = |key: Key| key.sections() & section::GUEST != 0;
+        let link = |key: Key| key.sections() & section::LINK != 0;
         let service = |key: Key| key.sections() == section::SERVICE;
-        let kinds: [(&str, &dyn Fn(Key) -> bool); 3] = [
+        let kinds: [(&str, &dyn Fn(Key) -> bool); 4] = [
             ("KEYS OF [host]", &host),
+            ("KEYS OF [link]", &link),
             ("KEYS OF [guest], [profile] AND [service]", &guest),
             ("KEYS OF [service] ONLY", &service),
         ];

@@ -45,6 +45,7 @@ pub fn build(config: &Config, plan: &mut Plan, diagnostics: &mut Diagnostics, st
     builder.slash = builder.keep_bytes(b"/", Span::default());
     builder.files();
     builder.host();
+    builder.links();
     builder.profiles();
     builder.guests();
     builder.order();

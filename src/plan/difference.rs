@@ -71,7 +71,7 @@ pub fn differences<'p>(
     is_init: bool,
     each: &mut dyn FnMut(&Difference<'p>),
 ) {
-    let of_host = Key::ALL.iter().filter(|key| key.sections() & section::HOST != 0 && key.is_built());
+    let of_host = Key::ALL.iter().filter(|key| key.sections() & (section::HOST | section::LINK) != 0 && key.is_built());
     for key in of_host.copied() {
         if let Some(changed) = changed((old, None), (new, None), key) {
             each(&Difference { name: "", what: host(old, new, key, is_init), key: Some(changed) });
@@ -120,7 +120,13 @@ fn changed<'p>(
     (!from.is_same(&to)).then(|| Changed { from, to, place: new.place(at) })
 }
 
-/// What becomes of a key of `[host]`.
+/// Whether each link that has `key` in `old` has it in `new`.
+fn has_all(old: &Plan, new: &Plan, key: Key) -> bool {
+    let mut was = old.links.iter().filter(|setting| setting.what.key() == Some(key));
+    was.all(|setting| new.link(old.strings.bytes(setting.link)).any(|other| other.what.key() == Some(key)))
+}
+
+/// What becomes of a key of `[host]` or of its links.
 fn host(old: &Plan, new: &Plan, key: Key, is_init: bool) -> What {
     let has = |plan: &Plan, path: &[u8]| {
         plan.sysctls.get(plan.host.sysctls).iter().any(|sysctl| plan.strings.bytes(sysctl.path) == path)
@@ -128,6 +134,9 @@ fn host(old: &Plan, new: &Plan, key: Key, is_init: bool) -> What {
     match key {
         Key::ShutdownTimeout | Key::Emergency | Key::Reserve | Key::Healthy | Key::MarkBad | Key::State => What::Now,
         _ if !is_init => What::Other,
+        Key::Address | Key::LinkGateway => What::Now,
+        // What it was before, nobody knows.
+        Key::Mtu | Key::LinkMac if has_all(old, new, key) => What::Now,
         Key::Hostname if !new.host.hostname.is_empty() => What::Now,
         // The kernel locks some of what was taken away, and nobody knows what a setting was before.
         Key::Hardening if old.host.hardening & !new.host.hardening == 0 => What::Now,

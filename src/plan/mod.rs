@@ -15,6 +15,7 @@
 //! | `hardening` | what is taken from everybody on the host |
 //! | [`overcommit`] | what guests are given that a host does not have |
 //! | `mounts` | file systems and swap of the host |
+//! | [`links`] | the host's network links |
 //! | `order` | dependencies and their cycles |
 //! | `record` | who has which users, as a text |
 //! | [`show`] | values as a config has them |
@@ -33,6 +34,7 @@ mod follow;
 mod guest;
 pub mod hardening;
 mod io;
+pub mod links;
 mod mounts;
 mod order;
 pub mod overcommit;
@@ -101,6 +103,8 @@ pub struct Plan {
     pub files: heapless::Vec<Text, { limits::CONFIG_FILES }>,
     /// Every string.
     pub strings: Strings<{ limits::STRINGS_BYTES }>,
+    /// What the config says of the host's links, in its order.
+    pub links: heapless::Vec<links::Setting, { limits::LINK_SETTINGS }>,
     /// Guests and services, in the order of the config, each as it is or, while it is down, as it starts. After the config
     /// was read again each keeps its place, and there are free ones between them: see [`Plan::guest`].
     pub guests: heapless::Vec<Guest, { limits::GUESTS }>,
@@ -148,6 +152,7 @@ impl Plan {
             strings: Strings::new(),
             files: heapless::Vec::new(),
             host: Host::NEW,
+            links: heapless::Vec::new(),
             guests: heapless::Vec::new(),
             next: heapless::Vec::new(),
             words: Pool::new(),
@@ -188,6 +193,7 @@ impl Plan {
         self.strings.clear();
         self.files.clear();
         self.host = Host::NEW;
+        self.links.clear();
         if !self.guests.is_empty() {
             self.guests.clear();
         }

@@ -284,9 +284,20 @@ fn show_host(plan: &Plan, key: Key, out: &mut dyn Write) -> fmt::Result {
             let within = Amount(host.healthy_within_ms, Unit::Time);
             write!(out, " within {within} else {}", host.healthy_else.word())
         }
+        Key::Address | Key::LinkGateway | Key::Mtu | Key::LinkMac => links(plan, key, out),
         // `log-size` is in `log` of each guest, `include` in what was included.
         _ => Ok(()),
     }
+}
+
+/// "eth0 192.0.2.1/24 eth1 2001:db8::1/64"
+fn links(plan: &Plan, key: Key, out: &mut dyn Write) -> fmt::Result {
+    let mut blank = "";
+    for setting in plan.links.iter().filter(|setting| setting.what.key() == Some(key)) {
+        write!(out, "{blank}{} {}", plan.strings.str(setting.link), setting.what)?;
+        blank = " ";
+    }
+    Ok(())
 }
 
 /// A number of one of [`super::change::NUMBERS`].

@@ -7,9 +7,9 @@ use rustix::io::Errno;
 use super::journal::Journal;
 use super::poll::{Interest, Poll, Source};
 use crate::host::console::{Console, Level};
-use crate::host::modules;
+use crate::host::{links, modules};
 use crate::limits;
-use crate::netlink::uevent;
+use crate::netlink::{route, uevent};
 use crate::plan::Plan;
 use crate::sys::clone::{Flags, Side, clone};
 use crate::sys::netlink::{self, About};
@@ -22,36 +22,43 @@ use crate::sys::wait::{self, Which};
 pub enum Subject {
     /// Devices that modules may be for.
     Modules,
+    /// Network links.
+    Links,
 }
 
 impl Subject {
     /// All of them.
-    pub const ALL: [Subject; 1] = [Subject::Modules];
+    pub const ALL: [Subject; 2] = [Subject::Modules, Subject::Links];
 
     /// Whether `plan` has anything to do when they come.
     fn is_of_interest(self, plan: &Plan) -> bool {
         match self {
             Subject::Modules => modules::is_auto(plan) && !modules::are_locked(),
+            Subject::Links => !plan.links.is_empty(),
         }
     }
 
     fn open(self) -> Result<OwnedFd, Errno> {
         match self {
             Subject::Modules => netlink::open(About::Devices, uevent::GROUP),
+            Subject::Links => netlink::open(About::Network, route::LINKS),
         }
     }
 
     /// Whether `message` is about one that something is to be done for.
-    fn is_meant(self, message: &[u8]) -> bool {
+    fn is_meant(self, plan: &Plan, message: &[u8]) -> bool {
         match self {
             Subject::Modules => uevent::is_wanting(message),
+            Subject::Links => links::is_meant(plan, message),
         }
     }
 
     /// The child's side.
     fn attend(self, plan: &Plan, console: &Console) {
+        let mut report = console.lines(Level::Error);
         match self {
-            Subject::Modules => modules::load_for_devices(plan, &mut console.lines(Level::Error)),
+            Subject::Modules => modules::load_for_devices(plan, &mut report),
+            Subject::Links => links::apply(plan, false, &mut report),
         }
     }
 }
@@ -101,13 +108,13 @@ impl Devices {
     }
 
     /// Hears what the kernel says, so much in a turn.
-    pub fn hear(&mut self, subject: Subject) {
+    pub fn hear(&mut self, subject: Subject, plan: &Plan) {
         let Some(watch) = self.0.get_mut(subject as usize) else { return };
         let Some(socket) = &watch.socket else { return };
         let mut buffer = [0; limits::DEVICE_MESSAGE_BYTES];
         for _ in 0..limits::DEVICE_BATCH {
             match netlink::receive(socket.as_fd(), &mut buffer) {
-                Ok(message) => watch.is_due |= subject.is_meant(message),
+                Ok(message) => watch.is_due |= subject.is_meant(plan, message),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
                 // Some were lost, or one was too long: look at all there is.

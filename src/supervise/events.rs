@@ -406,7 +406,7 @@ impl<'a> Supervisor<'a> {
             Source::Errand => self.wellness.look_at_errand(self.poll),
             Source::Change => self.driver.look_at_change(now_ms),
             Source::Reload => self.driver.look_at_reload(now_ms),
-            Source::Devices(subject) => self.devices.hear(subject),
+            Source::Devices(subject) => self.devices.hear(subject, self.driver.plan()),
             Source::Loader(subject) => self.devices.look(subject, self.poll),
             Source::Writer | Source::WriterReports => self.driver.look_at_logs(now_ms),
         }
@@ -492,6 +492,7 @@ impl<'a> Supervisor<'a> {
                 // There were no guests so far.
                 let _ = modules::asked::narrow(self.driver.plan(), false);
             }
+            self.watch_devices(now_ms);
             self.up_by_ms = self.up_by_ms.or(Some(now_ms.saturating_add(limits::UP_TIMEOUT_MS)));
             if self.ending.is_none() {
                 self.wellness.follow(&self.driver);

@@ -228,7 +228,7 @@ mod tests {
             Source::WriterReports,
             Source::Errand,
             Source::Devices(Subject::Modules),
-            Source::Loader(Subject::Modules),
+            Source::Loader(Subject::Links),
             Source::Client(ClientId::from_number(u32::MAX)),
         ];
         for source in guests.into_iter().chain(others) {

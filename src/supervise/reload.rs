@@ -20,7 +20,7 @@ use crate::fault::{At, ErrnoWords, Fault, Step};
 use crate::guest::cgroup::Base;
 use crate::guest::{self, report};
 use crate::host::files::write_all;
-use crate::host::{boot, hardening, sysctl};
+use crate::host::{boot, hardening, links, sysctl};
 use crate::limits;
 use crate::load::Loader;
 use crate::plan::difference::{Difference, What, differences};
@@ -462,6 +462,7 @@ pub fn settle_host(
             // What only a host that is up does without, it is rid of as ever.
             hardening::apply(hardening::at_boot(plan.host.hardening), &mut report);
             sysctl::apply(plan, &mut report);
+            links::apply(plan, false, &mut report);
         }
         report.lines().for_each(|line| journal.error(format_args!("{line}")));
         match base.keep_again(plan) {

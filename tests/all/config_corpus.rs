@@ -150,7 +150,7 @@ fn rejected_files_are_answered_as_expected() {
 fn the_example_lacks_nothing_but_later_features() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/rejected/later-features.conf");
     let messages = Read::text(std::fs::read(path).unwrap()).messages();
-    assert!(messages.len() > 10);
+    assert!(!messages.is_empty());
     for message in messages {
         assert!(message.ends_with("not supported by this version"), "{message}");
     }
@@ -309,7 +309,7 @@ fn diagnostics_over_the_bound_are_counted() {
 
 #[test]
 fn sections_over_the_bound_are_one_message() {
-    let text = (0..limits::SECTIONS + 10).map(|n| format!("[link l{n}]\n")).collect::<String>();
+    let text = (0..limits::SECTIONS + 10).map(|n| format!("[bridge b{n}]\n")).collect::<String>();
     let read = Read::text(text);
     assert!(read.diagnostics.count() as usize > limits::SECTIONS, "each is not supported");
     assert!(read.config.sections().len() == limits::SECTIONS && !read.good);

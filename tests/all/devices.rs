@@ -1,4 +1,6 @@
-//! What the devices of a host want, now and later: modules.
+//! What the devices of a host want, now and later: modules, and of links what the config says of them.
+
+use serde_json::Value;
 
 use crate::machine::{Guest, Machine, Recipe};
 
@@ -47,6 +49,17 @@ fn devices(kernel: &'static str) {
             assert!(is_loaded(machine, "virtio_net") && is_loaded(machine, "virtio_rng"));
             assert!(!is_loaded(machine, "virtio_balloon") && !is_loaded(machine, "loop"));
             assert!(!machine.console.all().contains("module "), "{}", machine.console.all());
+        },
+    );
+    machine.check(
+        "a link that came with its module has what the config says, and one that is not there is told",
+        |machine| {
+            has_its_addresses(machine);
+            let told = machine.console.all();
+            assert!(
+                told.contains("/etc/inn.conf:14: link eth9 is not there; it is configured when it comes"),
+                "{told}"
+            );
         },
     );
     machine.check("the kernel gets what it asks for where the config lets it, and nothing else", |machine| {
@@ -100,7 +113,45 @@ fn devices(kernel: &'static str) {
         machine.ok("echo 1 > /sys/bus/pci/rescan");
         machine.until("ls /sys/module/virtio_net", |output| output.code == 0);
     });
+    machine.check(
+        "a link that comes with it is configured as it was, and one that never was there as it comes",
+        |machine| {
+            has_its_addresses(machine);
+            machine.ok("ip link add eth9 type dummy");
+            machine.until("ip addr show eth9", |output| output.text.contains("198.51.100.1/24"));
+        },
+    );
+    machine.check("status shows links", |machine| {
+        let status = machine.ok("inn status");
+        let line = status.lines().find(|line| line.contains(" eth0 ")).unwrap_or_default();
+        assert!(line.contains("up, 192.0.2.1/24 ") && line.contains(" 2001:db8::1/64"), "{status}");
+        let status: Value = serde_json::from_str(&machine.ok("inn status --json")).expect("JSON");
+        let links = status["links"].as_array().expect("links");
+        let eth0 = links.iter().find(|link| link["name"] == "eth0").expect("eth0");
+        assert_eq!(
+            (&eth0["mac"], &eth0["mtu"], &eth0["up"]),
+            (&"52:54:00:00:00:01".into(), &1400.into(), &true.into())
+        );
+        assert!(machine.ok("inn status --plain").lines().any(|line| line.starts_with("link_eth0\tup, 192.0.2.1/24 ")));
+    });
+    machine.check("reload changes links at once", |machine| {
+        machine.ok("sed -i 's,192.0.2.1/24,192.0.2.2/24,; s,^gateway.*,,' /etc/inn.conf");
+        let told = machine.ok("inn reload");
+        assert!(
+            told.contains("~ [host]: address: ") && told.contains("~ [host]: gateway: eth0 192.0.2.254 -> "),
+            "{told}"
+        );
+        let all = machine.ok("ip addr show eth0; ip route");
+        assert!(all.contains("192.0.2.2/24") && !all.contains("192.0.2.1/24") && !all.contains("default"), "{all}");
+    });
     machine.end();
+}
+
+fn has_its_addresses(machine: &mut Machine) {
+    machine.until("ip addr show eth0", |output| {
+        ["mtu 1400", "192.0.2.1/24", "2001:db8::1/64"].iter().all(|part| output.text.contains(part))
+    });
+    machine.until("ip route", |output| output.text.contains("default via 192.0.2.254 dev eth0"));
 }
 
 fn is_loaded(machine: &mut Machine, name: &str) -> bool {

@@ -117,6 +117,7 @@ fn explained() -> Vec<(&'static str, String, String)> {
         let heading = part.lines().next().unwrap();
         let kind = match heading {
             "\"KEYS OF [host]\"" => "host",
+            "\"KEYS OF [link]\"" => "link x",
             "\"KEYS OF [service] ONLY\"" => "service x",
             _ => "guest x",
         };
@@ -164,7 +165,7 @@ fn each_example_of_a_key_is_one_that_check_takes() {
     for (kind, name, example) in explained() {
         // What the others of its section must have.
         let more = match (kind, name.as_str()) {
-            ("host", _) => "",
+            ("host" | "link x", _) => "",
             ("service x", _) => "command = /bin/x\n",
             (_, "kind" | "command") => "root = /r\n",
             (_, "image" | "root") => "kind = app\ncommand = /bin/x\n",

@@ -7,7 +7,7 @@
 use core::ffi::CStr;
 use core::fmt::Write;
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::CWD;
 
 use super::alias::Word;
 use super::{Found, Modules, Quiet};
@@ -23,7 +23,6 @@ const SETTING: &CStr = c"/proc/sys/kernel/modprobe";
 /// What it may have: words as of `modules`, a line each. Where there is no such file, nothing.
 const FILE: &CStr = c"/run/inn/modules";
 const NEW_FILE: &CStr = c"/run/inn/modules.new";
-const DIRECTORY: &CStr = c"/run/inn";
 
 /// Bytes of that.
 const BYTES: usize = limits::MODULES * (limits::NAME_BYTES + 2);
@@ -35,7 +34,7 @@ pub fn begin() {
         let mut all = Text::new();
         let _ = all.push_str("+*\n");
         // Where it cannot be kept the kernel gets nothing, and what is missing says so itself.
-        let _ = write(&all);
+        let _ = files::keep(FILE, NEW_FILE, all.as_bytes());
     }
 }
 
@@ -54,24 +53,12 @@ pub fn narrow(plan: &Plan, only_shell: bool) -> Result<(), Errno> {
             let _ = writeln!(text, "{word}");
         }
     }
-    write(&text)
+    files::keep(FILE, NEW_FILE, text.as_bytes())
 }
 
 /// Has the kernel ask nobody any more: modules are locked.
 pub fn end() {
     let _ = files::write_setting(CWD, SETTING, b"\n");
-}
-
-fn write(text: &Text) -> Result<(), Errno> {
-    match rustix::fs::mkdir(DIRECTORY, Mode::RWXU) {
-        Ok(()) | Err(Errno::EXIST) => {}
-        Err(errno) => return Err(errno),
-    }
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::open(NEW_FILE, flags, Mode::RUSR | Mode::WUSR)?;
-    files::write_all(rustix::fd::AsFd::as_fd(&file), text.as_bytes())?;
-    // Whoever reads finds the one or the other.
-    rustix::fs::rename(NEW_FILE, FILE)
 }
 
 /// Answers the kernel, which wants what it calls `alias`. Returns the exit code: 0 where it is there now.

@@ -310,7 +310,8 @@ impl Driver<'_> {
             let shown = |plan| Shown { plan, guest: None, key };
             !shown(&*self.plan).is_same(&shown(&*new))
         };
-        let settings = [Key::Hostname, Key::Sysctl, Key::Hardening];
+        let settings =
+            [Key::Hostname, Key::Sysctl, Key::Hardening, Key::Address, Key::LinkGateway, Key::Mtu, Key::LinkMac];
         let is_host = is_changed(Key::Reserve) || self.from.is_init && settings.into_iter().any(is_changed);
         let has_services = new.needs_services();
         let old = core::mem::replace(&mut self.plan, new);
