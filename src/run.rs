@@ -7,6 +7,7 @@ use crate::cli::Next;
 use crate::cli::output::{Errors, complain};
 use crate::config;
 use crate::control::server;
+use crate::fault::ErrnoWords;
 use crate::guest::{self, inside};
 use crate::host::boot::{self, Host, Report};
 use crate::host::console::{Console, Level};
@@ -24,8 +25,9 @@ use crate::record::{self, Holder};
 use crate::supervise::kept::{self, Left};
 use crate::supervise::serve::{self, Life};
 use crate::supervise::upgrade;
+use crate::sys::exec::{Words, execute};
 use crate::sys::memory::{Static, discard};
-use crate::sys::process::Arguments;
+use crate::sys::process::{Arguments, WORDS};
 use crate::sys::{clock, descriptor, signal};
 
 /// Exit code where the config cannot be used.
@@ -87,7 +89,7 @@ static NO_PLAN: Static<Plan> = Static::new(Plan::new());
 
 /// PID 1, from the kernel's hand-over to the end of the machine.
 fn run_host(arguments: &Arguments) -> ! {
-    let Up { console, plan, config, needs_shell, needs_reboot, report } = come_up(arguments);
+    let Up { console, plan, config, needs_shell, boots_on, needs_reboot, report } = come_up(arguments);
     let console = &console;
     let mut watchdog = Watchdog::none();
     let at_once = || Bounds::new(clock::now_ms(), limits::FINAL_MS);
@@ -100,7 +102,10 @@ fn run_host(arguments: &Arguments) -> ! {
         power::finish(console, Wanted::Reboot, &at_once(), &mut watchdog);
     }
     let life = Life { arguments, left: None };
-    let outcome = serve::init(console, plan, config, needs_shell, (life, report, &mut watchdog));
+    let outcome = serve::init(console, plan, config, (needs_shell, boots_on), (life, report, &mut watchdog));
+    if outcome.boots_on {
+        boot_on(console, arguments);
+    }
     power::finish(console, outcome.wanted.unwrap_or(Wanted::PowerOff), &outcome.bounds, &mut watchdog)
 }
 
@@ -121,8 +126,26 @@ fn go_on(mut left: Left, arguments: &Arguments) -> u8 {
     let (config, socket) = (text(texts.config), text(texts.socket));
     let life = Life { arguments, left: Some(left) };
     let Some(console) = console else { return serve::foreground(plan, config, socket, life) };
-    let outcome = serve::init(&console, plan, config, false, (life, Report::default(), &mut watchdog));
+    let outcome = serve::init(&console, plan, config, (false, false), (life, Report::default(), &mut watchdog));
     power::finish(&console, outcome.wanted.unwrap_or(Wanted::PowerOff), &outcome.bounds, &mut watchdog)
+}
+
+/// In the environment of a boot that goes on behind the emergency shell, which `inn.emergency` does not hold up again.
+const GOES_ON: &CStr = c"INN_GOES_ON=1";
+
+/// Boots from the beginning, in the place of this program: whatever was repaired counts, and nothing else runs that could be
+/// harmed. Returns where that cannot be.
+fn boot_on(console: &Console, arguments: &Arguments) {
+    let (mut words, mut environment) = (Words::<WORDS>::new(), Words::<WORDS>::new());
+    for word in (0..arguments.len()).filter_map(|index| arguments.get(index)) {
+        let _ = words.push(word);
+    }
+    for word in arguments.environment().filter(|word| *word != GOES_ON).chain([GOES_ON]) {
+        let _ = environment.push(word);
+    }
+    let errno = execute(c"/proc/self/exe", &words, &environment);
+    console
+        .say(Level::Error, format_args!("going on with the boot: exec: {}", ErrnoWords(errno.raw_os_error() as u16)));
 }
 
 /// A host that has come up as far as it can before its guests.
@@ -131,6 +154,8 @@ struct Up {
     plan: Option<&'static mut Plan>,
     config: &'static CStr,
     needs_shell: bool,
+    /// Leaving that shell goes on with the boot: it has held up what comes behind.
+    boots_on: bool,
     needs_reboot: bool,
     report: Report,
 }
@@ -139,13 +164,18 @@ struct Up {
 #[inline(never)]
 fn come_up(arguments: &Arguments) -> Up {
     let mut host = boot::early();
+    host.wants_emergency &= arguments.variable(b"INN_GOES_ON").is_none();
+    if host.wants_emergency {
+        host.console
+            .say(Level::Warning, format_args!("inn.emergency on the kernel's command line: nothing is started"));
+    }
     let wants_root = root::wanted(host.line()).is_some();
     if let Some(entered_ms) = root::entered_at_ms() {
         host.timeline[Stage::Initramfs as usize] = host.timeline[Stage::Kernel as usize];
         timeline::mark(&mut host.timeline, Stage::Kernel, entered_ms.saturating_mul(1000));
     }
     let (plan, mounted) = load(&mut host, wants_root);
-    if wants_root && !host.wants_emergency() {
+    if wants_root && !host.wants_emergency {
         root::enter(&host, arguments);
     }
     let config = config_path(&host);
@@ -155,6 +185,7 @@ fn come_up(arguments: &Arguments) -> Up {
         host.console
             .say(Level::Info, format_args!("{version}: the host comes up; {config} has {count} guests and services"));
     }
+    let is_held_up = plan.is_none();
     // The file systems are there, and nothing is mounted over the guests' yet.
     if let Some(plan) = plan.as_deref().filter(|_| !wants_root) {
         ending::begin_boot(&host.console, plan);
@@ -165,6 +196,7 @@ fn come_up(arguments: &Arguments) -> Up {
         config,
         // What would come up here belongs to the real root.
         needs_shell: mounted.is_wanting() || wants_root,
+        boots_on: is_held_up || wants_root,
         needs_reboot: mounted.needs_reboot,
         report: Report { timeline: host.timeline, missing: mounted.missing },
         console: host.console,
@@ -189,7 +221,7 @@ fn config_path(host: &Host) -> &'static CStr {
 /// modules, settings and file systems of the plan are there.
 fn load(host: &mut Host, wants_root: bool) -> (Option<&'static mut Plan>, Mounted) {
     let mut mounted = Mounted::default();
-    let Some(loader) = Loader::take().filter(|_| !host.wants_emergency()) else { return (None, mounted) };
+    let Some(loader) = Loader::take().filter(|_| !host.wants_emergency) else { return (None, mounted) };
     if wants_root {
         return (load_initramfs(host, loader), mounted);
     }

@@ -24,6 +24,8 @@ use crate::sys::{Errno, clock, link, signal};
 pub struct Host {
     /// Where to speak.
     pub console: Console,
+    /// Whether only the emergency shell is asked for.
+    pub wants_emergency: bool,
     /// How long it takes to come up.
     pub timeline: Timeline,
     line: [u8; cmdline::BYTES],
@@ -61,12 +63,6 @@ impl Host {
     pub fn config(&self) -> Option<&[u8]> {
         self.words().filter_map(|word| if let Word::Config(path) = word { Some(path) } else { None }).last()
     }
-
-    /// Whether only the emergency shell is asked for.
-    #[must_use]
-    pub fn wants_emergency(&self) -> bool {
-        self.words().any(|word| word == Word::Emergency)
-    }
 }
 
 /// Mounts, console, command line, and what the kernel lets only PID 1 decide. Every signal is blocked from here on, to
@@ -93,8 +89,10 @@ pub fn early() -> Host {
     note(&console, "oom_score_adj", files::write_setting(CWD, c"/proc/self/oom_score_adj", b"-1000"));
     raise_files(&console);
     modules::asked::begin();
-    let mut host = Host { console, timeline, line: [0; cmdline::BYTES], used: 0 };
+    let mut host = Host { console, timeline, wants_emergency: false, line: [0; cmdline::BYTES], used: 0 };
     read_line(&mut host);
+    let wants_emergency = host.words().any(|word| word == Word::Emergency);
+    host.wants_emergency = wants_emergency;
     host.mark(Stage::Base);
     host
 }

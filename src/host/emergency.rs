@@ -41,17 +41,27 @@ pub struct Emergency {
     started_ms: u64,
     due_ms: Option<u64>,
     delay_ms: u64,
+    /// Whether whoever had it has left it.
+    is_left: bool,
+    /// Whether leaving it goes on with the boot.
+    goes_on: bool,
 }
 
 impl Emergency {
+    /// Where leaving it `goes_on` with the boot, that is said, and [`Emergency::leads_on`] tells when.
+    ///
     /// Starts the shell: the `emergency` command of `plan`, or the first shell that is found. With no shell in the image
     /// that is said, and looked for again later: something may bring one.
     #[must_use]
-    pub fn start(console: &Console, plan: Option<&Plan>) -> Emergency {
-        let hint = "emergency shell on the console; `kill -TERM 1` reboots, `kill -USR2 1` switches off";
-        console.say(Level::Error, format_args!("{hint}"));
+    pub fn start(console: &Console, plan: Option<&Plan>, goes_on: bool) -> Emergency {
+        let exit = if goes_on { "`exit` goes on with the boot, " } else { "" };
+        console.say(
+            Level::Error,
+            format_args!("emergency shell on the console; {exit}`kill -TERM 1` reboots, `kill -USR2 1` switches off"),
+        );
+        let delay_ms = limits::EMERGENCY_DELAY_MS.0;
         let mut emergency =
-            Emergency { shell: None, pid: 0, started_ms: 0, due_ms: None, delay_ms: limits::EMERGENCY_DELAY_MS.0 };
+            Emergency { shell: None, pid: 0, started_ms: 0, due_ms: None, delay_ms, is_left: false, goes_on };
         emergency.offer(console, plan);
         emergency
     }
@@ -62,7 +72,8 @@ impl Emergency {
     pub fn adopt(pid: u32) -> Emergency {
         let shell = rustix::process::Pid::from_raw(pid as i32).and_then(wait::child);
         let due_ms = shell.is_none().then(clock::now_ms);
-        Emergency { shell, pid, started_ms: clock::now_ms(), due_ms, delay_ms: limits::EMERGENCY_DELAY_MS.0 }
+        let delay_ms = limits::EMERGENCY_DELAY_MS.0;
+        Emergency { shell, pid, started_ms: clock::now_ms(), due_ms, delay_ms, is_left: false, goes_on: false }
     }
 
     /// The shell's process; 0 while none runs.
@@ -98,10 +109,25 @@ impl Emergency {
             Err(_) => {}
         }
         self.shell = None;
+        self.is_left = true;
         if clock::now_ms().saturating_sub(self.started_ms) > limits::EMERGENCY_DELAY_MS.1 {
             self.delay_ms = limits::EMERGENCY_DELAY_MS.0;
         }
         self.later();
+    }
+
+    /// Whether it is time to go on with the boot. A shell that ends at once does not have the host boot without end: then that waits
+    /// for the time at which another would be offered.
+    #[must_use]
+    pub fn leads_on(&self, now_ms: u64) -> bool {
+        let was_used = now_ms.saturating_sub(self.started_ms) >= limits::EMERGENCY_DELAY_MS.0;
+        self.goes_on && self.is_left && (was_used || self.due_ms.is_some_and(|due| due <= now_ms))
+    }
+
+    /// Whether whoever had it has left it.
+    #[must_use]
+    pub fn is_left(&self) -> bool {
+        self.is_left
     }
 
     /// Starts the shell, if none runs.
@@ -110,6 +136,7 @@ impl Emergency {
             return;
         }
         self.due_ms = None;
+        self.is_left = false;
         self.started_ms = clock::now_ms();
         let mut arguments = Words::new();
         let Some(path) = command(plan, &mut arguments) else {

@@ -72,6 +72,8 @@ pub struct Outcome {
     pub bounds: Bounds,
     /// Whether every guest is down.
     pub all_down: bool,
+    /// The emergency shell was left, and nothing else was there: the boot goes on, from its beginning.
+    pub boots_on: bool,
 }
 
 /// The supervisor.
@@ -424,7 +426,9 @@ impl<'a> Supervisor<'a> {
                 self.socket_at_ms = Some(now_ms.saturating_add(SOCKET_RETRY_MS));
             }
         }
+        let stays = self.boots_on(now_ms).is_none();
         if let Role::Init { console, emergency: Some(emergency), .. } = &mut self.role
+            && stays
             && emergency.due_ms().is_some_and(|due| due <= now_ms)
         {
             emergency.offer(console, Some(self.driver.plan()));
@@ -490,7 +494,7 @@ impl<'a> Supervisor<'a> {
         if is_otherwise {
             if let Role::Init { emergency: Some(_), .. } = &self.role {
                 // There were no guests so far.
-                let _ = modules::asked::narrow(self.driver.plan(), false);
+                let _ = modules::asked::narrow(self.driver.plan());
             }
             self.watch_devices(now_ms);
             self.up_by_ms = self.up_by_ms.or(Some(now_ms.saturating_add(limits::UP_TIMEOUT_MS)));
@@ -665,7 +669,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn outcome(&mut self, now_ms: u64) -> Option<Outcome> {
-        let ending = self.ending?;
+        let Some(ending) = self.ending else { return self.boots_on(now_ms) };
         let all_down = self.driver.ids().all(|id| self.driver.is_down(id));
         // What guests wrote last is to be in their files.
         let is_over = all_down && self.driver.finish_logs(now_ms) && !self.wellness.is_recording();
@@ -673,6 +677,19 @@ impl<'a> Supervisor<'a> {
             wanted: ending.wanted,
             bounds: ending.bounds,
             all_down,
+            boots_on: false,
+        })
+    }
+
+    /// How the loop ends where the emergency shell leads on to the boot that it has held up.
+    fn boots_on(&self, now_ms: u64) -> Option<Outcome> {
+        let Role::Init { emergency: Some(emergency), .. } = &self.role else { return None };
+        let leads_on = emergency.leads_on(now_ms) && self.driver.plan().guests.is_empty();
+        leads_on.then(|| Outcome {
+            wanted: None,
+            bounds: Bounds::new(now_ms, limits::FINAL_MS),
+            all_down: true,
+            boots_on: true,
         })
     }
 
@@ -690,6 +707,13 @@ impl<'a> Supervisor<'a> {
     fn shell_ended(&mut self) {
         if let Role::Init { console, emergency: Some(emergency), .. } = &mut self.role {
             emergency.ended(console);
+            if emergency.is_left() && !self.driver.plan().guests.is_empty() {
+                // It was for what the host lacked; what it has runs, and goes on.
+                console.say(Level::Info, format_args!("the host goes on with what it has"));
+                if let Role::Init { emergency, .. } = &mut self.role {
+                    *emergency = None;
+                }
+            }
         }
     }
 }

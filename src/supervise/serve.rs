@@ -152,13 +152,16 @@ fn try_in_base(
     Ok(outcome)
 }
 
+/// Where `needs_shell`, there is a shell on the console, and leaving it `goes_on` with the boot where there is nothing else: see
+/// [`Outcome`].
+///
 /// Supervises the guests of `plan` as the host's init, or offers the emergency shell, until the host is to go down. Every
 /// signal is blocked.
 pub fn init(
     console: &Console,
     plan: &'static mut Plan,
     config: &CStr,
-    needs_shell: bool,
+    (needs_shell, goes_on): (bool, bool),
     (life, report, watchdog): (Life<'_>, Report, &mut Watchdog),
 ) -> Outcome {
     let host = life.left.as_ref().map(|left| left.host);
@@ -167,7 +170,7 @@ pub fn init(
     // again, and Ctrl-Alt-Del still works.
     let poll = insist(&mut journal, "epoll_create1", Poll::new);
     let name = c"inn";
-    if let Err(errno) = asked::narrow(plan, needs_shell) {
+    if let Err(errno) = asked::narrow(plan) {
         let errno = ErrnoWords(errno.raw_os_error() as u16);
         journal.error(format_args!("guests may have the kernel load modules: /run/inn/modules: {errno}"));
     }
@@ -183,7 +186,7 @@ pub fn init(
     });
     let emergency = match &host {
         Some(host) => host.is_emergency.then(|| Emergency::adopt(host.shell as u32)),
-        None => needs_shell.then(|| Emergency::start(console, Some(plan))),
+        None => needs_shell.then(|| Emergency::start(console, Some(plan), goes_on)),
     };
     let role = Role::Init { console, emergency, watchdog };
     tell_unbounded(&journal, &base, plan);

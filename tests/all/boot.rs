@@ -106,11 +106,37 @@ fn emergency(recipe: Recipe, words: &[&str]) {
     });
     if recipe.name == "broken-config" {
         machine.check("a config that is repaired is carried out, from that shell", repaired);
+        machine.check("the shell that is left then is not offered again", |machine| {
+            machine.console.send("exit\n");
+            machine.console.wait_for("the host goes on with what it has", TIMEOUT);
+        });
+        return machine.end();
     }
     machine.check("the host can be powered off from there", |machine| {
         machine.console.send("kill -USR2 1\n");
         machine.console.wait_for("reboot: Power down", TIMEOUT);
         assert!(machine.wait().success());
+    });
+    machine.end();
+}
+
+#[test]
+fn an_emergency_shell_that_is_left_goes_on_with_the_boot() {
+    let recipe = Recipe { name: "emergency", kernel: "6.1", folder: "boot", command_line: "inn.emergency" };
+    let Some(mut machine) = Machine::power_on(recipe) else { return };
+    machine.check("the console says why there is a shell, and how to leave it", |machine| {
+        machine.console.wait_for("inn.emergency on the kernel's command line: nothing is started", TIMEOUT);
+        machine.console.wait_for("`exit` goes on with the boot", TIMEOUT);
+        machine.console.wait_for(PROMPT, TIMEOUT);
+        assert_ne!(machine.type_on_console("hostname | grep inn-test").code, 0);
+    });
+    machine.type_on_console("sed -i 's/inn-test/repaired/' /etc/inn.conf");
+    machine.console.send("exit\n");
+    let mut machine = machine.ready();
+    machine.check("the boot goes on where the shell is left, and what was repaired counts", |machine| {
+        machine.guest_until("asks", Guest::is_ready);
+        assert_eq!(machine.ok("hostname").trim(), "repaired");
+        assert!(machine.ok("inn status --plain").lines().any(|line| line == "pid\t1"));
     });
     machine.end();
 }

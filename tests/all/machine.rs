@@ -90,7 +90,8 @@ impl Machine {
         Machine::power_on_with(recipe, devices, more).map(Machine::ready)
     }
 
-    fn ready(mut self) -> Machine {
+    /// Waits for its agent.
+    pub fn ready(mut self) -> Machine {
         self.agent.wait_for("<<ready>>\n", BOOT_TIMEOUT);
         self
     }

@@ -38,13 +38,13 @@ pub fn begin() {
     }
 }
 
-/// Gives the kernel only what `plan` lets it have from now on, for there are guests. Where there is `only_shell`, it goes on to have
-/// all: whoever is at the console mounts what he wants.
+/// Gives the kernel only what `plan` lets it have from now on, for there are guests. Where there are none, it goes on to have all:
+/// whoever is at the console mounts what he wants.
 ///
 /// # Errors
 /// As open(2), write(2) and rename(2). The kernel may have all, then.
-pub fn narrow(plan: &Plan, only_shell: bool) -> Result<(), Errno> {
-    if only_shell || rustix::fs::access(FILE, rustix::fs::Access::EXISTS) == Err(Errno::NOENT) {
+pub fn narrow(plan: &Plan) -> Result<(), Errno> {
+    if plan.guests.is_empty() || rustix::fs::access(FILE, rustix::fs::Access::EXISTS) == Err(Errno::NOENT) {
         return Ok(());
     }
     let mut text = Text::new();
