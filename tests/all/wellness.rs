@@ -91,7 +91,9 @@ fn a_boot_is_judged_once_its_critical_guests_are_ready_and_a_bad_one_ends_with_i
         machine.console.wait_for("its time-out stays 60 s: set to 86400 s: EINVAL", TIMEOUT);
         machine.console.wait_for("this boot is a good one", TIMEOUT);
         machine.guest_until("needed", Guest::is_ready);
-        assert!(machine.ok("inn status").contains("this boot    healthy\n"), "{}", machine.ok("inn status"));
+        let status = machine.ok("inn status");
+        assert!(status.contains("this boot    healthy\n"), "{status}");
+        assert!(status.contains(" reboot: not healthy: healthy exited with code 1\n"), "{status}");
     });
     machine.check("how it ended is kept", |machine| {
         machine.tell("inn poweroff");
