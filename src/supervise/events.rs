@@ -608,7 +608,7 @@ impl<'a> Supervisor<'a> {
             Remedy::Stop => {}
             Remedy::Rescue if emergency.is_some() => {}
             Remedy::Rescue => {
-                *emergency = Some(Emergency::start(console, Some(self.driver.plan())));
+                *emergency = Some(Emergency::start(console, Some(self.driver.plan()), false));
                 self.watch_shell();
             }
             Remedy::Reboot | Remedy::MarkBad => {
