@@ -126,7 +126,9 @@ fn go_on(mut left: Left, arguments: &Arguments) -> u8 {
     let (config, socket) = (text(texts.config), text(texts.socket));
     let life = Life { arguments, left: Some(left) };
     let Some(console) = console else { return serve::foreground(plan, config, socket, life) };
-    let outcome = serve::init(&console, plan, config, (false, false), (life, Report::default(), &mut watchdog));
+    let timeline = host.boot_ms.map(|ms| (ms != 0).then_some(ms as u32));
+    let report = Report { timeline, ..Report::default() };
+    let outcome = serve::init(&console, plan, config, (false, false), (life, report, &mut watchdog));
     power::finish(&console, outcome.wanted.unwrap_or(Wanted::PowerOff), &outcome.bounds, &mut watchdog)
 }
 

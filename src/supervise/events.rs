@@ -292,11 +292,12 @@ impl<'a> Supervisor<'a> {
         };
         let watchdog = kept::number_of(watchdog);
         let (up_by_ms, hang_ups) = (self.up_by_ms.unwrap_or(0), self.hang_ups);
+        let boot_ms = self.facts.report.timeline.map(|ms| ms.map_or(0, u64::from));
         let is_killed = self.ending.is_some_and(|ending| ending.killed);
         self.driver.keep_all(|host| {
             (host.shell, host.is_emergency) = (shell.unwrap_or(0).into(), shell.is_some());
             (host.listener, host.up_by_ms) = (listener, up_by_ms);
-            (host.watchdog, host.watchdog_ms) = (watchdog, watchdog_ms);
+            (host.watchdog, host.watchdog_ms, host.boot_ms) = (watchdog, watchdog_ms, boot_ms);
             host.set_ending(ending);
             (host.is_killed, host.is_over) = (is_killed, is_over);
             host.is_asked |= hang_ups;

@@ -177,6 +177,8 @@ pub struct Host {
     pub replaced: u64,
     /// Who has asked for that, and waits.
     pub client: u64,
+    /// When each stage of coming up was over; 0 where it was none.
+    pub boot_ms: [u64; 8],
 }
 
 /// Texts about the supervisor.
@@ -217,7 +219,13 @@ impl Host {
             self.watchdog_ms,
             self.client,
         ];
-        numbers.into_iter().chain(self.program).chain(self.ending).chain(self.deaths).for_each(|n| put.number(n));
+        numbers
+            .into_iter()
+            .chain(self.program)
+            .chain(self.ending)
+            .chain(self.deaths)
+            .chain(self.boot_ms)
+            .for_each(|n| put.number(n));
         [texts.base, texts.config, texts.socket, texts.name].into_iter().for_each(|text| put.text(text));
     }
 
@@ -255,6 +263,7 @@ impl Host {
             program: [next(), next(), next()],
             ending: core::array::from_fn(|_| next()),
             deaths: core::array::from_fn(|_| next()),
+            boot_ms: core::array::from_fn(|_| next()),
         };
         Some((host, Texts { base: get.text(), config: get.text(), socket: get.text(), name: get.text() }))
     }
@@ -507,6 +516,7 @@ mod tests {
             died: 22,
             replaced: 23,
             client: 24,
+            boot_ms: [25, 0, 26, 27, 28, 29, 30, 31],
         };
         let config = [b'c'; limits::LINE_BYTES];
         let texts = Texts { base: b"a/inn", config: &config, socket: &[b's'; 108], name: b"inn" };

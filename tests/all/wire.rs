@@ -419,17 +419,10 @@ fn a_reply_without_the_fields_that_are_newest_is_an_older_servers() {
     let bytes = encoded(&Reply::Host(info));
     // A text of three bytes, a number that is there, a list of eight of which one is, two numbers and a flag.
     let older = &bytes[..bytes.len() - (2 + 3) - (1 + 8) - (1 + 4 + 7) - (4 + 4 + 1)];
-    let older_info = HostInfo {
-        cgroup: "",
-        reserve_bytes: None,
-        boot_ms: [None; 8],
-        died: 0,
-        replaced: 0,
-        is_safe: false,
-        ..info
-    };
+    let older_info =
+        HostInfo { cgroup: "", reserve_bytes: None, boot_ms: [None; 8], died: 0, replaced: 0, is_safe: false, ..info };
     assert_eq!(Reply::decode(older), Ok(Reply::Host(older_info)));
-    assert_eq!(Reply::decode(&bytes[..bytes.len() - 1]), Err(Wrong::Malformed), "half a field is none");
+    assert_eq!(Reply::decode(&bytes[..bytes.len() - 2]), Err(Wrong::Malformed), "half a field is none");
 }
 
 #[test]
