@@ -24,6 +24,18 @@ pub struct Received {
 /// # Errors
 /// EAGAIN where there is none; as recvmsg(2).
 pub fn receive_from(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Received, Errno> {
+    receive(socket, buffer, 0)
+}
+
+/// The same message that [`receive_from`] takes next, which stays there.
+///
+/// # Errors
+/// As [`receive_from`].
+pub fn peek_from(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Received, Errno> {
+    receive(socket, buffer, libc::MSG_PEEK)
+}
+
+fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: i32) -> Result<Received, Errno> {
     let mut control = Control { header: [0; 2], credentials: [0; 4] };
     let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     // SAFETY: all zero is a valid msghdr: no name, no parts.
@@ -33,7 +45,7 @@ pub fn receive_from(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Receive
     message.msg_control = (&raw mut control).cast();
     // Room for the credentials only: for descriptors there is none, so that the kernel closes them.
     message.msg_controllen = size_of::<Control>();
-    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+    let flags = flags | libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
     let arguments = [socket.as_raw_fd() as usize, &raw mut message as usize, flags as usize];
     // SAFETY: the buffers that the message names outlive the call, and their lengths are theirs.
     let len = unsafe { call(libc::SYS_recvmsg, arguments) }?;

@@ -1,6 +1,13 @@
 //! The death of a supervisor by a fault: it goes on in its own program, and no guest notices.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, mpsc};
+
+use nix::sys::ptrace::{self, Options};
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 
 use crate::machine::{Machine, Recipe};
 use crate::must;
@@ -212,6 +219,110 @@ fn nothing_that_was_in_a_pipe_or_a_log_is_lost() {
     let found: Vec<u32> = lines().lines().map(|line| line.parse().unwrap()).collect();
     assert!(found.iter().copied().eq(1..=20_000), "{} lines", found.len());
     assert_eq!(supervisor.facts("counts")["restarts"], 0);
+}
+
+/// What tracer and test tell each other.
+#[derive(Default)]
+struct Injection {
+    /// Behind which call the fault is to come, counted from 1; 0 for none.
+    at: AtomicU32,
+    seen: AtomicU32,
+    has_come: AtomicBool,
+    is_over: AtomicBool,
+}
+
+/// Makes the supervisor go on at an address where there is nothing, behind the call that it is to.
+fn trace(root: Pid, injection: &Injection, begun: &mpsc::Sender<()>) {
+    ptrace::seize(root, Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACEEXEC).expect("it can be traced");
+    ptrace::interrupt(root).expect("it stops");
+    begun.send(()).expect("the test waits");
+    let mut is_inside = false;
+    loop {
+        match waitpid(root, Some(WaitPidFlag::__WALL)) {
+            Ok(WaitStatus::PtraceSyscall(_)) => {
+                is_inside = !is_inside;
+                let at = injection.at.load(Ordering::SeqCst);
+                if !is_inside && at != 0 && injection.seen.fetch_add(1, Ordering::SeqCst) + 1 == at {
+                    let mut registers = ptrace::getregs(root).expect("it stands still");
+                    registers.rip = 8;
+                    ptrace::setregs(root, registers).expect("it stands still");
+                    injection.has_come.store(true, Ordering::SeqCst);
+                }
+                let _ = ptrace::syscall(root, None);
+            }
+            Ok(WaitStatus::PtraceEvent(..)) => {
+                let _ = ptrace::syscall(root, None);
+            }
+            Ok(WaitStatus::Stopped(_, signal)) => {
+                let is_own = signal != Signal::SIGTRAP && signal != Signal::SIGSTOP;
+                let _ = ptrace::syscall(root, is_own.then_some(signal));
+            }
+            Ok(_) => {}
+            Err(_) => return,
+        }
+        if injection.is_over.load(Ordering::SeqCst) && !is_inside {
+            let _ = ptrace::detach(root, None);
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_fault_behind_any_call_of_a_transition_loses_nothing() {
+    if !must::root("a_fault_behind_any_call_of_a_transition_loses_nothing") {
+        return;
+    }
+    let supervisor = Supervisor::start(
+        "death-calls",
+        "[service victim]\ncommand = /bin/sh -c \"echo >&5; exec sleep 1000\"\nready = fd 5\n\
+         [service bystander]\ncommand = /bin/sleep 1000\n",
+    );
+    supervisor.await_answer();
+    let bystander = supervisor.await_ready("bystander")["pid"].as_u64().unwrap();
+    supervisor.await_ready("victim");
+    let (injection, (ready, begun)) = (Arc::new(Injection::default()), mpsc::channel());
+    let root = Pid::from_raw(supervisor.pid() as i32);
+    let tracer = {
+        let injection = Arc::clone(&injection);
+        std::thread::spawn(move || trace(root, &injection, &ready))
+    };
+    begun.recv().expect("it is traced");
+    let mut faults = 0;
+    for number in 1.. {
+        injection.has_come.store(false, Ordering::SeqCst);
+        injection.seen.store(0, Ordering::SeqCst);
+        injection.at.store(number, Ordering::SeqCst);
+        // Its answer may be what is lost; what counts is what is there afterwards.
+        let _ = supervisor.inn(&["restart", "--wait", "victim"]);
+        injection.at.store(0, Ordering::SeqCst);
+        supervisor.await_answer();
+        let settled = ["ready", "down"];
+        supervisor.wait_for(&format!("an end, fault {number}"), |this| {
+            this.facts("victim")["state"].as_str().is_some_and(|state| settled.contains(&state))
+        });
+        let output = supervisor.inn(&["start", "--wait", "victim"]);
+        assert!(output.status.success(), "fault {number}: {output:?}\n{}", supervisor.log());
+        assert_eq!(supervisor.facts("bystander")["pid"], bystander, "fault {number}");
+        let victim = supervisor.facts("victim");
+        let failures = victim["restarts"].as_u64();
+        assert_eq!(failures, Some(0), "fault {number}: {victim}\n{}", supervisor.log());
+        supervisor.wait_for(&format!("nobody else to be there, fault {number}"), |this| this.processes().len() == 2);
+        if !injection.has_come.load(Ordering::SeqCst) {
+            break;
+        }
+        faults += 1;
+        if number % 2 == 0 {
+            // Two within a minute are as many as there may be.
+            assert!(supervisor.inn(&["upgrade", "--quiet"]).status.success(), "{}", supervisor.log());
+        }
+    }
+    injection.is_over.store(true, Ordering::SeqCst);
+    supervisor.await_answer();
+    tracer.join().expect("the tracer ends");
+    must::say(&format!("{faults} faults, each behind a call of a restart, and nothing was lost"));
+    assert!(faults > 60, "only {faults}: is it traced at all?");
+    assert!(supervisor.inn(&["stop", "victim"]).status.success());
+    assert_eq!(supervisor.processes(), [bystander as u32]);
 }
 
 /// Those that nothing is done to.

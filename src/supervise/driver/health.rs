@@ -1,7 +1,8 @@
 //! Whether guests are ready, and well: what they say of it, and the looks after them.
 
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, SpliceFlags};
 
 use super::{Driver, FROZEN_MS, KILL, SOON_MS, index};
 use crate::guest::cgroup;
@@ -12,6 +13,7 @@ use crate::supervise::health::{Due, Health};
 use crate::supervise::notify;
 use crate::supervise::poll::{Interest, Part, Source};
 use crate::supervise::state::{Event, Illness, Notice, State};
+use crate::sys::socket::Received;
 use crate::sys::wait::End;
 use crate::sys::{signal, socket};
 
@@ -50,22 +52,13 @@ impl<'a> Driver<'a> {
         if self.guest(id).is_some_and(|guest| guest.ready == Ready::Notify) {
             return self.notified(id, now_ms);
         }
-        let mut buffer = [0; 64];
-        let is_ready = match rustix::io::read(ready, &mut buffer) {
-            Err(Errno::AGAIN | Errno::INTR) => return,
-            Ok(count) if count > 0 => {
-                if !buffer.iter().take(count).any(|&byte| byte == b'\n') {
-                    return;
-                }
-                true
-            }
-            Ok(_) | Err(_) => false,
-        };
-        if let Some(ready) = self.slot_mut(id).and_then(|slot| slot.ready.take()) {
-            self.poll.close(ready);
-        }
+        let Some(is_ready) = says_ready(ready) else { return };
+        // It is on record before what was said is gone.
         if is_ready && matches!(self.state(id), State::Running | State::Stopping { .. }) {
             self.feed(id, Event::ReadyReported, now_ms);
+        }
+        if let Some(ready) = self.slot_mut(id).and_then(|slot| slot.ready.take()) {
+            self.poll.close(ready);
         }
     }
 
@@ -73,7 +66,7 @@ impl<'a> Driver<'a> {
     pub(super) fn notified(&mut self, id: GuestId, now_ms: u64) {
         let Some(socket) = self.slot(id).and_then(|slot| slot.ready.as_ref()) else { return };
         let mut buffer = [0; limits::NOTIFY_BYTES];
-        let received = match socket::receive_from(socket.as_fd(), &mut buffer) {
+        let received = match socket::peek_from(socket.as_fd(), &mut buffer) {
             Ok(received) => received,
             Err(Errno::AGAIN | Errno::INTR) => return,
             Err(errno) => {
@@ -84,6 +77,15 @@ impl<'a> Driver<'a> {
                 return self.journal.trouble("recvmsg", errno, now_ms);
             }
         };
+        self.heed(id, buffer.get(..received.len).unwrap_or_default(), &received, now_ms);
+        // What follows from it is on record.
+        if let Some(socket) = self.slot(id).and_then(|slot| slot.ready.as_ref()) {
+            let _ = socket::receive_from(socket.as_fd(), &mut [0]);
+        }
+    }
+
+    /// Does what follows from a notification.
+    fn heed(&mut self, id: GuestId, text: &[u8], received: &Received, now_ms: u64) {
         let is_own = received.sender.is_some_and(|sender| self.is_own_process(id, sender));
         let Some(health) = self.table.health.get_mut(index(id)) else { return };
         if !is_own {
@@ -95,7 +97,7 @@ impl<'a> Driver<'a> {
         if !matches!(self.slot(id).map(|slot| slot.machine.state()), Some(State::Running | State::Ready)) {
             return;
         }
-        let said = notify::parse(buffer.get(..received.len).unwrap_or_default(), received.is_cut);
+        let said = notify::parse(text, received.is_cut);
         let Some(health) = self.table.health.get_mut(index(id)) else { return };
         let news = health.take(&said, now_ms);
         self.note_deadline(id);
@@ -223,4 +225,29 @@ impl<'a> Driver<'a> {
             _ => {}
         }
     }
+}
+
+/// Whether a guest has written a line to its pipe, which is still there then; nothing where there is nothing to be read now. What
+/// is no line is gone.
+fn says_ready(ready: &OwnedFd) -> Option<bool> {
+    let mut buffer = [0; 64];
+    let copied = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).and_then(|(from, to)| {
+        let count = rustix::pipe::tee(ready, to, buffer.len(), SpliceFlags::NONBLOCK)?;
+        if count == 0 { Ok(0) } else { rustix::io::read(from, &mut buffer) }
+    });
+    let count = match copied {
+        Ok(count) => count,
+        Err(Errno::AGAIN | Errno::INTR) => return None,
+        // Without room for a copy it is taken.
+        Err(_) => rustix::io::read(ready, &mut buffer).unwrap_or(0),
+    };
+    if buffer.iter().take(count).any(|byte| *byte == b'\n') {
+        return Some(true);
+    }
+    if count == 0 {
+        return Some(false);
+    }
+    // No more than was looked at.
+    let _ = rustix::io::read(ready, buffer.get_mut(..count).unwrap_or_default());
+    None
 }
