@@ -41,6 +41,7 @@ fn main() {
     }
     println!("cargo:rustc-link-arg-bins=-Wl,-T,{}/src/start/discard.ld", env!("CARGO_MANIFEST_DIR"));
     commit();
+    built_at();
     manual();
 }
 
@@ -61,6 +62,20 @@ fn commit() {
     }
     let is_changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_none_or(|changes| !changes.is_empty());
     println!("cargo:rustc-env=INN_COMMIT={commit}{}", if is_changed { "+" } else { "" });
+}
+
+/// `INN_BUILT_AT`: seconds since 1970, than which no clock that is right is before. SOURCE_DATE_EPOCH says it
+/// (reproducible-builds.org), else the commit's own time; without both it is now.
+fn built_at() {
+    println!("cargo:rerun-if-env-changed=SOURCE_DATE_EPOCH");
+    let of_commit = || {
+        let output = Command::new("git").args(["log", "-1", "--format=%ct"]).output().ok()?;
+        let text = String::from_utf8(output.stdout).ok().filter(|_| output.status.success())?;
+        text.trim().parse::<u64>().ok()
+    };
+    let said = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.trim().parse().ok());
+    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    println!("cargo:rustc-env=INN_BUILT_AT={}", said.or_else(of_commit).unwrap_or_else(now));
 }
 
 /// The manual and the completions.

@@ -60,6 +60,8 @@ pub const DEVICE_ROUNDS: usize = 8;
 pub const DEVICE_MESSAGE_BYTES: usize = 4096;
 /// Messages about devices read before other events get their turn.
 pub const DEVICE_BATCH: usize = 64;
+/// Keeping what the host has from one boot to the next: after so long the boot goes on without.
+pub const STATE_TIMEOUT_MS: u64 = 10_000;
 /// File systems and swap of the host.
 pub const MOUNTS: usize = 64;
 /// How long the device of a file system is waited for at boot, where `wait=` does not say: a slow disk has spun up by then.

@@ -48,7 +48,9 @@ pub fn run(arguments: &Arguments) -> u8 {
     let is_init = rustix::process::getpid() == rustix::process::Pid::INIT;
     // `inn init -- COMMAND` is PID 1 of somebody else's container.
     // And in a guest a verb is a verb.
-    let is_verb = arguments.get(1) == Some(c"init") || arguments.len() > 1 && is_init && inside::is_so();
+    let is_verb = arguments.get(1) == Some(c"init")
+        || arguments.len() > 1 && is_init && inside::is_so()
+        || arguments.get(1) == Some(c"switch-root");
     if !is_init && arguments.get(0) == Some(asked::PROGRAM) && arguments.len() == 4 {
         // The kernel's call: PROGRAM -q -- ALIAS.
         return asked::answer(arguments.get(3).unwrap_or_default());
@@ -105,6 +107,11 @@ fn run_host(arguments: &Arguments) -> ! {
     let outcome = serve::init(console, plan, config, (needs_shell, boots_on), (life, report, &mut watchdog));
     if outcome.boots_on {
         boot_on(console, arguments);
+    }
+    if outcome.wanted == Some(Wanted::SwitchRoot) {
+        power::end_processes(console, &outcome.bounds, &mut watchdog);
+        watchdog.leave();
+        root::enter_next(console, (arguments, report.timeline[Stage::Kernel as usize]));
     }
     power::finish(console, outcome.wanted.unwrap_or(Wanted::PowerOff), &outcome.bounds, &mut watchdog)
 }
@@ -166,7 +173,8 @@ struct Up {
 #[inline(never)]
 fn come_up(arguments: &Arguments) -> Up {
     let mut host = boot::early();
-    host.wants_emergency &= arguments.variable(b"INN_GOES_ON").is_none();
+    host.goes_on = arguments.variable(b"INN_GOES_ON").is_some();
+    host.wants_emergency &= !host.goes_on;
     if host.wants_emergency {
         host.console
             .say(Level::Warning, format_args!("inn.emergency on the kernel's command line: nothing is started"));
@@ -189,6 +197,7 @@ fn come_up(arguments: &Arguments) -> Up {
     }
     let is_held_up = plan.is_none();
     // The file systems are there, and nothing is mounted over the guests' yet.
+    boot::settle(&host.console);
     if let Some(plan) = plan.as_deref().filter(|_| !wants_root) {
         ending::begin_boot(&host.console, plan);
     }
@@ -282,7 +291,7 @@ fn prepare(host: &mut Host, plan: &Plan) -> Mounted {
     host.mark(Stage::Config);
     boot::configure(&host.console, plan);
     host.mark(Stage::Modules);
-    let mounted = filesystems::mount_all(&host.console, plan);
+    let mounted = filesystems::mount_all(&host.console, plan, host.goes_on);
     host.mark(Stage::Mounts);
     mounted
 }

@@ -49,6 +49,7 @@ pub mod screen;
 pub mod set;
 pub mod stats;
 pub mod status;
+pub mod switch_root;
 pub mod table;
 pub mod terminal;
 pub mod top;
@@ -138,6 +139,7 @@ fn dispatch(invocation: &Invocation, arguments: &Arguments, out: &mut Output) ->
         Act::Stats => stats::stats(operands, options, out),
         Act::Metrics => metrics::metrics(first, options, out),
         Act::Modprobe => modprobe::modprobe(operands, options, out),
+        Act::SwitchRoot => switch_root::switch_root(operands, arguments, options, out),
         Act::Top => top::top(operands, options, out),
         Act::Which => which::which(operands, options, out),
         Act::Version => version::version(options, out),

@@ -200,6 +200,8 @@ pub enum Act {
     Top,
     /// Loads kernel modules.
     Modprobe,
+    /// Leaves an initramfs.
+    SwitchRoot,
 }
 
 /// How many words a verb takes behind its options.
@@ -583,6 +585,17 @@ pub const VERBS: &[Verb] = &[
          \x20 inn modprobe --remove loop\n",
     ),
     verb(
+        ("switch-root", Act::SwitchRoot),
+        ("NEWROOT [INIT]", Operands::Words(1, 2)),
+        &[Opt::Socket],
+        "leave an initramfs for the file system mounted on NEWROOT",
+        "Everything ends, the initramfs is emptied, and INIT of the new root takes the\n\
+         place of PID 1: /sbin/init where not given, or inn. In an initramfs of your own:\n\
+         `exec inn switch-root NEWROOT` as the last line of its /init. From the emergency\n\
+         shell of inn: once the root is mounted by hand.\n\n\
+         \x20 inn switch-root /mnt\n",
+    ),
+    verb(
         ("version", Act::Version),
         ("", NOTHING),
         &[Opt::Json, Opt::Socket],
@@ -603,7 +616,7 @@ pub const VERBS: &[Verb] = &[
 /// Verbs that are known, and refused: their mechanism has not been built yet.
 pub const LATER: &str = "\
     create\0clone\0destroy\0rename\0snapshot\0mount\0umount\0\
-    upgrade\0switch-root";
+    upgrade";
 
 impl Verb {
     /// The verb of this name.

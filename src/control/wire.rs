@@ -225,6 +225,8 @@ pub enum Power {
     Reboot,
     /// Stop, power stays on.
     Halt,
+    /// Leave the initramfs for the root that `/run/inn/next-root` names: its path and that of its init, each with a NUL behind.
+    SwitchRoot,
 }
 
 /// What the server answers. `&str` borrows from the message.
@@ -1300,7 +1302,7 @@ enums! {
     What or What::Now => {
         0 Starts; 1 Added; 2 Stops; 3 Removed; 4 Now; 5 Restart; 6 Start; 7 Boot; 8 Other;
     }
-    Power or Power::PowerOff => { 0 PowerOff; 1 Reboot; 2 Halt; }
+    Power or Power::PowerOff => { 0 PowerOff; 1 Reboot; 2 Halt; 3 SwitchRoot; }
     Exit or Exit::OutOfMemory => { 0 Code(code); 1 Signal(signal); 2 OutOfMemory; 3 Failed(fault); 4 Unhealthy(illness); }
     Change<'a> or Change::Cpuset { cpus: "" } => {
         0 Number { key value };

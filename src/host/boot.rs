@@ -11,13 +11,19 @@ use super::console::{Console, Level};
 use super::disk::Disk;
 use super::filesystems::Missing;
 use super::timeline::{self, Stage, Timeline};
-use super::{bounds, files, hardening, links, modules, mounts, sysctl};
+use super::{bounds, files, hardening, links, machine_id, modules, mounts, seed, sysctl};
 use crate::config::{Config, Diagnostics};
 use crate::fault::ErrnoWords;
 use crate::limits;
 use crate::load::CONFIG;
 use crate::plan::Plan;
 use crate::sys::{Errno, clock, link, signal};
+
+/// When this program was made, seconds since 1970.
+const BUILT_AT: i64 = match i64::from_str_radix(env!("INN_BUILT_AT"), 10) {
+    Ok(seconds) => seconds,
+    Err(_) => 0,
+};
 
 /// A host that has come up as far as it can without a config.
 #[derive(Debug)]
@@ -26,6 +32,8 @@ pub struct Host {
     pub console: Console,
     /// Whether only the emergency shell is asked for.
     pub wants_emergency: bool,
+    /// Whether this is a boot that goes on behind the emergency shell.
+    pub goes_on: bool,
     /// How long it takes to come up.
     pub timeline: Timeline,
     line: [u8; cmdline::BYTES],
@@ -75,11 +83,16 @@ pub fn early() -> Host {
     let _ = signal::block(signal::Set::ALL);
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let _ = rustix::process::chdir(c"/");
+    // Before anything is written: no clock is right that is before this program was made.
+    let is_early = clock::not_before(BUILT_AT).unwrap_or_default();
     let mut failures = mounts::Failures::new();
     mounts::early(&mut failures);
     let console = Console::open();
     for failure in &failures {
         console.say(Level::Error, format_args!("{failure}"));
+    }
+    if is_early {
+        console.say(Level::Warning, format_args!("the clock was before this program was made, and is set to that day"));
     }
     // From the kernel PID 1 has session 0, which can have no terminal.
     let _ = rustix::process::setsid();
@@ -89,7 +102,8 @@ pub fn early() -> Host {
     note(&console, "oom_score_adj", files::write_setting(CWD, c"/proc/self/oom_score_adj", b"-1000"));
     raise_files(&console);
     modules::asked::begin();
-    let mut host = Host { console, timeline, wants_emergency: false, line: [0; cmdline::BYTES], used: 0 };
+    let mut host =
+        Host { console, goes_on: false, timeline, wants_emergency: false, line: [0; cmdline::BYTES], used: 0 };
     read_line(&mut host);
     let wants_emergency = host.words().any(|word| word == Word::Emergency);
     host.wants_emergency = wants_emergency;
@@ -133,6 +147,23 @@ pub fn configure(console: &Console, plan: &Plan) {
     hardening::apply(hardening::at_boot(plan.host.hardening), &mut console.lines(Level::Warning));
     bounds::set(|path, errno| note(console, path, Err(errno)));
     prepare(console, plan);
+}
+
+/// What the host keeps from one boot to the next: random numbers first, for they make the others.
+pub fn settle(console: &Console) {
+    let deadline_ms = clock::now_ms().saturating_add(limits::STATE_TIMEOUT_MS);
+    let outcome = child::run(deadline_ms, || {
+        match seed::settle() {
+            // A host that nothing can be written on is one that was made so.
+            Err(Errno::ROFS) => {}
+            outcome => note(console, "keep a seed in /var/lib/inn", outcome),
+        }
+        note(console, "/etc/machine-id", machine_id::settle());
+        0
+    });
+    if outcome == Outcome::Late {
+        console.say(Level::Error, format_args!("/var/lib/inn or /etc hangs; going on without a seed"));
+    }
 }
 
 /// Kernel modules and settings of `plan`.

@@ -7,13 +7,13 @@ use core::ffi::CStr;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Access, CWD, FileType, Mode, OFlags};
-use rustix::mount::MountFlags;
+use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::pipe::PipeFlags;
 
 use super::checker;
 use super::console::{Console, Level};
-use super::device;
 use super::power::Wanted;
+use super::{device, mountinfo};
 use crate::fault::{At, Fault, Step};
 use crate::limits;
 use crate::plan::{Mount, Plan};
@@ -42,6 +42,8 @@ const FLAGS: [MountFlags; Mount::BITS] = [
     MountFlags::empty(),
     MountFlags::empty(),
 ];
+/// What lies in the place of a file system that is missing is called so.
+const COVER: &CStr = c"missing";
 /// Bytes of a target that are kept for people.
 pub const TARGET_BYTES: usize = 64;
 
@@ -111,12 +113,16 @@ pub enum Outcome {
 
 /// Mounts what `plan` asks for, in its order, then swaps. What fails is said, and the rest is done; a power signal ends it at
 /// once, and stays for the event loop.
+/// Where the boot `goes_on` behind the emergency shell, what is there stays as it is.
 #[must_use]
-pub fn mount_all(console: &Console, plan: &Plan) -> Mounted {
+pub fn mount_all(console: &Console, plan: &Plan, goes_on: bool) -> Mounted {
     let mut mounted = Mounted::default();
     let all = [plan.host.mounts, plan.host.swaps].map(|list| plan.mounts.get(list));
     let mut table = None;
     for mount in all.into_iter().flatten().filter(|mount| !mount.has(Mount::NO_AUTO)) {
+        if goes_on && is_there(plan, mount) {
+            continue;
+        }
         let fault = match mount_one(console, &Work::of(plan, mount)) {
             Outcome::Mounted => continue,
             Outcome::NeedsReboot => {
@@ -152,6 +158,25 @@ fn tell(console: &Console, plan: &Plan, mount: &Mount, fault: Fault) {
     console.say(level, format_args!("{file}:{line}: {on} is not mounted ({source}): {fault}{colon}{advice}"));
 }
 
+/// Whether something is mounted in its place already; what [`cover`] has laid there is taken away.
+fn is_there(plan: &Plan, mount: &Mount) -> bool {
+    let target = plan.strings.c_str(mount.target);
+    if mount.target.is_empty() || target == c"/" {
+        return false;
+    }
+    let mut found = None;
+    let mut buffer = [0; 4096];
+    let _ = mountinfo::each(&mut |other| {
+        if mountinfo::unescape(other.target, &mut buffer) == Some(target) {
+            found = Some(other.source == COVER.to_bytes());
+        }
+    });
+    if found == Some(true) {
+        let _ = rustix::mount::unmount(target, UnmountFlags::NOFOLLOW);
+    }
+    found == Some(false)
+}
+
 /// Lays an empty file system that nobody can write to over the place of one that is missing: a guest that needs it must not
 /// write to what lies below.
 fn cover(plan: &Plan, mount: &Mount) {
@@ -160,7 +185,7 @@ fn cover(plan: &Plan, mount: &Mount) {
         let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
         make_target(c"", target, false);
         // Where this fails there is no such directory, and so nothing to be written to.
-        let _ = rustix::mount::mount(c"missing", target, c"tmpfs", flags, c"size=4K,mode=700");
+        let _ = rustix::mount::mount(COVER, target, c"tmpfs", flags, c"size=4K,mode=700");
     }
 }
 
@@ -273,7 +298,11 @@ fn try_mount(console: &Console, work: &Work<'_>) -> Result<bool, Fault> {
         work.source
     };
     if work.target.is_empty() {
-        return swap_to(source, work.data.to_bytes()).map(|()| false).at(Step::SwapOn);
+        return match swap_to(source, work.data.to_bytes()) {
+            // It is swapped to already.
+            Err(Errno::BUSY) => Ok(false),
+            outcome => outcome.map(|()| false).at(Step::SwapOn),
+        };
     }
     let kind = kind_of(source, work.kind)?;
     // One that is written to cannot be checked: the root, where the kernel has mounted it so.

@@ -10,6 +10,7 @@
 //! | [`device`] | block devices by label and number, waited for |
 //! | [`superblock`], [`partitions`] | what is on a disk. Pure |
 //! | [`checker`] | a file system's own checker |
+//! | [`seed`], [`machine_id`] | what the host keeps from one boot to the next |
 //! | [`root`] | from the initramfs to the real root |
 //! | [`cmdline`] | `inn.` words of the kernel's command line |
 //! | [`files`], [`disk`] | reading small files through bounded windows; config files |
@@ -40,6 +41,7 @@ pub mod files;
 pub mod filesystems;
 pub mod hardening;
 pub mod links;
+pub mod machine_id;
 pub mod modules;
 pub mod mountinfo;
 pub mod mounts;
@@ -47,6 +49,7 @@ pub mod partitions;
 pub mod power;
 pub mod replace;
 pub mod root;
+pub mod seed;
 pub mod superblock;
 pub mod sysctl;
 pub mod timeline;

@@ -13,8 +13,8 @@ use super::checker;
 use super::cmdline::{self, Root};
 use super::console::{Console, Level};
 use super::filesystems::{self, Outcome, Work};
-use super::mounts;
 use super::timeline::Stage;
+use super::{files, mounts};
 use crate::fault::{ErrnoWords, Fault};
 use crate::limits;
 use crate::plan::Mount;
@@ -27,6 +27,8 @@ use crate::text::{Made, number};
 const NEW: &CStr = c"/sysroot";
 /// That this program came out of an initramfs, and when that began, in milliseconds since the kernel started. `/run` goes along.
 const NOTE: &CStr = c"/run/inn-initramfs";
+/// The root that somebody asks for.
+const NEXT: &CStr = c"/run/inn/next-root";
 /// What goes along to the real root.
 const MOVED: [&CStr; 4] = [c"/dev", c"/proc", c"/sys", c"/run"];
 /// Where a root's init is looked for, where `init=` does not say: as the kernel does it, and then this program under its own
@@ -47,7 +49,7 @@ pub fn wanted(line: &[u8]) -> Option<Root<'_>> {
 #[must_use]
 pub fn entered_at_ms() -> Option<u64> {
     let mut buffer = [0; 32];
-    number(super::files::read_path(NOTE, &mut buffer).ok()?)
+    number(files::read_path(NOTE, &mut buffer).ok()?)
 }
 
 /// Goes to the root that the kernel's command line names, and becomes its init. Returns only where that could not be done,
@@ -130,30 +132,81 @@ fn at(call: &'static str) -> impl Fn(Errno) -> Failed {
 
 enum Never {}
 
+/// A root that can be entered.
+struct New<'a> {
+    root: OwnedFd,
+    /// Its init.
+    found: Option<&'a CStr>,
+    /// This program, which has no name there.
+    own: Option<OwnedFd>,
+}
+
+impl New<'_> {
+    fn open<'a>(new: &CStr, init: &'a CStr) -> Result<New<'a>, Failed> {
+        let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(new, directory, Mode::empty()).map_err(at("open the new root"))?;
+        let is_same = |one: &OwnedFd, other| -> Result<bool, Errno> {
+            Ok(rustix::fs::fstat(one)?.st_dev == rustix::fs::stat(other)?.st_dev)
+        };
+        if is_same(&root, c"/").map_err(at("stat"))? {
+            return Err(("nothing is mounted on the new root", Errno::INVAL));
+        }
+        let own = rustix::fs::open(c"/proc/self/exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok();
+        let has = |path: &CStr| is_program(root.as_fd(), path);
+        let found = if init.is_empty() {
+            INITS.into_iter().find(|path| has(path))
+        } else {
+            Some(init).filter(|path| has(path))
+        };
+        let has_config = resolve(root.as_fd(), crate::load::CONFIG).is_ok();
+        let own = own.filter(|_| init.is_empty() && has_config);
+        if found.is_none() && own.is_none() {
+            return Err(("the new root has no init", Errno::NOENT));
+        }
+        Ok(New { root, found, own })
+    }
+}
+
+/// Whether PID 1 can be asked to make what is mounted at `new` the root, with this init; if so, that is noted for it.
+///
+/// # Errors
+/// What stands against it.
+pub fn ask_for(new: &CStr, init: &CStr) -> Result<(), Failed> {
+    if !mounts::is_in_memory() {
+        return Err(("this is no initramfs", Errno::INVAL));
+    }
+    if !new.to_bytes().starts_with(b"/") {
+        return Err(("it is no absolute path", Errno::INVAL));
+    }
+    New::open(new, init)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+    let file = rustix::fs::open(NEXT, flags, Mode::RUSR | Mode::WUSR).map_err(at("open /run/inn/next-root"))?;
+    let written = files::write_all(file.as_fd(), new.to_bytes_with_nul());
+    written.and_then(|()| files::write_all(file.as_fd(), init.to_bytes_with_nul())).map_err(at("write"))
+}
+
+/// Goes to the root that somebody has asked for, all else having ended. Where that fails, which is said, this program begins
+/// anew; it returns where that fails too.
+pub fn enter_next(console: &Console, from: (&Arguments, Option<u32>)) {
+    let mut buffer = [0; cmdline::BYTES];
+    let text = files::read_path(NEXT, &mut buffer).unwrap_or_default();
+    let (new, rest) = text.split_at(text.iter().position(|byte| *byte == 0).map_or(0, |nul| nul + 1));
+    let word = |bytes| CStr::from_bytes_until_nul(bytes).unwrap_or_default();
+    let (call, errno) = switch(console, word(new), word(rest), from);
+    console.say(Level::Error, format_args!("switch-root: {call}: {}", ErrnoWords(errno.raw_os_error() as u16)));
+    let own = rustix::fs::open(c"/proc/self/exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    if let Ok(own) = own {
+        become_init(None, Some(&own), from.0);
+    }
+}
+
 fn try_switch(
     console: &Console,
     new: &CStr,
     init: &CStr,
     (arguments, entered_ms): (&Arguments, Option<u32>),
 ) -> Result<Never, Failed> {
-    let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = rustix::fs::open(new, directory, Mode::empty()).map_err(at("open the new root"))?;
-    let is_same = |one: &OwnedFd, other| -> Result<bool, Errno> {
-        Ok(rustix::fs::fstat(one)?.st_dev == rustix::fs::stat(other)?.st_dev)
-    };
-    if is_same(&root, c"/").map_err(at("stat"))? {
-        return Err(("nothing is mounted on the new root", Errno::INVAL));
-    }
-    // A root without an init is looked after by this program, which has no name there.
-    let own = rustix::fs::open(c"/proc/self/exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok();
-    let has = |path: &CStr| is_program(root.as_fd(), path);
-    let found =
-        if init.is_empty() { INITS.into_iter().find(|path| has(path)) } else { Some(init).filter(|path| has(path)) };
-    let has_config = resolve(root.as_fd(), crate::load::CONFIG).is_ok();
-    let own = own.filter(|_| init.is_empty() && has_config);
-    if found.is_none() && own.is_none() {
-        return Err(("the new root has no init", Errno::NOENT));
-    }
+    let New { root, found, own } = New::open(new, init)?;
     leave_note(entered_ms);
     for path in MOVED {
         take_along(console, root.as_fd(), path);
@@ -199,7 +252,10 @@ fn take_along(console: &Console, root: BorrowedFd<'_>, path: &CStr) {
         let empty = rustix::mount::MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
         rustix::mount::move_mount(CWD, path, target, c"", empty)
     });
-    if let Err(errno) = outcome {
+    // EINVAL: nothing is mounted there, in somebody's own initramfs.
+    if let Err(errno) = outcome
+        && errno != Errno::INVAL
+    {
         let path = path.to_str().unwrap_or_default();
         let words = ErrnoWords(errno.raw_os_error() as u16);
         console.say(Level::Warning, format_args!("the real root has no {path} to mount on: {words}"));
@@ -257,10 +313,10 @@ fn become_init(found: Option<&CStr>, own: Option<&OwnedFd>, arguments: &Argument
         let _ = environment.push(word);
     }
     // What this program is protected from and allowed, another init is not.
-    let _ = super::files::write_setting(CWD, c"/proc/self/oom_score_adj", b"0");
+    let _ = files::write_setting(CWD, c"/proc/self/oom_score_adj", b"0");
     let _ = rlimit::set_open_files(None);
     // What the kernel has of itself: this program's name may mean nothing there.
-    let _ = super::files::write_setting(CWD, c"/proc/sys/kernel/modprobe", b"/sbin/modprobe");
+    let _ = files::write_setting(CWD, c"/proc/sys/kernel/modprobe", b"/sbin/modprobe");
     signal::reset_all();
     let _ = signal::block(signal::Set::NONE);
     let mut error = Errno::NOENT;

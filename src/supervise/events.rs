@@ -568,6 +568,7 @@ impl<'a> Supervisor<'a> {
             Power::PowerOff => Wanted::PowerOff,
             Power::Reboot => Wanted::Reboot,
             Power::Halt => Wanted::Halt,
+            Power::SwitchRoot => Wanted::SwitchRoot,
         };
         self.begin_ending(Some(wanted), now_ms);
     }

@@ -18,6 +18,19 @@ pub fn unix_ms() -> u64 {
     (time.tv_sec as u64).saturating_mul(1000).saturating_add(time.tv_nsec as u64 / 1_000_000)
 }
 
+/// Sets the host's clock to `unix_s`, if it is before that. Whether it was.
+///
+/// # Errors
+/// EPERM.
+pub fn not_before(unix_s: i64) -> Result<bool, super::Errno> {
+    if now(libc::CLOCK_REALTIME).tv_sec >= unix_s {
+        return Ok(false);
+    }
+    let time = libc::timespec { tv_sec: unix_s, tv_nsec: 0 };
+    // SAFETY: reads a timespec, which lives beyond the call.
+    unsafe { call(libc::SYS_clock_settime, [libc::CLOCK_REALTIME as usize, &raw const time as usize]) }.map(|_| true)
+}
+
 /// The clock `id` (clock_gettime(2)), which must be one that always exists.
 #[must_use]
 pub fn now(id: libc::clockid_t) -> libc::timespec {

@@ -22,6 +22,7 @@ pub mod netlink;
 pub mod privilege;
 pub mod probe;
 pub mod process;
+pub mod random;
 pub mod rlimit;
 pub mod schedule;
 pub mod signal;

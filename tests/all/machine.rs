@@ -101,7 +101,8 @@ impl Machine {
         Machine::power_on_with(recipe, &[], &[])
     }
 
-    fn power_on_with(recipe: Recipe, devices: &[&str], more: &[&str]) -> Option<Machine> {
+    /// The same, with more words for QEMU and for its image.
+    pub fn power_on_with(recipe: Recipe, devices: &[&str], more: &[&str]) -> Option<Machine> {
         let name = format!("{}-{}", recipe.name, recipe.kernel);
         if !must::qemu(&name) {
             return None;

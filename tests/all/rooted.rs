@@ -35,8 +35,8 @@ pub fn checker() -> PathBuf {
 }
 
 /// The files of a real root: busybox, `inn`, and those of `folder`.
-pub fn tree(kernel: &str, folder: &str) -> PathBuf {
-    let directory = must::target().join(format!("machines/{folder}-{kernel}.tree"));
+pub fn tree(kernel: &str, folder: &str, name: &str) -> PathBuf {
+    let directory = must::target().join(format!("machines/{name}-{kernel}.tree"));
     let _ = fs::remove_dir_all(&directory);
     fs::create_dir_all(&directory).expect("a directory");
     let archive = directory.with_extension("cpio.gz");
@@ -89,10 +89,10 @@ pub fn partition(disk: &Path, script: &str) {
 }
 
 /// The disk of these tests: a root, data with an error that can be repaired, swap, and a file system beyond repair.
-fn disk(kernel: &str) -> PathBuf {
+fn disk(kernel: &str, name: &str) -> PathBuf {
     static MAKING: Mutex<()> = Mutex::new(());
     let _one = MAKING.lock();
-    let disk = must::target().join(format!("machines/rooted-{kernel}.img"));
+    let disk = must::target().join(format!("machines/{name}-{kernel}.img"));
     fs::create_dir_all(disk.parent().unwrap()).expect("a directory");
     let _ = fs::remove_file(&disk);
     fs::File::create(&disk).and_then(|file| file.set_len(64 << 20)).expect("a file");
@@ -105,7 +105,7 @@ fn disk(kernel: &str) -> PathBuf {
     let _ = fs::remove_dir_all(&data);
     fs::create_dir_all(data.join("inn.d")).expect("a directory");
     fs::write(data.join("inn.d/agent.conf"), AGENT).expect("a file");
-    ext4(&disk, (1, 30), "root", Some(&tree(kernel, "rooted")));
+    ext4(&disk, (1, 30), "root", Some(&tree(kernel, "rooted", name)));
     let part = |at: u64| format!("{}?offset={}", text(&disk), at << 20);
     tool("/sbin/tune2fs", &["-U", UUID, &part(1)]);
     ext4(&disk, (32, 8), "data", Some(&data));
@@ -122,6 +122,9 @@ fn disk(kernel: &str) -> PathBuf {
     );
     disk
 }
+
+/// A clock that nobody has set.
+const PAST: [&str; 2] = ["-rtc", "base=1970-01-01T00:00:00"];
 
 /// What the data partition has of the config.
 const AGENT: &str = "[service agent]\ncommand = /bin/agent\nrestart = always\nprocesses = 4096\n\n\
@@ -148,8 +151,8 @@ fn rooted(kernel: &'static str, command_line: &'static str) {
     if !must::qemu("rooted") {
         return;
     }
-    let (disk, checker) = (disk(kernel), checker());
-    let Some(mut machine) = Machine::boot_with(recipe, &disk, &[], &["--tree", text(&checker)]) else { return };
+    let (disk, checker) = (disk(kernel, "rooted"), checker());
+    let Some(mut machine) = Machine::boot_with(recipe, &disk, &PAST, &["--tree", text(&checker)]) else { return };
     machine.check("PID 1 is the real root's program, and the initramfs is gone", |machine| {
         assert_eq!(machine.ok("readlink /proc/1/exe; hostname"), "/bin/inn\nrooted");
         let root = machine.ok("grep ' / ' /proc/mounts");
@@ -204,6 +207,17 @@ fn rooted(kernel: &'static str, command_line: &'static str) {
         let words = machine.ok("inn status");
         assert!(words.contains("  boot         kernel ") && words.contains(" in all"), "{words}");
     });
+    machine.check("the clock is not before this program was made, and a number and a seed are kept", |machine| {
+        let console = machine.console.all();
+        assert!(console.contains("the clock was before this program was made"), "{console}");
+        let year: u32 = machine.ok("date +%Y").trim().parse().expect("a year");
+        assert!(year >= 2024, "{year}");
+        assert_eq!(machine.ok("tr -d 0-9a-f < /etc/machine-id | wc -c; wc -c < /etc/machine-id"), "1\n33");
+        let seed = machine.ok("stat -c '%a %s' /var/lib/inn/seed*; ls /var/lib/inn");
+        assert!(seed.starts_with("400 32\nseed"), "{seed}");
+        let before = machine.ok("md5sum < /var/lib/inn/seed*; cat /etc/machine-id");
+        fs::write(must::target().join(format!("machines/rooted-{kernel}.seed")), before).expect("a file");
+    });
     machine.check("the emergency shell is offered beside what runs", |machine| {
         machine.console.wait_for("/ # ", TIMEOUT);
         let shell = machine.type_on_console("umount /corrupt");
@@ -215,8 +229,77 @@ fn rooted(kernel: &'static str, command_line: &'static str) {
         assert!(machine.wait().success());
     });
     machine.end();
+    // What the next boot finds.
+    let part = format!("{}?offset={}", text(&disk), 1 << 20);
+    let seed = must::target().join(format!("machines/rooted-{kernel}.last"));
+    tool("/sbin/debugfs", &["-R", &format!("dump /var/lib/inn/seed {}", text(&seed)), &part]);
+    let last = tool("sh", &["-c", &format!("md5sum < {}", text(&seed))]);
+    let first = fs::read_to_string(seed.with_extension("seed")).expect("it was written");
+    assert!(fs::metadata(&seed).expect("a seed").len() == 32 && !first.starts_with(last.trim()), "{first} {last}");
     for at in [1u64, 32] {
         let state = tool("/sbin/dumpe2fs", &["-h", &format!("{}?offset={}", text(&disk), at << 20)]);
         assert!(!state.contains("needs_recovery") && state.contains("clean"), "{state}");
     }
+}
+
+#[test]
+fn a_root_that_does_not_come_is_told_and_can_be_mounted_by_hand() {
+    let recipe =
+        Recipe { name: "unrooted", kernel: "6.12", folder: "initramfs", command_line: "root=LABEL=none rootwait=2" };
+    if !must::qemu("unrooted") {
+        return;
+    }
+    let disk = disk("6.12", "unrooted");
+    let drive = format!("file={},format=raw,if=virtio", text(&disk));
+    let Some(mut machine) = Machine::power_on_with(recipe, &["-drive", &drive], &[]) else { return };
+    machine.check("the console says what is awaited, what is missing, and has a shell", |machine| {
+        machine.console.wait_for("waiting for LABEL=none, 2 s at most", TIMEOUT);
+        machine.console.wait_for("root=LABEL=none is not mounted: wait any longer for its device", TIMEOUT);
+        machine.console.wait_for("/ # ", TIMEOUT);
+    });
+    machine.check("only a root that has something to go on with can be gone to", |machine| {
+        for (words, why) in [
+            ("/mnt", "nothing is mounted on the new root"),
+            ("mnt", "no absolute path"),
+            ("/none", "ENOENT"),
+            ("/proc", "no init"),
+            ("/mnt /sbin/none", "no init"),
+        ] {
+            machine.type_on_console("mkdir -p /mnt");
+            if words.contains("none") && words.starts_with("/mnt") {
+                assert_eq!(machine.type_on_console("mount -t ext4 /dev/vda1 /mnt").code, 0);
+            }
+            let shell = machine.type_on_console(&format!("inn switch-root {words}"));
+            assert!(shell.code == 1 && shell.text.contains(why), "{words}: {}", shell.text);
+        }
+    });
+    machine.console.send("inn switch-root /mnt\n");
+    let mut machine = machine.ready();
+    machine.check("the real root's PID 1 goes on", |machine| {
+        assert_eq!(machine.ok("readlink /proc/1/exe; hostname"), "/bin/inn\nrooted");
+        let again = machine.run("inn switch-root /data");
+        assert!(again.code == 1 && again.text.contains("no initramfs"), "{}", again.text);
+    });
+    machine.end();
+}
+
+#[test]
+fn a_hand_made_initramfs_leads_to_the_root() {
+    let recipe = Recipe { name: "handmade", kernel: "5.10", folder: "initramfs", command_line: "" };
+    if !must::qemu("handmade") {
+        return;
+    }
+    let disk = disk("5.10", "handmade");
+    let own = must::target().join("machines/handmade");
+    fs::create_dir_all(&own).expect("a directory");
+    let script = "#!/bin/sh\nmount -t proc proc /proc\nmount -t devtmpfs dev /dev\nmount -t sysfs sys /sys\n\
+        inn modprobe virtio_pci virtio_blk ext4\nmkdir /new\nmount -t ext4 /dev/vda1 /new\nexec inn switch-root /new\n";
+    fs::write(own.join("init"), script).expect("a file");
+    tool("chmod", &["755", text(&own.join("init"))]);
+    let Some(mut machine) = Machine::boot_with(recipe, &disk, &[], &["--tree", text(&own)]) else { return };
+    machine.check("the real root's PID 1 goes on", |machine| {
+        assert_eq!(machine.ok("readlink /proc/1/exe; hostname"), "/bin/inn\nrooted");
+        assert!(!machine.ok("cat /proc/mounts").contains("/new"));
+    });
+    machine.end();
 }

@@ -57,7 +57,7 @@ fn changes() -> impl Strategy<Value = Changes<'static>> {
 }
 
 fn request() -> impl Strategy<Value = Request<'static>> {
-    let power = select(vec![Power::PowerOff, Power::Reboot, Power::Halt]);
+    let power = select(vec![Power::PowerOff, Power::Reboot, Power::Halt, Power::SwitchRoot]);
     (0..18, name(), any::<bool>(), power, changes()).prop_map(|(which, guest, wait, how, changes)| match which {
         0 => Request::List,
         1 => Request::Status { guest },

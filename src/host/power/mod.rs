@@ -27,6 +27,8 @@ pub enum Wanted {
     Reboot,
     /// Stand still.
     Halt,
+    /// Go on as the init of another root: see [`super::root`].
+    SwitchRoot,
 }
 
 /// glibc's SIGRTMIN, which the signals of systemd count from.
@@ -65,6 +67,7 @@ impl Wanted {
             Wanted::PowerOff => "poweroff",
             Wanted::Reboot => "reboot",
             Wanted::Halt => "halt",
+            Wanted::SwitchRoot => "switch-root",
         }
     }
 
@@ -81,13 +84,16 @@ impl Wanted {
             Wanted::PowerOff => 1,
             Wanted::Reboot => 2,
             Wanted::Halt => 3,
+            Wanted::SwitchRoot => 4,
         }
     }
 
     /// Back from such a number.
     #[must_use]
     pub fn from_number(number: u64) -> Option<Wanted> {
-        [Wanted::PowerOff, Wanted::Reboot, Wanted::Halt].into_iter().find(|wanted| wanted.number() == number)
+        [Wanted::PowerOff, Wanted::Reboot, Wanted::Halt, Wanted::SwitchRoot]
+            .into_iter()
+            .find(|wanted| wanted.number() == number)
     }
 
     /// The signals that ask for something.
@@ -130,6 +136,11 @@ impl Bounds {
     }
 }
 
+/// Ends every process but this one, the guests being down already. Only for PID 1.
+pub fn end_processes(console: &Console, bounds: &Bounds, watchdog: &mut Watchdog) {
+    processes::end(console, &mut wait::Waiter { watchdog }, bounds.processes_by_ms);
+}
+
 /// Takes the host down, the guests being down already, or as far as they go: ends every process, writes the file systems back
 /// and unmounts them, and lets go of the machine, all within `bounds`. The watchdog is stopped where the machine is to stay off,
 /// and left running where it is to start again, so that a reboot that hangs is one all the same. Only for PID 1.
@@ -145,7 +156,8 @@ pub fn finish(console: &Console, wanted: Wanted, bounds: &Bounds, watchdog: &mut
     release::all(console, &mut waiter, bounds.over_at_ms);
     let command = match wanted {
         Wanted::PowerOff => RebootCommand::PowerOff,
-        Wanted::Reboot => RebootCommand::Restart,
+        // One that has come to nothing starts again.
+        Wanted::Reboot | Wanted::SwitchRoot => RebootCommand::Restart,
         Wanted::Halt => RebootCommand::Halt,
     };
     if wanted == Wanted::Reboot {

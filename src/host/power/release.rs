@@ -17,7 +17,7 @@ use super::wait::Waiter;
 use crate::fault::ErrnoWords;
 use crate::host::console::{Console, Level};
 use crate::host::files::{self, Lines};
-use crate::host::mountinfo;
+use crate::host::{mountinfo, seed};
 use crate::limits;
 use crate::sys::clone::{Flags, Side, clone};
 use crate::sys::wait::{self, Which};
@@ -179,6 +179,10 @@ struct Child<'a> {
 impl Child<'_> {
     #[inline(never)]
     fn work(&self) {
+        // The next boot is to have random numbers that this one did not begin with.
+        if self.begins("keep a seed in", seed::DIRECTORY.to_bytes()) {
+            let _ = seed::save();
+        }
         // All at once: file systems that are unmounted one by one then find little to write.
         if self.begins("write back", b"") {
             rustix::fs::sync();
