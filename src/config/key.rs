@@ -152,7 +152,7 @@ keys! {
     RestartDelay "restart-delay" GS, now, "back-off between restarts: from to, 100ms 1m where not given";
     GiveUp "give-up" GS, now, "never (where not given), or after N within TIME then what: stop, rescue, reboot, mark-bad";
     Critical "critical" GS, now, "yes: while it is not ready the host is ill; within TIME may follow, 2m where not given";
-    Ready "ready" GS, now, "exec (where not given); fd N: when it writes a newline to descriptor N; notify: when it says READY=1 to NOTIFY_SOCKET; port N: when something listens there; file PATH: when that is there; command WORDS: when that exits with 0, inside; within TIME may follow, 2m where not given";
+    Ready "ready" GS, now, "exec (where not given); fd N: when it writes a newline to descriptor N; notify: when it says READY=1 to NOTIFY_SOCKET; port N: when something listens there; file PATH: when that is there; command WORDS: when that exits with 0, inside; exit: when it has ended with 0; within TIME may follow, 2m where not given";
     Health "health" GS, now, "a command, run inside; every 30s timeout 5s failures 3 may follow; or notify every TIME: it has to say WATCHDOG=1";
     Stop "stop" GS, now, "signals and time-outs: SIGTERM 10s SIGKILL where not given, of os SIGRTMIN+3 30s SIGUSR2 10s SIGKILL";
     HookCreate "hook-create" G | LIST, now, "program of the host, run before it is made; where it fails there is no start";

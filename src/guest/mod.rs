@@ -126,7 +126,7 @@ pub fn start(plan: &Plan, id: GuestId, base: &cgroup::Base, stdio: Stdio) -> Res
     // Above every number that the guest's own descriptor may have: it must not be put in this one's place.
     let theirs = match guest.ready {
         Ready::Fd(_) => rustix::io::fcntl_dupfd_cloexec(theirs, 1 + i32::from(u8::MAX)).at(Step::ReportSocket)?,
-        Ready::Exec | Ready::Notify | Ready::Port(_) | Ready::File | Ready::Command => theirs,
+        Ready::Exec | Ready::Exit | Ready::Notify | Ready::Port(_) | Ready::File | Ready::Command => theirs,
     };
     match clone(Flags::NONE, None).at(Step::Fork)? {
         Side::Parent(pid, helper) => Ok(Starting { helper, pid, reports: ours, output, ready }),

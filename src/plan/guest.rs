@@ -327,7 +327,7 @@ impl Builder<'_> {
 
     /// A way, what belongs to it, and at the end `within TIME`.
     fn ready(&mut self, guest: &mut Guest) {
-        let way = value::choice(self.value.word(0), "exec\0fd\0notify\0port\0file\0command");
+        let way = value::choice(self.value.word(0), "exec\0fd\0notify\0port\0file\0command\0exit");
         let Some(way) = self.checked(0, way) else { return };
         guest.ready_within_ms = limits::READY_TIMEOUT_MS;
         guest.ready_words = List::EMPTY;
@@ -366,6 +366,10 @@ impl Builder<'_> {
                 self.ends_at(2, words);
                 guest.ready_words = self.words(1, 2);
                 Ready::File
+            }
+            6 => {
+                self.ends_at(1, words);
+                Ready::Exit
             }
             _ => {
                 guest.ready_words = self.command_of(1, words).unwrap_or_default();

@@ -587,7 +587,7 @@ impl Guest {
     /// Whether something is known of how it is besides its state.
     #[must_use]
     pub fn is_watched(&self) -> bool {
-        !matches!(self.ready, Ready::Exec | Ready::Fd(_)) || !self.health.is_empty() || self.has_hooks()
+        !matches!(self.ready, Ready::Exec | Ready::Exit | Ready::Fd(_)) || !self.health.is_empty() || self.has_hooks()
     }
 
     /// Whether anything is run on the host at a moment of its life.
@@ -850,6 +850,8 @@ impl GiveUp {
 pub enum Ready {
     /// When its program runs.
     Exec,
+    /// When its program has ended with 0: a step that others come after, done once.
+    Exit,
     /// When it writes a newline to this descriptor (3 or above).
     Fd(u8),
     /// When it says so on its notification socket (sd_notify(3)).

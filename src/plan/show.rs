@@ -198,6 +198,7 @@ fn show(plan: &Plan, guest: &Guest, key: Key, out: &mut dyn Write) -> fmt::Resul
         Key::Ready => {
             match guest.ready {
                 Ready::Exec => out.write_str("exec")?,
+                Ready::Exit => out.write_str("exit")?,
                 Ready::Fd(number) => write!(out, "fd {}", u32::from(number))?,
                 Ready::Notify => out.write_str("notify")?,
                 Ready::Port(number) => write!(out, "port {}", u32::from(number))?,

@@ -26,6 +26,7 @@ impl fmt::Display for Awaited<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.guest.ready {
             Ready::Exec => f.write_str("its program to run")?,
+            Ready::Exit => f.write_str("its program to end with 0")?,
             Ready::Fd(number) => write!(f, "a newline on descriptor {number}")?,
             Ready::Notify => f.write_str("READY=1 on its notification socket")?,
             Ready::Port(number) => write!(f, "something to listen on port {number}")?,

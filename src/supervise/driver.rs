@@ -461,7 +461,7 @@ impl<'a> Driver<'a> {
             // Before it is acted upon.
             self.keep(id, true);
             self.changed.add(id);
-            self.look_at_waiting |= matches!(after, State::Waiting | State::Ready);
+            self.look_at_waiting |= matches!(after, State::Waiting | State::Ready | State::Down);
         }
         actions
     }

@@ -464,7 +464,7 @@ fn reloaded(client: ClientId, job: &mut Job, desk: &mut Desk<'_, '_>, at: (u32, 
 fn has_been(desk: &Desk<'_, '_>, id: GuestId, is_ready: bool) -> bool {
     let has_run = desk.driver.now(id).is_some_and(|now| now.machine.has_run());
     let is_said = desk.driver.guest(id).is_some_and(|guest| guest.ready != Ready::Exec);
-    has_run && !(is_ready && is_said)
+    has_run && (!(is_ready && is_said) || desk.driver.is_done(id))
 }
 
 fn each(client: ClientId, job: &mut Job, desk: &mut Desk<'_, '_>, what: What, next: u16, end: u16) -> Progress {

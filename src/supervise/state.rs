@@ -372,6 +372,12 @@ impl Machine {
         self.exit.or(self.last_exit)
     }
 
+    /// Whether it is down, and its program has ended with 0.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.state() == State::Down && self.exit() == Some(Exit::Code(0))
+    }
+
     /// How often `restart` has started it again.
     #[must_use]
     pub fn restarts(&self) -> u32 {
@@ -517,7 +523,7 @@ impl Machine {
                 self.up_ms = now.max(1);
                 match policy.ready {
                     Ready::Exec => self.go(State::Ready, now, None),
-                    Ready::Fd(_) | Ready::Notify | Ready::Port(_) | Ready::File | Ready::Command => {
+                    Ready::Exit | Ready::Fd(_) | Ready::Notify | Ready::Port(_) | Ready::File | Ready::Command => {
                         self.go(State::Running, now, Some(policy.ready_within_ms))
                     }
                 }

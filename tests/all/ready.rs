@@ -436,3 +436,34 @@ fn a_frozen_guest_is_neither_well_nor_ill() {
     supervisor.wait_for("a look", |this| this.facts("checked")["health_checked_ago_ms"].as_u64() < Some(500));
     assert_eq!(state(&supervisor, "fed"), "ready");
 }
+
+#[test]
+fn a_step_that_is_done_once_lets_those_behind_it_start_when_it_has_ended_with_0() {
+    if !must::root("a_step_that_is_done_once_lets_those_behind_it_start_when_it_has_ended_with_0") {
+        return;
+    }
+    let root = root("step");
+    let mark = closed().join("step-goes");
+    let _ = fs::remove_file(&mark);
+    let wait = format!("until test -e {}; do sleep 0.02; done", mark.display());
+    let config = format!(
+        "[service step]\ncommand = /bin/sh -c \"{wait}\"\nready = exit within 1m\n\
+         [service fails]\ncommand = /bin/sh -c \"exit 3\"\nready = exit\nrestart = never\n\
+         [service behind-fails]\ncommand = /bin/true\nafter = fails\nrestart = never\n{}",
+        app("behind", &root, "wait", "after = step\nstop = SIGKILL")
+    );
+    let supervisor = Supervisor::start("step", &config);
+    await_state(&supervisor, "step", "running");
+    assert_eq!(state(&supervisor, "behind"), "waiting");
+    let waits = text(&supervisor.inn(&["status", "step"]));
+    assert!(waits.contains("its program to end with 0"), "{waits}");
+    fs::write(&mark, "").unwrap();
+    await_state(&supervisor, "behind", "ready");
+    assert_eq!(state(&supervisor, "step"), "down");
+    await_state(&supervisor, "fails", "failed");
+    assert_eq!(state(&supervisor, "behind-fails"), "waiting");
+    let again = supervisor.inn(&["start", "--wait", "step"]);
+    assert!(again.status.success(), "a step that is done is what --wait waits for: {}", text(&again));
+    fs::remove_file(&mark).unwrap();
+    drop(supervisor);
+}

@@ -5,7 +5,7 @@ use core::fmt;
 use super::{Driver, after};
 use crate::fault::{Fault, Step};
 use crate::limits;
-use crate::plan::GuestId;
+use crate::plan::{GuestId, Ready};
 use crate::supervise::awaited::{Awaited, Culprit};
 use crate::supervise::order;
 use crate::supervise::order::Set;
@@ -17,8 +17,15 @@ impl<'a> Driver<'a> {
     pub fn waits_for(&self, id: GuestId) -> Option<GuestId> {
         let after = after(self.plan, id);
         (self.state(id) == State::Waiting)
-            .then(|| order::waits_for(after, |other| self.state(other) == State::Ready))
+            .then(|| order::waits_for(after, |other| self.state(other) == State::Ready || self.is_done(other)))
             .flatten()
+    }
+
+    /// Whether a guest whose end is what others wait for has ended as it should.
+    #[must_use]
+    pub fn is_done(&self, id: GuestId) -> bool {
+        let is_step = self.guest(id).is_some_and(|guest| guest.ready == Ready::Exit);
+        is_step && self.slot(id).is_some_and(|slot| slot.machine.is_done())
     }
 
     /// Starts waiting guests whose dependencies are ready: so many in a turn, and so many at a time. Whether it should be
