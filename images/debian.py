@@ -4,6 +4,7 @@
     debian.py kernel 5.10|6.1|6.12    a cloud kernel and its modules: target/kernels/VERSION/{vmlinuz,modules}
     debian.py busybox                 the static busybox of the images: target/busybox/busybox
     debian.py promtool                what checks metrics, of Prometheus: target/promtool/promtool
+    debian.py runit                   runit's programs, and the library that they need: target/runit
     debian.py system                  a Debian with systemd, as debootstrap makes it: target/debian/root.ext4; needs root
     debian.py aarch64                 a Rust compiler with the standard library of aarch64: target/aarch64
 
@@ -50,6 +51,8 @@ def main(arguments):
             print(busybox())
         case ["promtool"]:
             print(promtool())
+        case ["runit"]:
+            print(runit())
         case ["system"]:
             print(system())
         case ["aarch64"]:
@@ -85,6 +88,16 @@ def busybox():
         (directory / "busybox").symlink_to(program.relative_to(directory))
 
     return once(TARGET / "busybox", fetch)
+
+
+def runit():
+    """A root with runit's programs, and what they need to run."""
+
+    def fetch(directory):
+        suite = Suite.first(["bookworm", "trixie"], "amd64", "runit", directory)
+        suite.unpack(["runit", "libc6"], directory)
+
+    return once(TARGET / "runit", fetch)
 
 
 def promtool():

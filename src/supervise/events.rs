@@ -13,6 +13,7 @@ use super::change::NotBegun;
 use super::devices::{Devices, Subject};
 use super::driver::Driver;
 use super::kept::{self, Host};
+use super::manager::{Doing, Manager};
 use super::poll::{self, EVENTS, Happened, Interest, Part, Poll, Source};
 use super::requests::{Desk, Requests};
 use super::snapshot::Facts;
@@ -101,6 +102,8 @@ pub struct Supervisor<'a> {
     hang_ups: bool,
     /// What the program before has left.
     left: Option<Host>,
+    /// Another init, which wants to know how this process is.
+    manager: Option<Manager>,
 }
 
 impl<'a> Supervisor<'a> {
@@ -148,6 +151,7 @@ impl<'a> Supervisor<'a> {
             was_deep: true,
             hang_ups: false,
             left: None,
+            manager: None,
         }
     }
 
@@ -159,6 +163,11 @@ impl<'a> Supervisor<'a> {
     /// Kills and removes what an earlier supervisor left of these guests.
     pub fn clear_leftovers(&mut self) {
         self.driver.clear_leftovers();
+    }
+
+    /// Has `manager` told what this process does.
+    pub fn report_to(&mut self, manager: Manager) {
+        self.manager = Some(manager);
     }
 
     /// Makes the control socket.
@@ -227,8 +236,10 @@ impl<'a> Supervisor<'a> {
                 self.driver.start(id, now_ms);
             }
         }
-        if let Role::Init { .. } = self.role {
+        if matches!(self.role, Role::Init { .. }) || self.manager.is_some() {
             self.up_by_ms = Some(now_ms.saturating_add(limits::UP_TIMEOUT_MS));
+        }
+        if let Role::Init { .. } = self.role {
             self.wellness.begin(&self.driver, now_ms);
         }
         self.watch_devices(now_ms);
@@ -333,15 +344,40 @@ impl<'a> Supervisor<'a> {
         let requests = self.answer(now_ms);
         // What kept it waiting may be over with the last answer.
         self.driver.keep_verdict(self.requests.has_reload());
+        self.report(now_ms);
         let hung_up = self.hang_ups && !self.driver.is_changing() && self.ending.is_none();
         self.reap_more || starts || killed || requests || came_up || hung_up
+    }
+
+    /// Tells another init what this process does.
+    fn report(&mut self, now_ms: u64) {
+        let Some(manager) = &mut self.manager else { return };
+        let doing = if self.ending.is_some() {
+            Doing::Stopping(self.driver.plan().host.shutdown_timeout_ms)
+        } else if self.up_by_ms.is_some() {
+            Doing::Starting
+        } else if self.driver.is_reloading() {
+            Doing::Reloading
+        } else {
+            Doing::Supervising(self.driver.ids().count())
+        };
+        if let Err(errno) = manager.tell(doing, now_ms) {
+            self.driver.journal.trouble("NOTIFY_SOCKET: sendto", errno, now_ms);
+            self.manager = None;
+        }
     }
 
     /// Takes away what only a host that comes up needs, once every guest that starts with it has started or failed.
     fn come_up(&mut self, now_ms: u64) {
         let Some(by_ms) = self.up_by_ms else { return };
+        let is_awaited = self.manager.is_some();
         let comes_up = |id: &GuestId| {
-            let starts = matches!(self.driver.state(*id), State::Waiting | State::Starting);
+            let starts = match self.driver.state(*id) {
+                State::Waiting | State::Starting => true,
+                // Another init goes on when all are ready.
+                State::Running => is_awaited,
+                _ => false,
+            };
             starts && self.driver.guest(*id).is_some_and(|guest| guest.autostart)
         };
         let is_busy = self.devices.is_busy(Subject::Modules) || self.driver.ids().any(|id| comes_up(&id));
@@ -392,7 +428,8 @@ impl<'a> Supervisor<'a> {
             Role::Process => None,
         };
         let clients = self.server.as_ref().and_then(Server::next_deadline_ms);
-        [self.driver.next_deadline_ms(), clients, ending, shell, wellness, self.socket_at_ms, self.up_by_ms]
+        let manager = self.manager.as_ref().and_then(Manager::due_ms);
+        [self.driver.next_deadline_ms(), clients, ending, shell, wellness, self.socket_at_ms, self.up_by_ms, manager]
             .into_iter()
             .flatten()
             .min()

@@ -28,6 +28,7 @@
 //! | [`errand`] | a child that PID 1 sends |
 //! | [`kept`] | what is left to the program that a supervisor becomes |
 //! | [`upgrade`] | another program in the place of this one |
+//! | [`manager`] | another init, which wants to know how this process is |
 //! | [`journal`] | what the person at the console is told |
 
 pub mod awaited;
@@ -42,6 +43,7 @@ pub mod kept;
 pub mod kernel_log;
 pub mod kmsg;
 pub mod log_files;
+pub mod manager;
 pub mod news;
 pub mod notify;
 pub mod oom;

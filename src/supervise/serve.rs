@@ -8,6 +8,7 @@ use super::driver::{Driver, Table};
 use super::events::{Outcome, Role, Supervisor};
 use super::journal::{Journal, To};
 use super::kept::{self, Host, Kept, Left, Texts};
+use super::manager::Manager;
 use super::poll::Poll;
 use super::reload::From;
 use super::snapshot::{CGROUP_BYTES, Facts};
@@ -133,10 +134,18 @@ fn try_in_base(
     let journal = Journal::new(To::Descriptor(stdio::error()));
     tell_unbounded(&journal, &base, plan);
     let from = From { config, socket, is_init: false };
+    let manager = Manager::find(life.arguments).unwrap_or_else(|errno| {
+        let errno = ErrnoWords(errno.raw_os_error() as u16);
+        journal.error(format_args!("who started this is told nothing: NOTIFY_SOCKET: {errno}"));
+        None
+    });
     let mut driver = Driver::new((plan, SPARE.take()), (base, name), table, &poll, journal, from);
     leave(&mut driver, life, facts.started_ms, (name, config, socket));
     let mut supervisor = Supervisor::new(&poll, Role::Process, driver, facts, socket)
         .map_err(|errno| Refused::Call("signalfd4", errno))?;
+    if let Some(manager) = manager {
+        supervisor.report_to(manager);
+    }
     match host {
         Some(host) => supervisor.go_on(host),
         None => {

@@ -20,6 +20,7 @@ mod death;
 mod devices;
 mod distribution;
 mod elf;
+mod elsewhere;
 mod entering;
 mod faults;
 mod following;

@@ -11,7 +11,7 @@ use crate::must;
 use crate::private::{Supervisor, busybox};
 
 /// A root with `inn` in it, a root for a guest inside, and a config that has two guests there.
-fn root(name: &str) -> PathBuf {
+pub fn root(name: &str) -> PathBuf {
     let root = busybox(&format!("nest-{name}"));
     for top in [root.clone(), root.join("inner")] {
         for folder in ["bin", "dev", "etc", "proc", "run", "sys", "tmp"] {

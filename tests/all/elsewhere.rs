@@ -1,0 +1,227 @@
+//! `inn supervise` under another init: what it tells systemd, and as a service of busybox init and of runit, which are PID 1 of a
+//! guest on this host. `distribution` has it as a unit of a systemd.
+
+use std::fs;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use crate::must;
+use crate::nesting;
+use crate::private::{Supervisor, busybox};
+
+/// The next message but those that only say that the program is alive; whether there were such.
+fn next(socket: &UnixDatagram) -> (String, bool) {
+    let (mut buffer, mut is_alive) = ([0; 512], false);
+    loop {
+        let length = socket.recv(&mut buffer).expect("a message");
+        let text = String::from_utf8(buffer[..length].to_vec()).unwrap();
+        if text != "WATCHDOG=1" {
+            return (text, is_alive);
+        }
+        is_alive = true;
+    }
+}
+
+fn said(output: &Output) -> String {
+    [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes)).concat()
+}
+
+/// A guest that is ready a moment after it has started.
+fn slow(name: &str) -> String {
+    format!(
+        "[guest slow]\nkind = app\nroot = {}\nready = file /tmp/up\nstop = SIGKILL\n\
+         command = /bin/sh -c \"/bin/sleep 0.2; echo > /tmp/up; exec /bin/sleep 1000\"\n",
+        busybox(name).display()
+    )
+}
+
+#[test]
+fn another_init_is_told_when_guests_are_ready_are_reloaded_and_stop() {
+    if !must::root("another_init_is_told_when_guests_are_ready_are_reloaded_and_stop") {
+        return;
+    }
+    for is_abstract in [false, true] {
+        let path = must::target().join(format!("tmp/manager-{}", std::process::id()));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let _ = fs::remove_file(&path);
+        let name = path.display().to_string();
+        let address = match is_abstract {
+            false => SocketAddr::from_pathname(&path),
+            true => SocketAddr::from_abstract_name(&name),
+        };
+        let socket = UnixDatagram::bind_addr(&address.unwrap()).unwrap();
+        socket.set_read_timeout(Some(must::PATIENCE)).unwrap();
+        let mut supervisor = Supervisor::spawn("manager", &slow("manager"), |command| {
+            let name = if is_abstract { format!("@{name}") } else { name.clone() };
+            command.env("NOTIFY_SOCKET", name).env("WATCHDOG_USEC", "100000");
+        });
+        let (text, _) = next(&socket);
+        assert!(text.contains("STATUS=starting guests\nEXTEND_TIMEOUT_USEC="), "{text}");
+        let (text, is_alive) = next(&socket);
+        assert_eq!(supervisor.facts("slow")["state"], "ready");
+        let pid = supervisor.pid();
+        assert_eq!(text, format!("READY=1\nMAINPID={pid}\nSTATUS=1 guests and services; `inn list` shows them"));
+        assert!(is_alive, "it is told that the loop goes on while a guest starts");
+
+        assert!(supervisor.inn(&["reload"]).status.success());
+        let (text, _) = next(&socket);
+        assert!(text.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{text}");
+        assert!(next(&socket).0.starts_with("READY=1\n"));
+
+        assert!(supervisor.inn(&["stop", "slow"]).status.success());
+        innkeep::sys::signal::send_to(rustix::process::Pid::from_raw(pid as i32).unwrap(), 15).unwrap();
+        let (text, _) = next(&socket);
+        assert!(text.starts_with("STOPPING=1\nSTATUS=stopping guests\nEXTEND_TIMEOUT_USEC="), "{text}");
+        assert!(supervisor.wait().success());
+        let _ = fs::remove_file(&path);
+    }
+}
+
+#[test]
+fn a_watchdog_that_is_meant_for_another_process_is_not_told() {
+    if !must::root("a_watchdog_that_is_meant_for_another_process_is_not_told") {
+        return;
+    }
+    let name = format!("inn-test-watchdog-{}", std::process::id());
+    let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    socket.set_read_timeout(Some(must::PATIENCE)).unwrap();
+    let _supervisor = Supervisor::spawn("watchdog", &slow("watchdog"), |command| {
+        command.env("NOTIFY_SOCKET", format!("@{name}")).env("WATCHDOG_USEC", "20000").env("WATCHDOG_PID", "1");
+    });
+    let (_, first) = next(&socket);
+    let (ready, second) = next(&socket);
+    assert!(ready.starts_with("READY=1") && !first && !second);
+}
+
+#[test]
+fn an_init_that_cannot_be_told_holds_nothing_up() {
+    if !must::root("an_init_that_cannot_be_told_holds_nothing_up") {
+        return;
+    }
+    for (name, what) in [("no-path", "NOTIFY_SOCKET: EINVAL"), ("/no/such/socket", "NOTIFY_SOCKET: sendto: ")] {
+        let supervisor = Supervisor::spawn("untold", &slow("untold"), |command| {
+            command.env("NOTIFY_SOCKET", name);
+        });
+        supervisor.await_ready("slow");
+        assert!(supervisor.log().contains(what), "{}", supervisor.log());
+    }
+}
+
+/// A host in a guest: its PID 1 is `command`, and `inn supervise` one of its services.
+fn host(name: &str, command: &str, files: &[(&str, &str)], more: &str) -> Supervisor {
+    let root = nesting::root(name);
+    fs::copy(root.join("bin/reboot"), root.join("bin/init")).expect("a copy of busybox");
+    for (path, text) in files {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(&path, mode).unwrap();
+    }
+    let root = root.display();
+    let config = format!(
+        "[guest outer]\nkind = os\nroot = {root}\nephemeral = yes\nnesting = yes\ncommand = {command}\n{more}\n"
+    );
+    let supervisor = Supervisor::start(name, &config);
+    supervisor.await_answer();
+    supervisor
+}
+
+fn inside(supervisor: &Supervisor, words: &[&str]) -> String {
+    said(&supervisor.inn(&[&["exec", "outer"], words].concat()))
+}
+
+fn await_guests(supervisor: &Supervisor) {
+    let list = |this: &Supervisor| inside(this, &["/bin/inn", "list"]).matches("ready").count();
+    supervisor.wait_for("the guests of the guest", |this| list(this) == 2);
+}
+
+/// The number that the supervisor inside has there.
+fn number_of_inner(supervisor: &Supervisor) -> String {
+    let events = inside(supervisor, &["/bin/inn", "events"]);
+    let first = events.lines().next().unwrap_or_default();
+    serde_json::from_str::<serde_json::Value>(first).unwrap_or_default()["pid"].to_string()
+}
+
+#[test]
+fn busybox_init_starts_it_again_and_stops_its_guests_in_order() {
+    if !must::root("busybox_init_starts_it_again_and_stops_its_guests_in_order") {
+        return;
+    }
+    let inittab = "::respawn:/bin/inn supervise\n::shutdown:/bin/inn stop '*'\n";
+    let supervisor = host("busybox-init", "/bin/init", &[("etc/inittab", inittab)], "stop = SIGUSR2 30s SIGKILL");
+    await_guests(&supervisor);
+    let first = number_of_inner(&supervisor);
+    inside(&supervisor, &["/bin/sh", "-c", &format!("kill -9 {first}")]);
+    supervisor.wait_for("another supervisor", |this| {
+        let now = number_of_inner(this);
+        now != first && now != "null"
+    });
+    await_guests(&supervisor);
+    assert!(supervisor.inn(&["stop", "outer"]).status.success());
+    let log = said(&supervisor.inn(&["logs", "outer"]));
+    for guest in ["web", "box"] {
+        assert!(log.contains(&format!("guest {guest}: down")), "{log}");
+    }
+    assert_eq!((supervisor.cgroups(), supervisor.processes()), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn runit_has_it_read_its_config_again_and_end() {
+    if !must::root("runit_has_it_read_its_config_again_and_end") {
+        return;
+    }
+    let run = "#!/bin/sh\nexec 2>&1\nexec /bin/inn supervise\n";
+    let more = "stop = SIGHUP 20s SIGKILL\nenv = SVDIR=/service";
+    let mut fetch = Command::new("python3");
+    let fetched = fetch.current_dir(must::project()).args(["images/debian.py", "runit"]).output().unwrap();
+    assert!(fetched.status.success(), "{}", said(&fetched));
+    let fetched = PathBuf::from(String::from_utf8(fetched.stdout).unwrap().trim());
+    let root = nesting::root("runit");
+    let library = "lib/x86_64-linux-gnu/libc.so.6";
+    for (from, to) in [
+        ("usr/bin/runsvdir", "bin/runsvdir"),
+        ("usr/bin/runsv", "bin/runsv"),
+        ("usr/bin/sv", "bin/sv"),
+        (library, library),
+        ("lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", "lib64/ld-linux-x86-64.so.2"),
+    ] {
+        fs::create_dir_all(root.join(to).parent().unwrap()).unwrap();
+        fs::copy(fetched.join(from), root.join(to)).unwrap_or_else(|error| panic!("{from}: {error}"));
+    }
+    let supervisor = host("runit", "/bin/runsvdir -P /service", &[("service/inn/run", run)], more);
+    await_guests(&supervisor);
+    let change = "echo 'description = another' >> /etc/inn.conf && sv hup inn";
+    inside(&supervisor, &["/bin/sh", "-c", change]);
+    supervisor.wait_for("the config to be read again", |this| {
+        inside(this, &["/bin/inn", "list", "--plain", "-o", "description"]).contains("another")
+    });
+    let stopped = inside(&supervisor, &["/bin/sv", "-w", "60", "stop", "inn"]);
+    assert!(stopped.starts_with("ok: down: inn"), "{stopped}");
+    let log = said(&supervisor.inn(&["logs", "outer"]));
+    for guest in ["web", "box"] {
+        assert!(log.contains(&format!("guest {guest}: down")), "{log}");
+    }
+    inside(&supervisor, &["/bin/sv", "up", "inn"]);
+    await_guests(&supervisor);
+    assert!(supervisor.inn(&["stop", "outer"]).status.success());
+    assert_eq!((supervisor.cgroups(), supervisor.processes()), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn the_unit_names_the_program_where_it_is_installed() {
+    let directory = must::target().join(format!("tmp/install-{}", std::process::id()));
+    let unit = directory.join("usr/lib/systemd/system/inn.service");
+    let rule = fs::read_to_string(must::project().join("Makefile")).unwrap();
+    let sed = rule.lines().find(|line| line.contains("inn.service.in")).expect("a rule").trim().to_owned();
+    let sed = sed.replace("$(PREFIX)", "/usr").replace("$(DESTDIR)", &directory.display().to_string());
+    fs::create_dir_all(unit.parent().unwrap()).unwrap();
+    let status = Command::new("sh").args(["-c", &sed]).current_dir(must::project()).status().unwrap();
+    assert!(status.success());
+    let text = fs::read_to_string(&unit).unwrap();
+    fs::remove_dir_all(&directory).unwrap();
+    assert!(text.contains("ExecStart=/usr/sbin/inn supervise\nExecReload=/usr/sbin/inn reload\n"), "{text}");
+    assert!(!text.contains('@'));
+}
