@@ -229,6 +229,8 @@ pub const HEALTHY_GRACE_MS: u64 = 2_000;
 pub const RECORD_MS: u64 = 10_000;
 /// Bytes of how a boot ended.
 pub const ENDING_BYTES: usize = 256;
+/// Emptying them all, at one boot: a slow card with a million files takes minutes.
+pub const RESET_TIMEOUT_MS: u64 = 15 * 60_000;
 /// Directories that a factory reset empties.
 pub const RESETS: usize = 64;
 /// How often a watchdog is petted in the time that it gives.

@@ -15,6 +15,7 @@ use crate::host::ending;
 use crate::host::filesystems::{self, Mounted};
 use crate::host::modules::asked;
 use crate::host::power::{self, Bounds, Wanted};
+use crate::host::reset;
 use crate::host::root;
 use crate::host::timeline::{self, Stage};
 use crate::host::watchdog::Watchdog;
@@ -199,6 +200,10 @@ fn come_up(arguments: &Arguments) -> Up {
     // The file systems are there, and nothing is mounted over the guests' yet.
     boot::settle(&host.console);
     if let Some(plan) = plan.as_deref().filter(|_| !wants_root) {
+        // What is to be emptied may be on one that is missing; then the next boot does it.
+        if !mounted.is_wanting() {
+            reset::at_boot(&host.console, plan, host.wants_reset());
+        }
         ending::begin_boot(&host.console, plan);
     }
     host.mark(Stage::State);

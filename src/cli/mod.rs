@@ -43,6 +43,7 @@ pub mod names;
 pub mod output;
 pub mod parse;
 pub mod reload;
+pub mod reset;
 pub mod run;
 pub mod scrape;
 pub mod screen;
@@ -136,6 +137,7 @@ fn dispatch(invocation: &Invocation, arguments: &Arguments, out: &mut Output) ->
         Act::Logs => logs::logs(operands, options, out),
         Act::Events => events::events(options, out),
         Act::PowerOff | Act::Reboot | Act::Halt => act::power(verb.act, options, out),
+        Act::Reset => reset::reset(options, out),
         Act::Stats => stats::stats(operands, options, out),
         Act::Metrics => metrics::metrics(first, options, out),
         Act::Modprobe => modprobe::modprobe(operands, options, out),

@@ -68,6 +68,8 @@ pub struct Options {
     pub interval_ms: Option<u64>,
     /// `--dry-run`
     pub dry_run: bool,
+    /// `--yes`
+    pub yes: bool,
     /// `--since`
     pub since: Option<Since>,
     /// `--timestamps`
@@ -331,6 +333,7 @@ impl<W: Words + ?Sized> Parser<'_, W> {
                 Opt::Follow => &mut self.options.follow,
                 Opt::Save => &mut self.options.save,
                 Opt::DryRun => &mut self.options.dry_run,
+                Opt::Yes => &mut self.options.yes,
                 Opt::Timestamps => &mut self.options.timestamps,
                 Opt::Remove => &mut self.options.remove,
                 _ => &mut self.options.help,

@@ -74,6 +74,8 @@ pub enum Opt {
     Verbose,
     /// `--license`
     License,
+    /// `--yes`
+    Yes,
 }
 
 /// An option as it is typed.
@@ -135,6 +137,7 @@ pub const OPTIONS: &[OptFacts] = &[
     option(Opt::Warn, "warn", Some(b'w'), "", "say which adopted processes were reaped"),
     option(Opt::Verbose, "verbose", Some(b'v'), "", "say what happens; twice: signals too"),
     option(Opt::License, "license", Some(b'l'), "", "say the license"),
+    option(Opt::Yes, "yes", Some(b'y'), "", "do not ask"),
 ];
 
 /// What a verb does; the rest of the program knows it by this.
@@ -180,6 +183,8 @@ pub enum Act {
     PowerOff,
     /// Takes the host down and up again.
     Reboot,
+    /// `reset`
+    Reset,
     /// Takes the host down, power on.
     Halt,
     /// Says what this is.
@@ -572,6 +577,18 @@ pub const VERBS: &[Verb] = &[
          \x20 inn halt\n",
     ),
     verb(
+        ("reset", Act::Reset),
+        ("", NOTHING),
+        &[Opt::Yes, Opt::Quiet, Opt::Socket],
+        "boot again, and empty what the config names (factory reset)",
+        "Names what `reset` in [host] names, and asks; without a terminal only --yes will\n\
+         do. Then the host boots again, and empties these directories before anything\n\
+         starts; a power cut meanwhile does no harm. inn.reset on the kernel's command\n\
+         line does the same. Exit code 2: the config names nothing.\n\n\
+         \x20 inn reset\n\
+         \x20 inn reset --yes\n",
+    ),
+    verb(
         ("modprobe", Act::Modprobe),
         ("MODULE... [PARAMETER=VALUE]...", Operands::Words(1, crate::limits::VALUE_WORDS)),
         &[Opt::Remove, Opt::DryRun, Opt::Quiet],
@@ -678,7 +695,7 @@ pub const GROUPS: &[(&str, &str)] = &[
     ("inside a guest", "exec\0enter\0console"),
     ("looking", "list\0status\0logs\0events\0top\0stats\0metrics\0which"),
     ("config", "check\0reload"),
-    ("host", "poweroff\0reboot\0halt\0upgrade\0modprobe\0switch-root\0supervise\0init"),
+    ("host", "poweroff\0reboot\0halt\0reset\0upgrade\0modprobe\0switch-root\0supervise\0init"),
     ("help", "help\0version"),
 ];
 

@@ -71,6 +71,12 @@ impl Host {
     pub fn config(&self) -> Option<&[u8]> {
         self.words().filter_map(|word| if let Word::Config(path) = word { Some(path) } else { None }).last()
     }
+
+    /// Whether a factory reset is asked for.
+    #[must_use]
+    pub fn wants_reset(&self) -> bool {
+        self.words().any(|word| word == Word::Reset)
+    }
 }
 
 /// Mounts, console, command line, and what the kernel lets only PID 1 decide. Every signal is blocked from here on, to
@@ -204,7 +210,9 @@ fn read_line(host: &mut Host) {
             let name = core::str::from_utf8(name).unwrap_or("?");
             host.console.say(
                 Level::Warning,
-                format_args!("{name} on the kernel's command line: known are inn.config=, inn.guest=, inn.emergency"),
+                format_args!(
+                    "{name} on the kernel's command line: known are inn.config=, inn.guest=, inn.emergency, inn.reset"
+                ),
             );
         }
     }

@@ -17,6 +17,8 @@ pub enum Word<'a> {
     Guest(&'a [u8]),
     /// `inn.emergency`: start nothing but the emergency shell.
     Emergency,
+    /// `inn.reset`: the factory reset is done at this boot.
+    Reset,
     /// `inn.` and something that is none of these, or without the value it needs.
     Unknown(&'a [u8]),
 }
@@ -29,6 +31,7 @@ pub fn words(line: &[u8]) -> impl Iterator<Item = Word<'_>> + Clone {
             (b"config", Some(path)) => Word::Config(path),
             (b"guest", Some(text)) => Word::Guest(text),
             (b"emergency", None) => Word::Emergency,
+            (b"reset", None) => Word::Reset,
             _ => Word::Unknown(name),
         })
     })

@@ -22,6 +22,7 @@
 //! | [`children`] | who the children of this process are |
 //! | [`emergency`] | the shell on the console when nothing else is left |
 //! | [`watchdog`] | the machine's watchdog |
+//! | [`reset`] | directories emptied by a factory reset |
 //! | [`ending`] | how each boot ended, kept on storage that stays |
 //! | [`power`] | how a host goes down |
 
@@ -48,6 +49,7 @@ pub mod mounts;
 pub mod partitions;
 pub mod power;
 pub mod replace;
+pub mod reset;
 pub mod root;
 pub mod seed;
 pub mod superblock;

@@ -104,3 +104,53 @@ fn a_boot_is_judged_once_its_critical_guests_are_ready_and_a_bad_one_ends_with_i
     let ending = cat("/state/this-boot");
     assert!(ending.ends_with(" poweroff: asked for\n"), "{ending}");
 }
+
+#[test]
+fn a_factory_reset_empties_what_is_named_and_nothing_else_at_the_next_boot() {
+    let disk = must::target().join("machines/reset.img");
+    std::fs::File::create(&disk).and_then(|file| file.set_len(16 << 20)).expect("a file");
+    tool("/sbin/mkfs.ext4", &["-q", "-F"], &disk);
+    for command in ["mkdir web", "mkdir web/memory", "mkdir kept"] {
+        tool("/sbin/debugfs", &["-w", "-R", command], &disk);
+    }
+    let command_line = "inn.config=/etc/reset.conf";
+    let Some(mut machine) = Machine::boot_with(recipe("reset", "6.1", command_line), &disk, &[], &[]) else { return };
+    machine.check("nothing is emptied before somebody asks for it and says yes", |machine| {
+        machine.ok(
+            "cd /data && mkdir -p web/a/b/c && echo x >web/a/b/c/file && echo x >web/memory/file && echo x >kept/file \
+             && ln -s /data/kept web/a/link && ln -s kept link",
+        );
+        let refused = machine.run("inn reset");
+        assert!(refused.code == 4 && refused.text.contains("say --yes"), "{}", refused.text);
+    });
+    machine.check("the host starts again", |machine| {
+        machine.tell("inn reset --yes");
+        machine.console.wait_for("reboot: Restarting system", TIMEOUT);
+        assert!(machine.wait().success());
+    });
+    machine.end();
+    let list = |path: &str| tool("/sbin/debugfs", &["-R", &format!("ls -p {path}")], &disk);
+    assert!(list("/state").contains("/reset/") && list("/web").contains("/a/"), "only the next boot does it");
+
+    let Some(mut machine) = Machine::boot_with(recipe("reset", "6.1", command_line), &disk, &[], &[]) else { return };
+    machine.check("what is named is empty, but for what is mounted there", |machine| {
+        machine.console.wait_for("factory reset: /data/web is emptied", TIMEOUT);
+        machine.console.wait_for("factory reset: /data/link: ENOTDIR", TIMEOUT);
+        assert_eq!(
+            machine.ok("ls -A /data/web; ls /data/kept /data/state"),
+            "memory\n/data/kept:\nfile\n\n/data/state:\nthis-boot"
+        );
+        machine.ok("echo x >/data/web/later");
+        machine.tell("inn poweroff");
+        assert!(machine.wait().success());
+    });
+    machine.end();
+
+    let command_line = "inn.config=/etc/reset.conf inn.reset";
+    let Some(mut machine) = Machine::boot_with(recipe("reset", "6.1", command_line), &disk, &[], &[]) else { return };
+    machine.check("the kernel's command line asks for it too", |machine| {
+        machine.console.wait_for("factory reset: /data/web is emptied", TIMEOUT);
+        assert_eq!(machine.ok("ls -A /data/web; ls /data/state"), "memory\nthis-boot");
+    });
+    machine.end();
+}
