@@ -193,6 +193,12 @@ impl Base {
         Ok(Base { guests, services: None, controllers: 0, unbounded: None })
     }
 
+    /// What [`Base::claim`] locks: the claim lasts as long as it is open anywhere.
+    #[must_use]
+    pub fn claimed(&self) -> &OwnedFd {
+        &self.guests
+    }
+
     /// Makes this process the one whose guests are here, as long as it has the base open. Whether it is.
     ///
     /// # Errors

@@ -5,12 +5,9 @@ use rustix::fs::{CWD, Mode, OFlags, RawDir};
 use rustix::process::{Pid, getpid};
 
 use super::files;
+use super::power::processes::Process;
 use crate::sys::Errno;
 use crate::text::{self, Made};
-
-/// Behind the name, which may hold anything: the parent, and the signal that its end raises.
-const PARENT: usize = 1;
-const EXIT_SIGNAL: usize = 35;
 
 /// Calls `act` with each child, and whether its end raises no signal: then it is a copy of this program which has become no
 /// other since. What cannot be read is left out.
@@ -19,12 +16,9 @@ pub fn each(act: &mut dyn FnMut(Pid, bool)) {
         let mut buffer = [0; 1024];
         let path = Made::new(format_args!("/proc/{}/stat", pid.as_raw_nonzero()));
         let stat = files::read_path(path.as_c_str(), &mut buffer).unwrap_or_default();
-        let Some(end) = stat.iter().rposition(|byte| *byte == b')') else { return };
-        let mut fields = stat.get(end + 1..).unwrap_or_default().split(u8::is_ascii_whitespace).skip(1);
-        let parent = fields.nth(PARENT).and_then(text::number::<u32>);
-        let signal = fields.nth(EXIT_SIGNAL - PARENT - 1);
-        if parent == Some(getpid().as_raw_nonzero().get() as u32) {
-            act(pid, signal == Some(b"0"));
+        let process = Process::parse(stat);
+        if let Some(process) = process.filter(|process| process.parent == getpid().as_raw_nonzero().get() as u32) {
+            act(pid, process.exit_signal == 0);
         }
     };
     // Not every kernel has the list.

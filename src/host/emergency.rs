@@ -69,11 +69,17 @@ impl Emergency {
     /// The one that this process, or the program before it, has started as process `pid`; it is offered again where that has
     /// ended.
     #[must_use]
-    pub fn adopt(pid: u32) -> Emergency {
+    pub fn adopt(pid: u32, goes_on: bool) -> Emergency {
         let shell = rustix::process::Pid::from_raw(pid as i32).and_then(wait::child);
         let due_ms = shell.is_none().then(clock::now_ms);
         let delay_ms = limits::EMERGENCY_DELAY_MS.0;
-        Emergency { shell, pid, started_ms: clock::now_ms(), due_ms, delay_ms, is_left: false, goes_on: false }
+        Emergency { shell, pid, started_ms: clock::now_ms(), due_ms, delay_ms, is_left: false, goes_on }
+    }
+
+    /// Whether leaving it goes on with the boot.
+    #[must_use]
+    pub fn goes_on(&self) -> bool {
+        self.goes_on
     }
 
     /// The shell's process; 0 while none runs.

@@ -292,7 +292,7 @@ impl<'a> Supervisor<'a> {
     /// Leaves all that is known now; `is_over` where nothing is left but to take the machine down.
     fn keep(&mut self, is_over: bool) {
         let shell = match &self.role {
-            Role::Init { emergency, .. } => emergency.as_ref().map(|emergency| emergency.pid()),
+            Role::Init { emergency, .. } => emergency.as_ref().map(|emergency| (emergency.pid(), emergency.goes_on())),
             Role::Process => None,
         };
         let listener = kept::number_of(self.server.as_ref().map(Server::descriptor_of_listener));
@@ -306,7 +306,8 @@ impl<'a> Supervisor<'a> {
         let boot_ms = self.facts.report.timeline.map(|ms| ms.map_or(0, u64::from));
         let is_killed = self.ending.is_some_and(|ending| ending.killed);
         self.driver.keep_all(|host| {
-            (host.shell, host.is_emergency) = (shell.unwrap_or(0).into(), shell.is_some());
+            let (pid, goes_on) = shell.unwrap_or_default();
+            (host.shell, host.is_emergency, host.goes_on) = (pid.into(), shell.is_some(), goes_on);
             (host.listener, host.up_by_ms) = (listener, up_by_ms);
             (host.watchdog, host.watchdog_ms, host.boot_ms) = (watchdog, watchdog_ms, boot_ms);
             host.set_ending(ending);

@@ -167,6 +167,8 @@ pub struct Host {
     pub is_upgrade: bool,
     /// There is nothing but the emergency shell.
     pub is_emergency: bool,
+    /// Leaving that goes on with the boot.
+    pub goes_on: bool,
     /// The guest whose limits are being changed, and one; 0 for none.
     pub changing: u64,
     /// When it died lately, the last first; 0 for never.
@@ -175,6 +177,8 @@ pub struct Host {
     pub died: u64,
     /// How often it was replaced on purpose.
     pub replaced: u64,
+    /// What holds the claim to the cgroup of all guests.
+    pub claim: u64,
     /// Who has asked for that, and waits.
     pub client: u64,
     /// When each stage of coming up was over; 0 where it was none.
@@ -196,10 +200,10 @@ pub struct Texts<'b> {
 
 impl Host {
     fn put(&self, texts: &Texts<'_>, put: &mut Put<'_>) {
-        let Host { is_killed, is_over, is_asked, is_following, is_safe, is_upgrade, is_emergency, .. } = *self;
+        let Host { is_killed, is_over, is_asked, is_following, is_safe, is_upgrade, is_emergency, goes_on, .. } = *self;
         put.number(MAGIC);
         put.number(VERSION);
-        put.flags([is_killed, is_over, is_asked, is_following, is_safe, is_upgrade, is_emergency]);
+        put.flags([is_killed, is_over, is_asked, is_following, is_safe, is_upgrade, is_emergency, goes_on]);
         let numbers = [
             self.pid.into(),
             self.listener,
@@ -218,6 +222,7 @@ impl Host {
             self.watchdog,
             self.watchdog_ms,
             self.client,
+            self.claim,
         ];
         numbers
             .into_iter()
@@ -233,7 +238,7 @@ impl Host {
         if get.number() != MAGIC || get.number() != VERSION {
             return None;
         }
-        let [is_killed, is_over, is_asked, is_following, is_safe, is_upgrade, is_emergency] = get.flags();
+        let [is_killed, is_over, is_asked, is_following, is_safe, is_upgrade, is_emergency, goes_on] = get.flags();
         let mut next = || get.number();
         let host = Host {
             is_killed,
@@ -243,6 +248,7 @@ impl Host {
             is_safe,
             is_upgrade,
             is_emergency,
+            goes_on,
             pid: next() as u32,
             listener: next(),
             news: next(),
@@ -260,6 +266,7 @@ impl Host {
             watchdog: next(),
             watchdog_ms: next(),
             client: next(),
+            claim: next(),
             program: [next(), next(), next()],
             ending: core::array::from_fn(|_| next()),
             deaths: core::array::from_fn(|_| next()),
@@ -511,11 +518,13 @@ mod tests {
             is_safe: true,
             is_upgrade: false,
             is_emergency: true,
+            goes_on: true,
             changing: 18,
             deaths: [19, 20, 21],
             died: 22,
             replaced: 23,
             client: 24,
+            claim: 32,
             boot_ms: [25, 0, 26, 27, 28, 29, 30, 31],
         };
         let config = [b'c'; limits::LINE_BYTES];

@@ -194,7 +194,7 @@ pub fn init(
         Ok(signals)
     });
     let emergency = match &host {
-        Some(host) => host.is_emergency.then(|| Emergency::adopt(host.shell as u32)),
+        Some(host) => host.is_emergency.then(|| Emergency::adopt(host.shell as u32, host.goes_on)),
         None => needs_shell.then(|| Emergency::start(console, Some(plan), goes_on)),
     };
     let role = Role::Init { console, emergency, watchdog };

@@ -57,6 +57,12 @@ fn a_supervisor_that_faults_goes_on_with_its_guests() {
             }
         }
     }
+    // Its cgroup is still its own.
+    let config = supervisor.directory.join("inn.conf");
+    let other = supervisor.directory.join("other");
+    let [config, other] = [&config, &other].map(|path| path.to_str().unwrap());
+    let output = supervisor.inside(&["supervise", "--config", config, "--socket", other]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("another supervisor has its guests"), "{output:?}");
     assert!(supervisor.inn(&["start", "off"]).status.success());
     assert!(supervisor.inn(&["restart", "steady"]).status.success());
     send(supervisor.pid(), "-TERM");

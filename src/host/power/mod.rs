@@ -6,7 +6,7 @@
 //! | `release` | file systems and what lies below them |
 //! | `wait` | waiting meanwhile, the watchdog petted |
 
-mod processes;
+pub mod processes;
 mod release;
 mod wait;
 

@@ -152,20 +152,25 @@ impl fmt::Display for Owner<'_> {
 
 /// A process, as `/proc/PID/stat` has it (proc_pid_stat(5)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Process<'a> {
-    pid: u32,
-    parent: u32,
+pub struct Process<'a> {
+    /// Its number.
+    pub pid: u32,
+    /// Its parent's.
+    pub parent: u32,
     /// What it calls itself.
-    name: &'a [u8],
-    state: u8,
+    pub name: &'a [u8],
+    /// The kernel's letter for it.
+    pub state: u8,
     /// A thread of the kernel.
-    is_kernels: bool,
+    pub is_kernels: bool,
     /// What its parent is sent when it ends; 0: nothing.
-    exit_signal: u8,
+    pub exit_signal: u8,
 }
 
 impl<'a> Process<'a> {
-    fn parse(text: &'a [u8]) -> Option<Process<'a>> {
+    /// From the line of that file; nothing where it is none.
+    #[must_use]
+    pub fn parse(text: &'a [u8]) -> Option<Process<'a>> {
         let open = text.iter().position(|byte| *byte == b'(')?;
         // Its name may have any bytes.
         let close = text.iter().rposition(|byte| *byte == b')')?;

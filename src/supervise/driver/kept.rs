@@ -30,6 +30,8 @@ pub struct Keeper<'a> {
     plans: [Image<Plan>; 2],
     /// Which of them is the plan.
     current: usize,
+    /// The claim to the cgroup of all guests, where the program before has made it.
+    claim: Option<OwnedFd>,
     /// Guests of which something has changed since they were written.
     stale: Set,
     /// The plan has changed since it was written.
@@ -53,6 +55,7 @@ impl<'a> Keeper<'a> {
             texts,
             plans: [plan, Image::new()?],
             current: 0,
+            claim: None,
             stale: Set::EMPTY,
             is_plan_stale,
             host,
@@ -148,6 +151,7 @@ impl Driver<'_> {
 
     fn keep_host(&mut self, mut host: Host) -> bool {
         let Some(keeper) = &mut self.keeper else { return false };
+        host.claim = kept::number_of(Some(keeper.claim.as_ref().unwrap_or_else(|| self.base.claimed())));
         host.plan = kept::number_of(keeper.plans.get(keeper.current).map(Image::file));
         if keeper.is_written && host == keeper.host {
             return true;
@@ -226,7 +230,7 @@ impl Driver<'_> {
                     acting.add(id);
                 }
             }
-            self.keeper = Some(keeper);
+            self.keeper = Some(Keeper { claim: kept::descriptor_of(host.claim), ..keeper });
         }
         self.writer.adopt(host.writer as u32, kept::descriptor_of(host.writer_socket), self.poll);
         self.recall_reload(host.is_following);
