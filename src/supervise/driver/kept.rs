@@ -339,7 +339,10 @@ impl Driver<'_> {
                 Action::KillAll
             }
             // Its exec was heard of, and what follows was not done.
-            State::Starting if slot.reports.is_none() => return self.feed(id, Event::Executed, now_ms),
+            State::Starting if slot.reports.is_none() => {
+                self.feed(id, Event::Executed, now_ms);
+                return self.watch_ready(id, now_ms);
+            }
             State::Running | State::Ready | State::Stopping { .. } if pid == 0 => {
                 return self.feed(id, Event::Exited(Exit::Unknown), now_ms);
             }
