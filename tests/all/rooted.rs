@@ -303,3 +303,61 @@ fn a_hand_made_initramfs_leads_to_the_root() {
     });
     machine.end();
 }
+
+/// How often the power is cut.
+const CUTS: u64 = 20;
+
+#[test]
+fn a_busy_host_whose_power_is_cut_comes_up_again_with_its_files_and_its_config() {
+    let recipe = Recipe { name: "cut", kernel: "6.1", folder: "initramfs", command_line: "root=LABEL=root ro quiet" };
+    if !must::qemu("cut") {
+        return;
+    }
+    let disk = must::target().join("machines/cut-6.1.img");
+    fs::create_dir_all(disk.parent().unwrap()).expect("a directory");
+    let _ = fs::remove_file(&disk);
+    fs::File::create(&disk).and_then(|file| file.set_len(32 << 20)).expect("a file");
+    ext4(&disk, (1, 30), "root", Some(&tree("6.1", "cut", "cut")));
+    partition(&disk, "label: gpt\nstart=2048, size=61440, name=root\n");
+    let (checker, drive) = (checker(), format!("file={},format=raw,if=virtio", text(&disk)));
+    // Moments that are spread over what it does: from the first words of the new root to some seconds of work.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ u64::from(std::process::id());
+    for cut in 0..CUTS {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let Some(mut machine) = Machine::power_on_with(recipe, &["-drive", &drive], &["--tree", text(&checker)]) else {
+            return;
+        };
+        machine.console.wait_for("/etc/inn.conf has 3 guests and services", TIMEOUT);
+        // One in four is cut while it comes up, the others while they write.
+        if !state.is_multiple_of(4) {
+            machine.console.wait_for("set", TIMEOUT);
+        }
+        std::thread::sleep(std::time::Duration::from_millis((state >> 33) % 1000));
+        let console = machine.console.all();
+        drop(machine);
+        assert!(!console.contains("Kernel panic") && !console.contains("is not mounted"), "cut {cut}: {console}");
+        whole(&disk, cut);
+    }
+}
+
+/// Sees that the file system is whole once its journal is played back, and that the config is one.
+fn whole(disk: &Path, cut: u64) {
+    let copy = disk.with_extension("copy");
+    tool(
+        "dd",
+        &[&format!("if={}", text(disk)), &format!("of={}", text(&copy)), "bs=1M", "skip=1", "count=30", "status=none"],
+    );
+    let check = |words: &[&str]| Command::new("/sbin/e2fsck").args(words).arg(&copy).output().expect("e2fsck");
+    let played = check(&["-p"]);
+    assert!(matches!(played.status.code(), Some(0 | 1)), "cut {cut}: {played:?}");
+    let found = check(&["-f", "-n"]);
+    assert_eq!(found.status.code(), Some(0), "cut {cut}: {found:?}");
+    let config = disk.with_extension("conf");
+    tool("/sbin/debugfs", &["-R", &format!("dump /etc/inn.conf {}", text(&config)), text(&copy)]);
+    let config_text = fs::read_to_string(&config).expect("a config");
+    assert!(
+        config_text.contains("# this comment stays") && config_text.contains("[guest idle]"),
+        "cut {cut}: {config_text}"
+    );
+    tool(text(must::inn()), &["check", text(&config)]);
+}
