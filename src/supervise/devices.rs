@@ -1,5 +1,7 @@
 //! Devices and links that come while the host is up. What they need may hang (storage, a driver), so a child does it, one of
 //! each [`Subject`] at a time; it looks at all there is, whatever was said of them, so nothing that was said can be lost.
+//!
+//! Nothing of this has to outlive a fault of PID 1: whoever goes on begins to watch anew, and has a look at all there is then.
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
