@@ -1,5 +1,5 @@
 //! `inn supervise` under another init: what it tells systemd, and as a service of busybox init and of runit, which are PID 1 of a
-//! guest on this host. `distribution` has it as a unit of a systemd.
+//! guest on this host.
 
 use std::fs;
 use std::os::linux::net::SocketAddrExt;
