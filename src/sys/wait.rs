@@ -12,6 +12,8 @@ pub enum Which<'a> {
     PidFd(BorrowedFd<'a>),
     /// The one with this number, whatever signal its end raises.
     Pid(Pid),
+    /// The same, if it has come as far as an exec: that is what has its end raise SIGCHLD.
+    Executed(Pid),
     /// Any whose end raises SIGCHLD: orphans, and guests after exec, which sets that signal for every process.
     Ordinary,
     /// Any whose end raises no signal: what [`super::clone`] made, until it execs.
@@ -77,6 +79,7 @@ fn wait(which: Which<'_>, flags: i32) -> Result<Option<(Pid, End)>, Errno> {
     let (kind, id, whom) = match which {
         Which::PidFd(pidfd) => (libc::P_PIDFD, pidfd.as_raw_fd(), libc::__WALL),
         Which::Pid(pid) => (libc::P_PID, pid.as_raw_nonzero().get(), libc::__WALL),
+        Which::Executed(pid) => (libc::P_PID, pid.as_raw_nonzero().get(), 0),
         Which::Ordinary => (libc::P_ALL, 0, 0),
         Which::Silent => (libc::P_ALL, 0, libc::__WCLONE),
     };
@@ -118,5 +121,21 @@ mod tests {
             // Reaped behind its back: std finds nothing to wait for.
             assert!(child.wait().map_or(true, |status| status.into_raw() >= 0));
         }
+    }
+
+    #[test]
+    fn what_ends_before_an_exec_is_told_from_what_ends_behind_one() {
+        use super::super::clone::{Flags, Side, clone};
+        let Side::Parent(silent, _pidfd) = clone(Flags::NONE, None).unwrap() else { super::super::process::exit(0) };
+        let mut child = Command::new("/bin/true").spawn().unwrap();
+        let ordinary = Pid::from_raw(child.id() as i32).unwrap();
+        for (pid, executed) in [(silent, Err(Errno::CHILD)), (ordinary, Ok(Some((ordinary, End::Code(0)))))] {
+            while peek(Which::Pid(pid)) == Ok(None) {
+                std::thread::yield_now();
+            }
+            assert_eq!(peek(Which::Executed(pid)), executed);
+        }
+        reap(Which::Pid(silent)).unwrap();
+        child.wait().unwrap();
     }
 }

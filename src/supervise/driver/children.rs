@@ -93,12 +93,19 @@ impl<'a> Driver<'a> {
                     if let Some(reports) = self.slot_mut(id).and_then(|slot| slot.reports.take()) {
                         self.poll.close(reports);
                     }
-                    if self.state(id) == State::Starting && self.pid(id) != 0 {
-                        self.feed(id, Event::Executed, now_ms);
-                        self.watch_ready(id, now_ms);
+                    if self.pid(id) != 0 {
+                        self.executed(id, now_ms);
                     }
                 }
             }
+        }
+    }
+
+    /// Its program runs, or has run.
+    fn executed(&mut self, id: GuestId, now_ms: u64) {
+        if self.state(id) == State::Starting {
+            self.feed(id, Event::Executed, now_ms);
+            self.watch_ready(id, now_ms);
         }
     }
 
@@ -203,6 +210,10 @@ impl<'a> Driver<'a> {
         let exit = end.map_or(Exit::Unknown, |end| self.exit(id, end));
         // The step that failed, or the end of the reports, comes before the end of the process.
         self.reports(id, now_ms);
+        // They have no end as long as its helper is there, which a short program outruns.
+        if pid.is_some_and(|pid| matches!(wait::peek(Which::Executed(pid)), Ok(Some(_)))) {
+            self.executed(id, now_ms);
+        }
         if let Some(process) = self.slot_mut(id).and_then(|slot| slot.process.take()) {
             self.poll.close(process);
         }
