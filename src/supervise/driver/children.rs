@@ -200,9 +200,20 @@ impl<'a> Driver<'a> {
             (None, Some(pid)) => Which::Pid(pid),
             (None, None) => return,
         };
+        let mut unreaped = pid;
+        let has_executed = pid.is_some_and(|pid| matches!(wait::peek(Which::Executed(pid)), Ok(Some(_))));
         let end = match wait::peek(which) {
+            // Of a guest that powered itself off or rebooted Linux 5.10 tells only who takes it, and others that it was killed.
+            Ok(Some((_, End::Signal(KILL)))) if self.guest(id).is_some_and(|guest| guest.kind == Kind::Os) => {
+                unreaped = None;
+                wait::reap(which).map(|end| end.map(|(_, end)| end))
+            }
+            Ok(Some((_, end))) => Ok(Some(end)),
             Ok(None) => return,
-            Ok(Some((_, end))) => Some(end),
+            Err(errno) => Err(errno),
+        };
+        let end = match end {
+            Ok(end) => end,
             Err(Errno::CHILD) => None,
             Err(errno) => return self.journal.trouble("waitid", errno, now_ms),
         };
@@ -211,7 +222,7 @@ impl<'a> Driver<'a> {
         // The step that failed, or the end of the reports, comes before the end of the process.
         self.reports(id, now_ms);
         // They have no end as long as its helper is there, which a short program outruns.
-        if pid.is_some_and(|pid| matches!(wait::peek(Which::Executed(pid)), Ok(Some(_)))) {
+        if has_executed {
             self.executed(id, now_ms);
         }
         if let Some(process) = self.slot_mut(id).and_then(|slot| slot.process.take()) {
@@ -227,7 +238,7 @@ impl<'a> Driver<'a> {
         }
         self.feed(id, Event::Exited(exit), now_ms);
         // On record by now.
-        if let Some(pid) = pid {
+        if let Some(pid) = unreaped {
             let _ = wait::reap(Which::Pid(pid));
         }
         self.emptied(id, now_ms);
