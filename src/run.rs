@@ -23,6 +23,7 @@ use crate::limits;
 use crate::load::{CONFIG, Loader};
 use crate::plan::Plan;
 use crate::record::{self, Holder};
+use crate::supervise::events::Outcome;
 use crate::supervise::kept::{self, Left};
 use crate::supervise::serve::{self, Life};
 use crate::supervise::upgrade;
@@ -106,15 +107,20 @@ fn run_host(arguments: &Arguments) -> ! {
     }
     let life = Life { arguments, left: None };
     let outcome = serve::init(console, plan, config, (needs_shell, boots_on), (life, report, &mut watchdog));
+    leave(console, &outcome, &report, arguments, &mut watchdog)
+}
+
+/// What follows the supervisor: the boot once more, the real root, or the end of the machine.
+fn leave(console: &Console, outcome: &Outcome, report: &Report, arguments: &Arguments, watchdog: &mut Watchdog) -> ! {
     if outcome.boots_on {
         boot_on(console, arguments);
     }
     if outcome.wanted == Some(Wanted::SwitchRoot) {
-        power::end_processes(console, &outcome.bounds, &mut watchdog);
+        power::end_processes(console, &outcome.bounds, watchdog);
         watchdog.leave();
         root::enter_next(console, (arguments, report.timeline[Stage::Kernel as usize]));
     }
-    power::finish(console, outcome.wanted.unwrap_or(Wanted::PowerOff), &outcome.bounds, &mut watchdog)
+    power::finish(console, outcome.wanted.unwrap_or(Wanted::PowerOff), &outcome.bounds, watchdog)
 }
 
 /// A supervisor that has died of a fault, or was replaced, goes on in this program.
@@ -137,7 +143,7 @@ fn go_on(mut left: Left, arguments: &Arguments) -> u8 {
     let timeline = host.boot_ms.map(|ms| (ms != 0).then_some(ms as u32));
     let report = Report { timeline, ..Report::default() };
     let outcome = serve::init(&console, plan, config, (false, false), (life, report, &mut watchdog));
-    power::finish(&console, outcome.wanted.unwrap_or(Wanted::PowerOff), &outcome.bounds, &mut watchdog)
+    leave(&console, &outcome, &report, arguments, &mut watchdog)
 }
 
 /// In the environment of a boot that goes on behind the emergency shell, which `inn.emergency` does not hold up again.
