@@ -24,7 +24,7 @@ use crate::plan::change::{Keys, OWN_TMPFS, Staged};
 use crate::plan::{Guest, Limits, Plan, Rlimit, Tmpfs};
 use crate::sys::clone::{Flags, Side, clone};
 use crate::sys::rlimit::{self, Limit as ProcessLimit};
-use crate::sys::wait::{self, End, Which};
+use crate::sys::wait::{self, End};
 use crate::sys::{Errno, clock, privilege, process};
 use crate::text::{List, Made};
 
@@ -243,7 +243,8 @@ impl Change<'_> {
     /// Gives the file systems in memory their sizes, as the guest's own root: what that may not change, a change here
     /// does not reach either, wherever the guest has moved its mounts.
     fn resize(&self, before: List<Tmpfs>, after: List<Tmpfs>, back: bool) -> Result<(), Fault> {
-        match clone(Flags::NONE, None).at(Step::ForkChange)? {
+        // What comes after this, also where waiting fails, must not be overtaken by it.
+        match clone(Flags::AWAITED, None).at(Step::ForkChange)? {
             Side::Child => match self.resize_inside(before, after, back) {
                 Ok(()) => process::exit(DONE),
                 Err(fault) => {
@@ -251,15 +252,11 @@ impl Change<'_> {
                     process::exit(UNDONE)
                 }
             },
-            Side::Parent(_, child) => {
-                let mut ended = [PollFd::new(&child, PollFlags::IN)];
-                rustix::io::retry_on_intr(|| rustix::event::poll(&mut ended, None)).at(Step::ResizeTmpfs)?;
-                match wait::reap(Which::PidFd(child.as_fd())).at(Step::ResizeTmpfs)? {
-                    Some((_, End::Code(DONE))) => Ok(()),
-                    // It has said more.
-                    _ => Err(Errno::CHILD).at(Step::ResizeTmpfs),
-                }
-            }
+            Side::Parent(_, child) => match wait::until_end(child.as_fd()).at(Step::ResizeTmpfs)? {
+                End::Code(DONE) => Ok(()),
+                // It has said more.
+                _ => Err(Errno::CHILD).at(Step::ResizeTmpfs),
+            },
         }
     }
 

@@ -20,6 +20,8 @@ impl Flags {
     pub const NONE: Flags = Flags(0);
     /// The child is a child of this process's parent.
     pub const PARENT: Flags = Flags(libc::CLONE_PARENT as u64);
+    /// The caller stands still until the child has ended or executed a program.
+    pub const AWAITED: Flags = Flags(libc::CLONE_VFORK as u64);
     /// One descriptor table for both.
     pub const FILES: Flags = Flags(libc::CLONE_FILES as u64);
     /// User namespace.

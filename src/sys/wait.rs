@@ -63,6 +63,16 @@ pub fn reap(which: Which<'_>) -> Result<Option<(Pid, End)>, Errno> {
     wait(which, 0)
 }
 
+/// Waits for the end of the child that this pidfd names; it is gone for good then.
+///
+/// # Errors
+/// ECHILD where it is no child.
+pub fn until_end(pidfd: BorrowedFd<'_>) -> Result<End, Errno> {
+    let info =
+        rustix::io::retry_on_intr(|| call_waitid(libc::P_PIDFD, pidfd.as_raw_fd(), libc::__WALL | libc::WEXITED))?;
+    Ok(end(&info))
+}
+
 /// The signal that has stopped the child `pidfd`, told once; nothing where it has not stopped, or goes on again.
 #[must_use]
 pub fn stopped(pidfd: BorrowedFd<'_>) -> Option<u8> {
@@ -86,9 +96,13 @@ fn wait(which: Which<'_>, flags: i32) -> Result<Option<(Pid, End)>, Errno> {
     let info = call_waitid(kind, id, flags | whom | libc::WEXITED | libc::WNOHANG)?;
     // SAFETY: waitid has filled in the fields of SIGCHLD, or left them zero.
     let Some(pid) = Pid::from_raw(unsafe { info.si_pid() }) else { return Ok(None) };
-    // SAFETY: as above.
+    Ok(Some((pid, end(&info))))
+}
+
+fn end(info: &libc::siginfo_t) -> End {
+    // SAFETY: waitid has filled in the fields of SIGCHLD.
     let status = unsafe { info.si_status() } as u8;
-    Ok(Some((pid, if info.si_code == libc::CLD_EXITED { End::Code(status) } else { End::Signal(status & 0x7f) })))
+    if info.si_code == libc::CLD_EXITED { End::Code(status) } else { End::Signal(status & 0x7f) }
 }
 
 fn call_waitid(kind: libc::idtype_t, id: i32, flags: i32) -> Result<libc::siginfo_t, Errno> {
