@@ -4,20 +4,23 @@ use crate::machine::{Machine, Recipe};
 
 #[test]
 fn limits_hold_on_5_10() {
-    push_limits("5.10");
+    // busybox's `halt`.
+    push_limits("5.10", "kill -USR1 1", "System halted");
 }
 
 #[test]
 fn limits_hold_on_6_1() {
-    push_limits("6.1");
+    // busybox's `reboot`.
+    push_limits("6.1", "kill -TERM 1", "Restarting system");
 }
 
 #[test]
 fn limits_hold_on_6_12() {
-    push_limits("6.12");
+    // systemd's way not to stop what runs first: SIGRTMIN+15 of glibc.
+    push_limits("6.12", "kill -49 1", "Restarting system");
 }
 
-fn push_limits(kernel: &'static str) {
+fn push_limits(kernel: &'static str, end: &str, last_words: &str) {
     let recipe = Recipe { name: "limits", kernel, folder: "limits", command_line: "" };
     let Some(mut machine) = Machine::boot(recipe) else { return };
     machine.check("a guest over its memory is killed, and reported as out of memory", hog);
@@ -34,6 +37,7 @@ fn push_limits(kernel: &'static str) {
         // Tables for a thousand guests are in .bss: what is not touched costs nothing.
         assert!(private < 1024, "{private} KiB of its own");
     });
+    machine.goes_down(end, last_words);
     machine.end();
 }
 

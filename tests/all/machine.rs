@@ -257,6 +257,14 @@ impl Machine {
         }
     }
 
+    /// The check that this command, whatever it sends to PID 1, takes the host down, which ends with these words.
+    pub fn goes_down(&mut self, command: &str, last_words: &str) {
+        self.check(&format!("`{command}` takes the host down"), |machine| {
+            machine.tell(command);
+            machine.console.wait_for(&format!("reboot: {last_words}"), TIMEOUT);
+        });
+    }
+
     /// Ends the machine; fails if a check failed.
     pub fn end(mut self) {
         assert!(self.checks > 0, "a machine without a check");

@@ -4,20 +4,23 @@ use crate::machine::{Guest, Machine, Recipe};
 
 #[test]
 fn guests_are_supervised_on_5_10() {
-    supervise("5.10");
+    // As who watches the mains does it.
+    supervise("5.10", "kill -PWR 1", "Power down");
 }
 
 #[test]
 fn guests_are_supervised_on_6_1() {
-    supervise("6.1");
+    // systemd's `poweroff`: SIGRTMIN+4 of glibc.
+    supervise("6.1", "kill -38 1", "Power down");
 }
 
 #[test]
 fn guests_are_supervised_on_6_12() {
-    supervise("6.12");
+    // systemd's `reboot`.
+    supervise("6.12", "kill -39 1", "Restarting system");
 }
 
-fn supervise(kernel: &'static str) {
+fn supervise(kernel: &'static str, end: &str, last_words: &str) {
     let recipe = Recipe { name: "supervision", kernel, folder: "supervision", command_line: "" };
     let Some(mut machine) = Machine::boot(recipe) else { return };
     machine.check("a guest that is killed is started again", killed);
@@ -38,6 +41,7 @@ fn supervise(kernel: &'static str) {
         assert_eq!(machine.guest("steady").state(), "down");
         assert_ne!(machine.run("inn exec steady true").code, 0);
     });
+    machine.goes_down(end, last_words);
     machine.end();
 }
 
