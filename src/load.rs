@@ -9,6 +9,7 @@ use crate::config::source::Source;
 use crate::config::{Config, Diagnostics};
 use crate::guest::inside;
 use crate::host::disk::Disk;
+use crate::limits;
 use crate::plan::Plan;
 use crate::plan::record::RUN;
 use crate::plan::users::{Old, Stock};
@@ -33,11 +34,18 @@ pub struct Loader {
     pub config: Apart<Config>,
     /// What is wrong with it.
     pub diagnostics: Diagnostics,
+    /// What the record of users is read into.
+    record: Apart<Buffer>,
 }
 
 impl Loader {
     const fn new() -> Self {
-        Loader { plan: Plan::new(), config: Apart::new(Config::new()), diagnostics: Diagnostics::new() }
+        Loader {
+            plan: Plan::new(),
+            config: Apart::new(Config::new()),
+            diagnostics: Diagnostics::new(),
+            record: Apart::new([0; limits::RECORD_BYTES]),
+        }
     }
 
     /// The loader, the first time; nothing after that.
@@ -78,28 +86,35 @@ impl Loader {
 
     /// The plan, for the rest of the program. The memory that reading it took is given back.
     pub fn into_plan(&'static mut self) -> &'static mut Plan {
-        let Loader { config, diagnostics, plan } = self;
+        let (plan, record) = self.into_plan_and_record();
+        discard(record);
+        plan
+    }
+
+    /// The same for who looks at the record of users once more.
+    pub fn into_plan_and_record(&'static mut self) -> (&'static mut Plan, &'static mut Buffer) {
+        let Loader { plan, config, diagnostics, record } = self;
         discard(config);
         discard(diagnostics);
         discard_old_stack();
-        plan
+        (plan, record)
     }
 
     /// Makes the plan of what has been read, for looking at. Whether it is one.
     #[must_use]
     pub fn build(&mut self) -> bool {
-        let Loader { plan, config, diagnostics } = self;
+        let Loader { plan, config, diagnostics, .. } = self;
         plan.build_from(config, diagnostics, &Stock { pool: inside::pool(), ..Stock::ALL })
     }
 
     /// Makes the plan of what has been read, for guests of `holder` to be started: none gets users that another has, and
     /// what they get is recorded. Whether it is one, and why nothing could be recorded: two who cannot record anything may
     /// have the same users.
-    pub fn build_for(&mut self, holder: &Holder<'_>, buffer: &mut Buffer) -> (bool, Option<Unrecorded>) {
-        let Loader { plan, config, diagnostics } = self;
+    pub fn build_for(&mut self, holder: &Holder<'_>) -> (bool, Option<Unrecorded>) {
+        let Loader { plan, config, diagnostics, record } = self;
         let mut stock = Stock { pool: inside::pool(), holder: holder.name, only: holder.only, ..Stock::ALL };
         // Until it is written: somebody else might choose the same meanwhile.
-        let record = match Record::open(buffer) {
+        let record = match Record::open(record) {
             // Another supervisor with this socket: the socket itself will refuse this one.
             Ok(record) if record.has(holder.name) => return (plan.build_from(config, diagnostics, &stock), None),
             Ok(record) => record,
@@ -119,17 +134,11 @@ impl Loader {
     ///
     /// # Errors
     /// [`Full`]: there is not enough room for what runs and what is to run.
-    pub fn build_after(
-        &mut self,
-        old: Old<'_>,
-        (holder, owner): (&Holder<'_>, Pid),
-        buffer: &mut Buffer,
-        dry: bool,
-    ) -> Result<bool, Full> {
-        let Loader { plan, config, diagnostics } = self;
+    pub fn build_after(&mut self, old: Old<'_>, (holder, owner): (&Holder<'_>, Pid), dry: bool) -> Result<bool, Full> {
+        let Loader { plan, config, diagnostics, record } = self;
         let stock = Stock { pool: inside::pool(), holder: holder.name, old: Some(old), ..Stock::ALL };
         // Without a record they keep what they have all the same.
-        let record = Record::open_for(buffer, owner).ok();
+        let record = Record::open_for(record, owner).ok();
         let text = record.as_ref().map_or(&b""[..], Record::text);
         if !plan.build_from(config, diagnostics, &Stock { record: text, ..stock }) {
             return Ok(false);

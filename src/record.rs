@@ -16,7 +16,6 @@ use crate::host::files::{self, write_all};
 use crate::limits;
 use crate::plan::record::{Line, RUN};
 use crate::plan::{Plan, Users};
-use crate::sys::memory::Static;
 use crate::sys::{Errno, clock};
 use crate::text::{self, Made};
 
@@ -30,22 +29,8 @@ const NEW_FILE: &CStr = c"users.new";
 /// Bytes of /proc/PID/stat up to the start time: a name of up to 64 and numbers.
 const STAT_BYTES: usize = 1024;
 
-/// What a record is read into. A process has one.
+/// What a record is read into.
 pub type Buffer = [u8; limits::RECORD_BYTES];
-static BUFFER: Static<Buffer> = Static::new([0; limits::RECORD_BYTES]);
-
-/// What a child of a supervisor reads the record into.
-static AGAIN: Static<Buffer> = Static::new([0; limits::RECORD_BYTES]);
-
-/// The buffer of a child that reads the config again.
-pub fn buffer_again() -> Option<&'static mut Buffer> {
-    AGAIN.take()
-}
-
-/// The buffer, the first time; nothing after that.
-pub fn buffer() -> Option<&'static mut Buffer> {
-    BUFFER.take()
-}
 
 /// Who asks.
 #[derive(Clone, Copy, Debug)]

@@ -22,13 +22,13 @@ use crate::host::watchdog::Watchdog;
 use crate::limits;
 use crate::load::{CONFIG, Loader};
 use crate::plan::Plan;
-use crate::record::{self, Holder};
+use crate::record::Holder;
 use crate::supervise::events::Outcome;
 use crate::supervise::kept::{self, Left};
 use crate::supervise::serve::{self, Life};
 use crate::supervise::upgrade;
 use crate::sys::exec::{Words, execute};
-use crate::sys::memory::{Static, discard};
+use crate::sys::memory::Static;
 use crate::sys::process::{Arguments, WORDS};
 use crate::sys::{clock, descriptor, signal};
 
@@ -73,14 +73,12 @@ pub fn run(arguments: &Arguments) -> u8 {
 fn supervise(config: Option<&'static CStr>, socket: Option<&'static CStr>, arguments: &Arguments) -> u8 {
     let config = config.unwrap_or(CONFIG);
     let Some(loader) = Loader::take() else { return BAD_CONFIG };
-    let Some(buffer) = record::buffer() else { return BAD_CONFIG };
     let socket = socket.unwrap_or(server::PATH);
     loader.read(config);
-    let (good, unrecorded) = loader.build_for(&Holder { name: socket.to_bytes(), only: b"" }, buffer);
+    let (good, unrecorded) = loader.build_for(&Holder { name: socket.to_bytes(), only: b"" });
     if let Some(why) = unrecorded {
         complain(format_args!("{why}: {NOT_RECORDED}"));
     }
-    discard(buffer);
     if !good {
         let _ = write!(Errors::new(), "{}", config::Report(&loader.config, &loader.diagnostics));
         return BAD_CONFIG;
@@ -256,14 +254,7 @@ fn load(host: &mut Host, wants_root: bool) -> (Option<&'static mut Plan>, Mounte
         loader.clear();
         boot::read_config(host, &mut loader.config, &mut loader.diagnostics);
     }
-    let (good, unrecorded) = match record::buffer() {
-        Some(buffer) => {
-            let outcome = loader.build_for(&Holder { name: server::PATH.to_bytes(), only: b"" }, buffer);
-            discard(buffer);
-            outcome
-        }
-        None => (loader.build(), None),
-    };
+    let (good, unrecorded) = loader.build_for(&Holder { name: server::PATH.to_bytes(), only: b"" });
     if let Some(why) = unrecorded {
         host.console.say(Level::Warning, format_args!("{why}: {NOT_RECORDED}"));
     }

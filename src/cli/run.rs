@@ -31,7 +31,6 @@ const NAME: &[u8] = b"run";
 #[inline(never)]
 pub fn run(invocation: &Invocation, arguments: &Arguments) -> u8 {
     let Some(loader) = Loader::take() else { return NOT_STARTED };
-    let Some(buffer) = record::buffer() else { return NOT_STARTED };
     let mut only = NAME;
     if invocation.dashes {
         from_options(loader, invocation, arguments);
@@ -44,7 +43,7 @@ pub fn run(invocation: &Invocation, arguments: &Arguments) -> u8 {
         only = arguments.get(invocation.command).unwrap_or_default().to_bytes();
         loader.read(invocation.options.config.unwrap_or(CONFIG));
     }
-    let (good, unrecorded) = loader.build_for(&Holder { name: RUN, only }, buffer);
+    let (good, unrecorded) = loader.build_for(&Holder { name: RUN, only });
     if let Some(why) = unrecorded {
         complain(format_args!("{why}: another guest may be given the same users, for {} cannot be kept", record::PATH));
     }
@@ -52,7 +51,7 @@ pub fn run(invocation: &Invocation, arguments: &Arguments) -> u8 {
         let _ = write!(Errors::new(), "{}", Report(&loader.config, &loader.diagnostics));
         return BAD_CONFIG;
     }
-    let plan = loader.into_plan();
+    let (plan, record) = loader.into_plan_and_record();
     let found = if invocation.dashes {
         plan.find(NAME)
     } else {
@@ -61,7 +60,7 @@ pub fn run(invocation: &Invocation, arguments: &Arguments) -> u8 {
     };
     let code = found.map_or(Code::NoGuest.exit(), |id| foreground(plan, id, invocation.dashes));
     if unrecorded.is_none()
-        && let Err(why) = Record::open(buffer).and_then(Record::forget)
+        && let Err(why) = Record::open(record).and_then(Record::forget)
     {
         // Once this process is gone it holds nothing in any case.
         complain(format_args!("{}: {why}", record::PATH));

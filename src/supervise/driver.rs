@@ -60,10 +60,11 @@ const LAST_READS: usize = 32;
 
 /// Every guest's running part.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Table {
-    slots: heapless::Vec<Slot, { limits::GUESTS }>,
-    // Apart from the slots, so that looking through them touches few pages.
+    // Apart from the slots, so that looking through them touches few pages; and first, in a page that is touched anyway.
     keys: [Keys; limits::GUESTS],
+    slots: heapless::Vec<Slot, { limits::GUESTS }>,
     // Of use to those only that say how they are.
     health: [Health; limits::GUESTS],
     /// What could not be changed when the config was read again: of each guest, and the host twice.
@@ -187,7 +188,7 @@ pub struct Driver<'a> {
     tell_at_ms: Option<u64>,
     change: Change,
     reload: Reload,
-    /// Where the next plan goes.
+    /// Where the next plan goes; nothing before there was one.
     spare: Option<&'static mut Plan>,
     /// Where the config is.
     from: From<'a>,
@@ -201,7 +202,7 @@ pub struct Driver<'a> {
 impl<'a> Driver<'a> {
     /// A driver for the guests of `plan`, all down, whose cgroups are below `base`, which is called `base_name`.
     pub fn new(
-        (plan, spare): (&'static mut Plan, Option<&'static mut Plan>),
+        plan: &'static mut Plan,
         (base, base_name): (Base, &'a CStr),
         table: &'static mut Table,
         poll: &'a Poll,
@@ -231,7 +232,7 @@ impl<'a> Driver<'a> {
             tell_at_ms: None,
             change: Change::default(),
             reload: Reload::default(),
-            spare,
+            spare: None,
             from,
             keeper: None,
             is_safe: false,

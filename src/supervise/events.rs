@@ -107,24 +107,8 @@ pub struct Supervisor<'a> {
 }
 
 impl<'a> Supervisor<'a> {
-    /// A supervisor with nothing started yet. Every signal must be blocked.
-    ///
-    /// # Errors
-    /// Of signalfd(2) or epoll_ctl(2).
+    /// A supervisor with nothing started yet. Every signal must be blocked, and `signals` be what [`hear_signals`] gave.
     pub fn new(
-        poll: &'a Poll,
-        role: Role<'a>,
-        driver: Driver<'a>,
-        facts: Facts<'a>,
-        socket: &'a core::ffi::CStr,
-    ) -> Result<Supervisor<'a>, Errno> {
-        let signals = signal::descriptor(signal::Set::ALL)?;
-        watch_signals(poll, &signals)?;
-        Ok(Supervisor::with_signals(poll, signals, role, driver, facts, socket))
-    }
-
-    /// The same, with a signal descriptor that is watched already.
-    pub fn with_signals(
         poll: &'a Poll,
         signals: OwnedFd,
         role: Role<'a>,
@@ -758,12 +742,14 @@ impl<'a> Supervisor<'a> {
     }
 }
 
-/// Watches the signal descriptor.
+/// A descriptor that every signal comes by, watched.
 ///
 /// # Errors
-/// Of epoll_ctl(2).
-pub fn watch_signals(poll: &Poll, signals: &OwnedFd) -> Result<(), Errno> {
-    poll.watch(signals.as_fd(), Source::Signals, Interest::Readable)
+/// Of signalfd(2) or epoll_ctl(2).
+pub fn hear_signals(poll: &Poll) -> Result<OwnedFd, Errno> {
+    let signals = signal::descriptor(signal::Set::ALL)?;
+    poll.watch(signals.as_fd(), Source::Signals, Interest::Readable)?;
+    Ok(signals)
 }
 
 /// Watches a client for what it is now expected to do.

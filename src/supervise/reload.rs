@@ -26,7 +26,7 @@ use crate::load::Loader;
 use crate::plan::difference::{Difference, What, differences};
 use crate::plan::users::Old;
 use crate::plan::{GuestId, Plan};
-use crate::record::{self, Holder};
+use crate::record::Holder;
 use crate::sys::clone::{Flags, Side, clone};
 use crate::sys::memory::{Image, discard_spare};
 use crate::sys::wait::{self, End, Which};
@@ -200,7 +200,7 @@ fn work(
     (image, told): (&Image<Plan>, &Told),
 ) -> Result<u8, Fault> {
     let nothing = || Err(Errno::BUSY).at(Step::ReloadMemory);
-    let Some((loader, buffer)) = Loader::take_again().zip(record::buffer_again()) else { return nothing() };
+    let Some(loader) = Loader::take_again() else { return nothing() };
     if from.is_init {
         boot::read_config_again(&mut loader.config, &mut loader.diagnostics);
     } else {
@@ -211,7 +211,7 @@ fn work(
     let old = Old { plan, is_up: &up };
     // The namespace of a process is its parent's.
     let owner = getppid().unwrap_or(Pid::INIT);
-    match loader.build_after(old, (&holder, owner), buffer, dry) {
+    match loader.build_after(old, (&holder, owner), dry) {
         Ok(true) => {}
         Ok(false) => {
             let mut pages = Pages { told, text: heapless::String::new(), failed: None };

@@ -5,7 +5,7 @@ use core::fmt;
 
 use super::driver::kept::Keeper;
 use super::driver::{Driver, Table};
-use super::events::{Outcome, Role, Supervisor};
+use super::events::{self, Outcome, Role, Supervisor};
 use super::journal::{Journal, To};
 use super::kept::{self, Host, Kept, Left, Texts};
 use super::manager::Manager;
@@ -29,8 +29,6 @@ use crate::sys::process::Arguments;
 use crate::sys::{Errno, clock, fatal, signal, stdio};
 
 static TABLE: Static<Table> = Static::new(Table::new());
-/// Where the next plan goes when the config is read again.
-static SPARE: Static<Plan> = Static::new(Plan::new());
 
 /// What the kernel calls this process (prctl(2), PR_SET_NAME).
 const NAME: &CStr = c"inn";
@@ -139,24 +137,26 @@ fn try_in_base(
         journal.error(format_args!("who started this is told nothing: NOTIFY_SOCKET: {errno}"));
         None
     });
-    let mut driver = Driver::new((plan, SPARE.take()), (base, name), table, &poll, journal, from);
+    let signals = events::hear_signals(&poll).map_err(|errno| Refused::Call("signalfd4", errno))?;
+    let mut driver = Driver::new(plan, (base, name), table, &poll, journal, from);
     leave(&mut driver, life, facts.started_ms, (name, config, socket));
-    let mut supervisor = Supervisor::new(&poll, Role::Process, driver, facts, socket)
-        .map_err(|errno| Refused::Call("signalfd4", errno))?;
-    if let Some(manager) = manager {
-        supervisor.report_to(manager);
-    }
-    match host {
-        Some(host) => supervisor.go_on(host),
-        None => {
-            supervisor.listen().map_err(Refused::Socket)?;
-            supervisor.clear_leftovers();
+    let outcome = {
+        let mut supervisor = Supervisor::new(&poll, signals, Role::Process, driver, facts, socket);
+        if let Some(manager) = manager {
+            supervisor.report_to(manager);
         }
-    }
-    let outcome = supervisor.run();
-    fatal::disarm();
+        match host {
+            Some(host) => supervisor.go_on(host),
+            None => {
+                supervisor.listen().map_err(Refused::Socket)?;
+                supervisor.clear_leftovers();
+            }
+        }
+        let outcome = supervisor.run();
+        fatal::disarm();
+        outcome
+    };
     // The socket belongs to nobody from here on.
-    drop(supervisor);
     let _ = rustix::fs::unlink(socket);
     Ok(outcome)
 }
@@ -188,11 +188,7 @@ pub fn init(
         insist(&mut journal, "open a directory without cgroups", Base::none)
     });
     let table = insist(&mut journal, "take the table", || TABLE.take().ok_or(Errno::BUSY));
-    let signals = insist(&mut journal, "signalfd4", || {
-        let signals = signal::descriptor(signal::Set::ALL)?;
-        super::events::watch_signals(&poll, &signals)?;
-        Ok(signals)
-    });
+    let signals = insist(&mut journal, "signalfd4", || events::hear_signals(&poll));
     let emergency = match &host {
         Some(host) => host.is_emergency.then(|| Emergency::adopt(host.shell as u32, host.goes_on)),
         None => needs_shell.then(|| Emergency::start(console, Some(plan), goes_on)),
@@ -200,10 +196,10 @@ pub fn init(
     let role = Role::Init { console, emergency, watchdog };
     tell_unbounded(&journal, &base, plan);
     let from = From { config, socket: server::PATH, is_init: true };
-    let mut driver = Driver::new((plan, SPARE.take()), (base, name), table, &poll, journal, from);
+    let mut driver = Driver::new(plan, (base, name), table, &poll, journal, from);
     let facts = Facts { report, ..facts(config, name, host.as_ref()) };
     leave(&mut driver, life, facts.started_ms, (name, config, server::PATH));
-    let mut supervisor = Supervisor::with_signals(&poll, signals, role, driver, facts, server::PATH);
+    let mut supervisor = Supervisor::new(&poll, signals, role, driver, facts, server::PATH);
     if let Some(host) = host {
         supervisor.go_on(host);
     }

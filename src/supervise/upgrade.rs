@@ -20,7 +20,7 @@ use crate::limits;
 use crate::load::Loader;
 use crate::plan::Plan;
 use crate::plan::users::Old;
-use crate::record::{self, Holder};
+use crate::record::Holder;
 use crate::supervise::state::Machine;
 use crate::sys::exec::{self, Words};
 use crate::sys::memory::{Image, Static, discard_spare};
@@ -161,7 +161,7 @@ fn try_to_answer(arguments: &Arguments) -> Result<(), u8> {
         let is_known = kept.guest(index, |get| get.number() == 0 || Machine::recall(get).is_some());
         is_known.then_some(()).ok_or(VERSION)?;
     }
-    let (loader, buffer) = Loader::take_again().zip(record::buffer_again()).ok_or(PLAN)?;
+    let loader = Loader::take_again().ok_or(PLAN)?;
     if is_init {
         boot::read_config_again(&mut loader.config, &mut loader.diagnostics);
     } else {
@@ -171,7 +171,7 @@ fn try_to_answer(arguments: &Arguments) -> Result<(), u8> {
     let holder = Holder { name: socket.to_bytes(), only: b"" };
     // Each has the users that are on record for it.
     let owner = getppid().unwrap_or(Pid::INIT);
-    if !loader.build_after(old, (&holder, owner), buffer, true).map_err(|_| PLAN)? {
+    if !loader.build_after(old, (&holder, owner), true).map_err(|_| PLAN)? {
         return Err(CONFIG);
     }
     discard_spare(&mut loader.plan.profiles);

@@ -15,7 +15,10 @@ use crate::supervise::reload::{self, Child, Ended, Reading, Told, Wanted};
 use crate::supervise::snapshot::is_up;
 use crate::supervise::state::{Event, State};
 use crate::sys::Errno;
-use crate::sys::memory::{discard_spare, wipe};
+use crate::sys::memory::{Static, discard_spare, wipe};
+
+/// Where the plan goes that is read first; from then on the one that it takes the place of is where the next goes.
+static SPARE: Static<Plan> = Static::new(Plan::new());
 
 /// The config as it is read again.
 #[derive(Debug, Default)]
@@ -256,7 +259,9 @@ impl Driver<'_> {
             return self.end_reload(verdict);
         }
         let nothing = || fault(Step::ReloadMemory, Errno::BUSY);
-        let Some(spare) = self.spare.take() else { return self.end_reload(Verdict::Failed(nothing())) };
+        let Some(spare) = self.spare.take().or_else(|| SPARE.take()) else {
+            return self.end_reload(Verdict::Failed(nothing()));
+        };
         let new = match image.take(spare) {
             Ok(new) => new,
             Err((errno, spare)) => {
