@@ -325,7 +325,7 @@ impl<'a> Driver<'a> {
     ///
     /// # Errors
     /// The step that failed; nothing has changed then.
-    pub fn hold(&mut self, id: GuestId, still: bool) -> Result<(), Fault> {
+    pub fn hold(&mut self, id: GuestId, still: bool, now_ms: u64) -> Result<(), Fault> {
         if still {
             // Who waits for it is woken by that.
             self.watch_cgroup(id)?;
@@ -339,6 +339,9 @@ impl<'a> Driver<'a> {
             self.changed.add(id);
             self.note_stale(id);
             self.announce(id, if still { Notice::Frozen } else { Notice::Thawed });
+            if !still {
+                self.goes_on(id, now_ms);
+            }
         }
         Ok(())
     }
@@ -487,7 +490,7 @@ impl<'a> Driver<'a> {
                 self.signal(id, number, now_ms);
                 if self.is_held(id) {
                     // It could not do what it is asked for. Where this fails, the step's time-out goes on.
-                    let _ = self.hold(id, false);
+                    let _ = self.hold(id, false, now_ms);
                 }
                 None
             }

@@ -37,8 +37,8 @@ pub struct Health {
     is_told_of_main_process: bool,
     /// It was told once that somebody else spoke for it.
     is_told_of_stranger: bool,
-    /// It stood still when it was due.
-    was_frozen: bool,
+    /// The look under way was given up because the guest stands still: what becomes of it says nothing.
+    is_void: bool,
     /// How often it has to say that it is well; 0 for never.
     watchdog_ms: u64,
     /// By when it has to say so next; 0 for never.
@@ -91,7 +91,7 @@ impl Health {
             activity: Activity::None,
             is_told_of_main_process: false,
             is_told_of_stranger: false,
-            was_frozen: false,
+            is_void: false,
             watchdog_ms: 0,
             beat_due_ms: 0,
             look_due_ms: 0,
@@ -174,13 +174,15 @@ impl Health {
 
     /// A look has begun, which may take so long.
     pub fn begun(&mut self, timeout_ms: u64, now_ms: u64) {
-        (self.is_looking, self.is_late, self.is_faulty) = (true, false, false);
+        (self.is_looking, self.is_late, self.is_void, self.is_faulty) = (true, false, false, false);
         self.begun_ms = now_ms;
         self.look_due_ms = now_ms.saturating_add(timeout_ms);
     }
 
-    /// The look under way is ended, for it took too long; where it does not end, that is tried again after so long.
-    pub fn given_up(&mut self, retry_ms: u64, now_ms: u64) {
+    /// The look under way is ended, for it took too long, which is nobody's fault where the guest stands still; where it does
+    /// not end, that is tried again after so long.
+    pub fn given_up(&mut self, is_frozen: bool, retry_ms: u64, now_ms: u64) {
+        self.is_void |= is_frozen && !self.is_late;
         self.is_late = true;
         self.postpone(retry_ms, now_ms);
     }
@@ -205,6 +207,15 @@ impl Health {
     pub fn note_fault(&mut self, fault: Fault) {
         self.fault = fault;
         self.is_faulty = true;
+    }
+
+    /// Whether the look under way, which is over, says nothing.
+    pub fn take_void(&mut self) -> bool {
+        if !core::mem::take(&mut self.is_void) {
+            return false;
+        }
+        (self.is_looking, self.look_due_ms) = (false, 0);
+        true
     }
 
     /// The look under way is over. Whether all was well; if not, how often in a row it was not.
@@ -243,16 +254,25 @@ impl Health {
     /// How often in a row something was wrong, how long ago was looked, and what was found then; nothing before the first.
     #[must_use]
     pub fn findings(&self, now_ms: u64) -> Option<(u16, u64, Option<Fault>)> {
-        let fault = self.is_faulty.then_some(self.fault);
+        // What a look under way has found is not counted yet.
+        let fault = (self.failures != 0).then_some(self.fault);
         (self.looked_ms != 0).then_some((self.failures, now_ms.saturating_sub(self.looked_ms), fault))
     }
 
-    /// Looks whether it has said in time that it is well. One that is frozen cannot, and has all of its time once it is not.
+    /// It stood still and goes on: it has all of its time again, and so has a look under way, `look_ms`.
+    pub fn thawed(&mut self, look_ms: u64, now_ms: u64) {
+        self.beat_again(now_ms);
+        if self.is_looking && !self.is_late && self.look_due_ms != 0 {
+            self.postpone(look_ms, now_ms);
+        }
+    }
+
+    /// Looks whether it has said in time that it is well. One that is frozen cannot.
     pub fn miss(&mut self, is_frozen: bool, now_ms: u64) -> Option<Illness> {
         if self.beat_due_ms == 0 || self.beat_due_ms > now_ms {
             return None;
         }
-        if core::mem::replace(&mut self.was_frozen, is_frozen) || is_frozen {
+        if is_frozen {
             self.beat(now_ms);
             return None;
         }
@@ -353,10 +373,34 @@ mod tests {
         let mut health = Health::new();
         health.take(&said("WATCHDOG_USEC=2000000"), 0);
         assert_eq!(health.miss(true, 2_000), None);
-        // Thawed at 3 999, say.
-        assert_eq!(health.miss(false, 4_000), None);
-        assert_eq!(health.due_ms(), Some(6_000));
-        assert_eq!(health.miss(false, 6_000), Some(Illness::Watchdog));
+        health.thawed(500, 3_999);
+        assert_eq!((health.miss(false, 4_000), health.due_ms()), (None, Some(5_999)));
+        // Also where nothing was due while it stood still.
+        health.thawed(500, 5_998);
+        assert_eq!((health.miss(false, 5_999), health.due_ms()), (None, Some(7_998)));
+        assert_eq!(health.miss(false, 7_998), Some(Illness::Watchdog));
+        health.thawed(500, 8_000);
+        assert_eq!(health.due_ms(), None, "nothing is expected of it any more");
+    }
+
+    #[test]
+    fn a_look_that_a_freeze_held_up_has_all_of_its_time_again_or_says_nothing() {
+        let mut health = Health::new();
+        health.expect_looks(1, 0);
+        health.begun(500, 1);
+        health.thawed(500, 400);
+        assert_eq!((health.due(501), health.due(900)), (None, Some(Due::GiveUp)));
+        health.given_up(true, 10_000, 900);
+        health.thawed(500, 950);
+        assert_eq!(health.due_ms(), Some(10_900), "it is being ended");
+        assert!(health.take_void() && !health.take_void());
+        assert_eq!((health.is_looking(), health.due_ms(), health.findings(1_000)), (false, None, None));
+        // One that had taken too long before has.
+        health.begun(500, 1_000);
+        health.given_up(false, 10_000, 1_500);
+        health.given_up(true, 10_000, 11_500);
+        assert!(!health.take_void());
+        assert_eq!(health.over(false, 11_600), Err((1, LATE)));
     }
 
     #[test]
@@ -398,10 +442,11 @@ mod tests {
             assert_eq!(health.over(false, 10), Err((count, fault)));
         }
         health.begun(9, 1);
-        health.given_up(9, 10);
+        health.given_up(false, 9, 10);
         assert_eq!(health.over(false, 12), Err((3, LATE)));
         assert_eq!(health.findings(15), Some((3, 3, Some(LATE))));
         health.begun(9, 1);
+        assert_eq!(health.findings(15), Some((3, 3, Some(LATE))), "while the next one is under way");
         assert_eq!(health.over(true, 20), Ok(()));
         assert_eq!(health.findings(21), Some((0, 1, None)));
         health.begun(9, 1);

@@ -255,7 +255,7 @@ fn begun(what: Doing, id: GuestId, desk: &mut Desk<'_, '_>) -> Option<Job> {
                 State::Starting => return wrong_state("it is starting: try again"),
                 _ => return wrong_state("it does not run"),
             }
-            if let Err(fault) = driver.hold(id, what == Doing::Freeze) {
+            if let Err(fault) = driver.hold(id, what == Doing::Freeze, *now_ms) {
                 return Some(Job::Unchanged { id, fault, why: "" });
             }
         }

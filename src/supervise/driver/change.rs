@@ -66,6 +66,10 @@ impl<'a> Driver<'a> {
             // It may have had a child of its own.
             self.sweep_at_ms = Some(now_ms.saturating_add(SWEEP_MS));
         }
+        if self.change.guest().is_none() {
+            // It may have stood still meanwhile.
+            self.goes_on(id, now_ms);
+        }
     }
 
     pub(super) fn changing(&mut self, id: GuestId) -> (&mut Change, Option<Up<'_>>, Tools<'_, 'a>) {

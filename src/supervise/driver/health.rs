@@ -8,7 +8,7 @@ use super::{Driver, FROZEN_MS, KILL, SOON_MS, index};
 use crate::guest::cgroup;
 use crate::guest::check::{Patient, What, check};
 use crate::limits;
-use crate::plan::{GuestId, Ready};
+use crate::plan::{Guest, GuestId, Plan, Ready};
 use crate::supervise::health::{Due, Health};
 use crate::supervise::notify;
 use crate::supervise::poll::{Interest, Part, Source};
@@ -128,7 +128,7 @@ impl<'a> Driver<'a> {
         let is_frozen = self.is_held(id) || self.change.guest() == Some(id);
         match self.health(id).and_then(|health| health.due(now_ms)) {
             Some(Due::Begin) => self.begin_look(id, is_frozen, now_ms),
-            Some(Due::GiveUp) => self.give_look_up(id, now_ms),
+            Some(Due::GiveUp) => self.give_look_up(id, is_frozen, now_ms),
             None => {}
         }
         let illness = self.table.health.get_mut(index(id)).and_then(|health| health.miss(is_frozen, now_ms));
@@ -142,10 +142,7 @@ impl<'a> Driver<'a> {
         let Driver { plan, base, table, poll, .. } = self;
         let (Some(guest), Some(slot)) = (plan.guests.get(index(id)), table.slots.get_mut(index(id))) else { return };
         let Some(health) = table.health.get_mut(index(id)) else { return };
-        let (what, timeout_ms) = match plan.health(guest) {
-            Some(check) if slot.machine.state() == State::Ready => (What::Health, check.timeout_ms.into()),
-            _ => (What::Ready, limits::READY_LOOK_TIMEOUT_MS),
-        };
+        let (what, timeout_ms) = next_look(plan, guest, slot.machine.state());
         if is_frozen {
             return health.postpone(FROZEN_MS, now_ms);
         }
@@ -173,8 +170,19 @@ impl<'a> Driver<'a> {
         }
     }
 
+    /// A guest that stood still goes on: nothing that it could not do meanwhile is held against it.
+    pub(super) fn goes_on(&mut self, id: GuestId, now_ms: u64) {
+        let state = self.state(id);
+        let Some(guest) = self.plan.guests.get(index(id)) else { return };
+        let (_, look_ms) = next_look(self.plan, guest, state);
+        if let Some(health) = self.table.health.get_mut(index(id)) {
+            health.thawed(look_ms, now_ms);
+            self.note_deadline(id);
+        }
+    }
+
     /// It hangs: it is killed, and waited for as any other.
-    pub(super) fn give_look_up(&mut self, id: GuestId, now_ms: u64) {
+    pub(super) fn give_look_up(&mut self, id: GuestId, is_frozen: bool, now_ms: u64) {
         if let Some(child) = self.slot(id).and_then(|slot| slot.helper.as_ref()) {
             let _ = signal::send(child.as_fd(), KILL);
         }
@@ -182,7 +190,7 @@ impl<'a> Driver<'a> {
             self.base.kill_check(member);
         }
         if let Some(health) = self.table.health.get_mut(index(id)) {
-            health.given_up(limits::KILL_TIMEOUT_MS, now_ms);
+            health.given_up(is_frozen, limits::KILL_TIMEOUT_MS, now_ms);
         }
     }
 
@@ -202,6 +210,12 @@ impl<'a> Driver<'a> {
         let state = self.state(id);
         let Some(guest) = self.plan.guests.get(index(id)) else { return };
         let Some(health) = self.table.health.get_mut(index(id)) else { return };
+        if health.take_void() {
+            if matches!(state, State::Running | State::Ready) {
+                health.postpone(FROZEN_MS, now_ms);
+            }
+            return;
+        }
         let was_failing = health.findings(now_ms).is_some_and(|(failures, ..)| failures > 0);
         let result = health.over(is_well, now_ms);
         match (state, result, self.plan.health(guest)) {
@@ -224,6 +238,14 @@ impl<'a> Driver<'a> {
             // It ends.
             _ => {}
         }
+    }
+}
+
+/// What a guest that is in this state is looked at for, and how long that may take.
+fn next_look(plan: &Plan, guest: &Guest, state: State) -> (What, u64) {
+    match plan.health(guest) {
+        Some(check) if state == State::Ready => (What::Health, check.timeout_ms.into()),
+        _ => (What::Ready, limits::READY_LOOK_TIMEOUT_MS),
     }
 }
 

@@ -14,9 +14,9 @@ impl Health {
             Activity::Stopping => 2,
         };
         put.number(activity);
-        let Health { is_told_of_main_process, is_told_of_stranger, was_frozen, is_looking, is_late, is_faulty, .. } =
+        let Health { is_told_of_main_process, is_told_of_stranger, is_void, is_looking, is_late, is_faulty, .. } =
             *self;
-        put.flags([is_told_of_main_process, is_told_of_stranger, was_frozen, is_looking, is_late, is_faulty]);
+        put.flags([is_told_of_main_process, is_told_of_stranger, is_void, is_looking, is_late, is_faulty]);
         let Health { watchdog_ms, beat_due_ms, look_due_ms, begun_ms, pause_ms, looked_ms, .. } = *self;
         [watchdog_ms, beat_due_ms, look_due_ms, begun_ms, pause_ms, looked_ms, self.failures.into()]
             .into_iter()
@@ -34,9 +34,9 @@ impl Health {
             2 => Activity::Stopping,
             _ => Activity::None,
         };
-        let [main_process, stranger, was_frozen, is_looking, is_late, is_faulty] = get.flags();
+        let [main_process, stranger, is_void, is_looking, is_late, is_faulty] = get.flags();
         (health.is_told_of_main_process, health.is_told_of_stranger) = (main_process, stranger);
-        (health.was_frozen, health.is_looking) = (was_frozen, is_looking);
+        (health.is_void, health.is_looking) = (is_void, is_looking);
         (health.is_late, health.is_faulty) = (is_late, is_faulty);
         let mut next = || get.number();
         (health.watchdog_ms, health.beat_due_ms) = (next(), next());
