@@ -96,7 +96,7 @@ fn logs_of_several_guests_are_in_the_order_of_their_writing() {
     if !must::root("logs_of_several_guests_are_in_the_order_of_their_writing") {
         return;
     }
-    let supervisor = start("order", &(told("a", &["one", "three"]) + &told("b", &["two", "four"])));
+    let supervisor = start("log-order", &(told("a", &["one", "three"]) + &told("b", &["two", "four"])));
     for step in ["one", "two", "three", "four"] {
         tell(&supervisor, step);
         has(&supervisor, &["logs"], step);

@@ -250,7 +250,7 @@ fn changes_of_several_clients_come_one_after_the_other() {
 
 #[test]
 fn a_client_that_is_killed_leaves_all_or_nothing() {
-    let Some(supervisor) = served("set-killed", SERVICE) else { return };
+    let Some(supervisor) = served("set-client-killed", SERVICE) else { return };
     let socket = supervisor.directory.join("control");
     for score in 1..40u64 {
         let mut command = Command::new(must::inn());

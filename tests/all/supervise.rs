@@ -210,14 +210,14 @@ fn an_os_speaks_on_its_console_and_can_end_itself() {
     if !must::root("an_os_speaks_on_its_console_and_can_end_itself") {
         return;
     }
-    let root = busybox("console");
+    let root = busybox("os-console");
     let config = format!(
         "[guest os]\nkind = os\nroot = {}\nrestart = never\nstop = SIGUSR2 1h\n\
          command = /bin/sh -c \"trap 'echo asked; reboot -f' USR2; echo first > /dev/console; echo second; \
          while :; do sleep 0.1; done\"\n",
         root.display()
     );
-    let supervisor = Supervisor::start("console", &config);
+    let supervisor = Supervisor::start("os-console", &config);
     supervisor.await_answer();
     supervisor.wait_for("the output", |this| this.inn(&["logs", "os"]).stdout == b"first\r\nsecond\r\n");
     let first = pid(&supervisor, "os");
