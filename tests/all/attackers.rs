@@ -3,6 +3,7 @@
 //! The verdict is never theirs: it is the host's state before and after, and secrets of the host in what they print.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -14,6 +15,10 @@ const UNLOADED: [&str; 6] = ["dummy", "configfs", "algif_hash", "vsock", "squash
 /// Guests that attempts are made in: root of a distribution, root of an app, a user of an app. The last may do less than the
 /// one before, and is asked about few.
 const GUESTS: [&str; 3] = ["os", "app", "user"];
+/// Where a guest's file systems are mounted in its root.
+const PLACES: [&str; 5] = ["proc", "sys", "dev", "run", "tmp"];
+/// What a hostile root has there, as a link.
+const LEADS: [&str; 4] = ["/etc", "../../../../etc", "/proc/1/root/etc", "/nowhere"];
 /// Fewer than these, and one got lost.
 const ATTEMPTS_AT_LEAST: usize = 120;
 /// Attempts for one command of the agent, which may take only so long.
@@ -89,9 +94,11 @@ fn attack(kernel: &'static str) {
         assert!(!machine.console.all().contains("typed-by"), "see the console's log");
     });
     machine.check("the same look at the host sees what the host's own root does", |machine| {
-        for (name, mark) in SEEN {
-            let (seen, changed) = run_group(machine, "host", &[name.to_string()]);
-            let all = format!("{}\n{changed}", seen[0].1);
+        // All of it is seen at once, and no two look alike.
+        let names: Vec<String> = SEEN.iter().map(|(name, _)| name.to_string()).collect();
+        let (seen, changed) = run_group(machine, "host", &names);
+        for ((name, mark), (_, lines)) in SEEN.iter().zip(seen) {
+            let all = format!("{lines}\n{changed}");
             assert!(all.contains(mark), "{name} on the host: no {mark:?} in:\n{all}");
         }
     });
@@ -167,14 +174,23 @@ fn on_starting(machine: &mut Machine) {
         }
     });
     machine.check("links where a guest's file systems are to be mounted lead nowhere", |machine| {
-        machine.ok("cp -a /data/busybox /data/hostile");
-        for place in ["proc", "sys", "dev", "run", "tmp"] {
-            for target in ["/etc", "../../../../etc", "/proc/1/root/etc", "/nowhere"] {
-                machine.ok(&format!("cd /data/hostile && rm -rf {place} && ln -s {target} {place}"));
-                let start = "inn run --kind os --root /data/hostile --ephemeral -- /attack/leak-files";
+        let roots: Vec<(&str, &str)> = PLACES.iter().flat_map(|place| LEADS.iter().map(|to| (*place, *to))).collect();
+        for (number, (place, to)) in roots.iter().enumerate() {
+            machine.ok(&format!(
+                "mkdir -p /data/hostile/{number} && cd /data/hostile/{number} && mkdir {} attack && \
+                 ln /data/busybox/attack/all attack/leak-files && rmdir {place} && ln -s {to} {place}",
+                PLACES.join(" ")
+            ));
+        }
+        let start =
+            |number| format!("inn run --kind os --root /data/hostile/{number} --ephemeral -- /attack/leak-files");
+        // One look before and one behind all of them; where they differ, those around each tell which it was.
+        let all: Vec<String> = (0..roots.len()).map(start).collect();
+        if catch_unwind(AssertUnwindSafe(|| harmless(machine, "none", &all.join("; ")))).is_err() {
+            for start in &all {
                 harmless(machine, "none", start);
             }
-            machine.ok(&format!("cd /data/hostile && rm -rf {place} && mkdir {place}"));
+            panic!("one of them changed the host, once: see above");
         }
         machine.ok("rm -rf /data/hostile");
     });

@@ -1,6 +1,11 @@
 //! Guests that take all they can: each is held to its limit, `inn list` answers throughout, and the others run on.
 
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
 use crate::machine::{Machine, Recipe};
+use crate::must;
 
 #[test]
 fn limits_hold_on_5_10() {
@@ -22,7 +27,11 @@ fn limits_hold_on_6_12() {
 
 fn push_limits(kernel: &'static str, end: &str, last_words: &str) {
     let recipe = Recipe { name: "limits", kernel, folder: "limits", command_line: "" };
-    let Some(mut machine) = Machine::boot(recipe) else { return };
+    if !must::qemu("limits") {
+        return;
+    }
+    let more = ["--tree", programs().to_str().expect("a path of text")];
+    let Some(mut machine) = Machine::boot_with_devices(recipe, &[], &more) else { return };
     machine.check("a guest over its memory is killed, and reported as out of memory", hog);
     machine.check("two busy guests share the CPU by their weights", shares);
     machine.check("a busy guest gets no more CPU than its cap", cap);
@@ -39,6 +48,22 @@ fn push_limits(kernel: &'static str, end: &str, last_words: &str) {
     });
     machine.goes_down(end, last_words);
     machine.end();
+}
+
+/// Compiles what makes orphans, on the host and in a guest.
+fn programs() -> &'static PathBuf {
+    static TREE: OnceLock<PathBuf> = OnceLock::new();
+    TREE.get_or_init(|| {
+        let tree = must::target().join("programs-limits");
+        for bin in ["bin", "guests/busybox/bin"].map(|bin| tree.join(bin)) {
+            std::fs::create_dir_all(&bin).expect("a directory");
+            let source = must::project().join("tests/programs/orphans.c");
+            let words = ["-static", "-Os", "-s", "-Wall", "-Wextra", "-Werror", "-o"];
+            let compiled = Command::new("gcc").args(words).arg(bin.join("orphans")).arg(source).status();
+            assert!(compiled.expect("gcc starts (Debian: gcc libc6-dev)").success(), "gcc failed");
+        }
+        tree
+    })
 }
 
 fn kib(line: &str) -> u64 {
@@ -116,7 +141,7 @@ fn orphans_inside(machine: &mut Machine) {
     machine.ok("inn start --wait orphans");
     inn_list_answers(machine);
     the_bystander_runs_on(machine);
-    machine.until("sleep 1; inn logs orphans", |output| output.text.contains("made 10000 orphans"));
+    machine.until("inn logs orphans", |output| output.text.contains("made 10000 orphans"));
     machine.ok("inn stop orphans");
 }
 
