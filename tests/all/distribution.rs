@@ -140,7 +140,7 @@ fn busybox(kernel: &'static str) {
 }
 
 /// The file system of a Debian, installed unless another test has.
-fn image() -> PathBuf {
+pub fn image() -> PathBuf {
     let made = Command::new("python3").arg(must::project().join("images/debian.py")).arg("system").output();
     let made = made.expect("python3 starts");
     assert!(made.status.success(), "images/debian.py: {}", String::from_utf8_lossy(&made.stderr));

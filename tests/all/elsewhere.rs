@@ -145,6 +145,17 @@ fn number_of_inner(supervisor: &Supervisor) -> String {
     serde_json::from_str::<serde_json::Value>(first).unwrap_or_default()["pid"].to_string()
 }
 
+/// A fault of the supervisor inside is not noticed by its init, and by no guest.
+fn dies_and_goes_on(supervisor: &Supervisor) {
+    let guests = |this: &Supervisor| inside(this, &["/bin/inn", "list", "--plain", "-o", "name,state,pid"]);
+    let (number, before) = (number_of_inner(supervisor), guests(supervisor));
+    inside(supervisor, &["/bin/sh", "-c", &format!("kill -SEGV {number}")]);
+    supervisor.wait_for("the same supervisor to go on", |this| {
+        said(&this.inn(&["logs", "outer"])).contains("died and goes on; no guest was stopped")
+    });
+    assert_eq!((number_of_inner(supervisor), guests(supervisor)), (number, before));
+}
+
 #[test]
 fn busybox_init_starts_it_again_and_stops_its_guests_in_order() {
     if !must::root("busybox_init_starts_it_again_and_stops_its_guests_in_order") {
@@ -153,6 +164,7 @@ fn busybox_init_starts_it_again_and_stops_its_guests_in_order() {
     let inittab = "::respawn:/bin/inn supervise\n::shutdown:/bin/inn stop '*'\n";
     let supervisor = host("busybox-init", "/bin/init", &[("etc/inittab", inittab)], "stop = SIGUSR2 30s SIGKILL");
     await_guests(&supervisor);
+    dies_and_goes_on(&supervisor);
     let first = number_of_inner(&supervisor);
     inside(&supervisor, &["/bin/sh", "-c", &format!("kill -9 {first}")]);
     supervisor.wait_for("another supervisor", |this| {
@@ -193,6 +205,7 @@ fn runit_has_it_read_its_config_again_and_end() {
     }
     let supervisor = host("runit", "/bin/runsvdir -P /service", &[("service/inn/run", run)], more);
     await_guests(&supervisor);
+    dies_and_goes_on(&supervisor);
     let change = "echo 'description = another' >> /etc/inn.conf && sv hup inn";
     inside(&supervisor, &["/bin/sh", "-c", change]);
     supervisor.wait_for("the config to be read again", |this| {

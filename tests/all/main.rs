@@ -61,6 +61,7 @@ mod set;
 mod set_machine;
 mod supervise;
 mod supervision;
+mod systemd;
 mod top;
 mod users;
 mod verbs;
