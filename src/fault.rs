@@ -139,7 +139,7 @@ steps! {
     OpenTty "openat", Some(Key::Tty), "open its terminal";
     MakeTerminal "openat", None, "make its terminal";
     ReportTerminal "sendmsg", None, "report its terminal";
-    ControlTerminal "ioctl", None, "make the terminal its session's";
+    ControlTerminal "ioctl", Some(Key::Tty), "make the terminal its session's";
     PassOn "fstat", None, "pass the caller's input, output and error on: a directory leads out of it";
     PlaceDescriptors "dup3", None, "place its descriptors";
     CloseDescriptors "close_range", None, "close every other descriptor";
@@ -342,6 +342,12 @@ impl Fault {
             Step::SetRlimit if errno == libc::EPERM => "the supervisor may not raise its own hard limits",
             Step::ResizeTmpfs if errno == libc::EINVAL => "more than that is in it",
             Step::ResizeTmpfs if errno == libc::ENODEV => "the guest has mounted something else there",
+            Step::OpenTty if matches!(errno, libc::ENOENT | libc::ENXIO | libc::ENODEV | libc::EIO) => {
+                "there is no such terminal yet: it is tried again"
+            }
+            Step::ControlTerminal if errno == libc::EPERM => {
+                "it has another owner: a service, the emergency shell, or who logged in there"
+            }
             Step::Freeze => "a process of it waits for the kernel: try again",
             Step::OpenLogFile if errno == libc::EINVAL => "it is no regular file",
             Step::FindCgroup => "mount cgroup2 on /sys/fs/cgroup",

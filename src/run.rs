@@ -126,7 +126,7 @@ fn go_on(mut left: Left, arguments: &Arguments) -> u8 {
     let is_init = rustix::process::getpid() == rustix::process::Pid::INIT;
     let (host, texts) = (left.host, left.texts);
     let _ = signal::block(signal::Set::ALL);
-    let console = is_init.then(Console::open);
+    let console = is_init.then(Console::adopt);
     let mut watchdog = Watchdog::adopt(kept::descriptor_of(host.watchdog), host.watchdog_ms, clock::now_ms());
     if let (Some(console), Some((wanted, bounds)), true) = (&console, host.ending(), host.is_over) {
         power::finish(console, wanted.unwrap_or(Wanted::PowerOff), &bounds, &mut watchdog);
@@ -291,7 +291,12 @@ fn load_initramfs(host: &mut Host, loader: &'static mut Loader) -> Option<&'stat
 /// Modules, settings and file systems.
 fn prepare(host: &mut Host, plan: &Plan) -> Mounted {
     host.mark(Stage::Config);
+    let is_there = host.console.follow(plan).is_ok();
     boot::configure(&host.console, plan);
+    // Its device may come with a module.
+    if !is_there && let Err(errno) = host.console.follow(plan) {
+        boot::tell_console(&host.console, plan, errno);
+    }
     host.mark(Stage::Modules);
     let mounted = filesystems::mount_all(&host.console, plan, host.goes_on);
     host.mark(Stage::Mounts);

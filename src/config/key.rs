@@ -78,7 +78,7 @@ keys! {
     Sysctl "sysctl" HOST | G | LIST, now, "kernel setting: name value";
     Mount "mount" HOST | LIST, now, "source target type [options]: a file system that is mounted at boot, in this order";
     Swap "swap" HOST | LIST, now, "source [options]: a device or file that is swapped to";
-    HostConsole "console" HOST, later, "console device and speed";
+    HostConsole "console" HOST, now, "console of PID 1 and the emergency shell: device and speed";
     Watchdog "watchdog" HOST, now, "device and time-out, 30s where not given: it resets a machine whose PID 1 hangs, or whose critical guests stay down";
     LogSize "log-size" HOST, now, "bytes of output kept per guest, where the guest does not say";
     Reserve "reserve" HOST, now, "memory kept for the host";

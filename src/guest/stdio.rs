@@ -3,14 +3,14 @@
 use core::ffi::CStr;
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use rustix::fs::{CWD, FileType, Mode, OFlags, makedev};
+use rustix::fs::{FileType, Mode, OFlags, makedev};
 use rustix::pty::OpenptFlags;
 use rustix::termios::{LocalModes, OptionalActions, OutputModes};
 
 use super::{Build, Stdio, report};
 use crate::fault::{At, Fault, Step};
 use crate::plan::{Kind, Ready, User};
-use crate::sys::{Errno, descriptor, stdio};
+use crate::sys::{Errno, descriptor, stdio, terminal};
 
 /// Connects a guest's first process, and closes all else. `devices` is its `/dev`, by descriptor, for what has that name may
 /// be another directory by now; a service has none. `program` stays open until exec.
@@ -21,8 +21,7 @@ pub fn connect(build: &Build<'_>, devices: BorrowedFd<'_>, program: Option<Borro
     let (plan, guest) = (build.plan, build.guest);
     let reports = build.reports.as_fd();
     if !guest.tty.is_empty() {
-        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let tty = rustix::fs::openat(CWD, plan.strings.c_str(guest.tty), flags, Mode::empty()).at(Step::OpenTty)?;
+        let tty = terminal::open(plan.strings.c_str(guest.tty)).at(Step::OpenTty)?;
         control(tty.as_fd(), &[0, 1, 2])?;
     } else if build.stdio == Stdio::Caller {
         let is_terminal = guest.kind != Kind::Service && pass_on(reports, (devices, c"pts/ptmx", c"null"), guest.user)?;

@@ -12,6 +12,7 @@ use super::disk::Disk;
 use super::filesystems::Missing;
 use super::timeline::{self, Stage, Timeline};
 use super::{bounds, files, hardening, links, machine_id, modules, mounts, seed, sysctl};
+use crate::config::key::Key;
 use crate::config::{Config, Diagnostics};
 use crate::fault::ErrnoWords;
 use crate::limits;
@@ -153,6 +154,16 @@ pub fn configure(console: &Console, plan: &Plan) {
     hardening::apply(hardening::at_boot(plan.host.hardening), &mut console.lines(Level::Warning));
     bounds::set(|path, errno| note(console, path, Err(errno)));
     prepare(console, plan);
+}
+
+/// Says why the console is not where the config wants it.
+pub fn tell_console(console: &Console, plan: &Plan, errno: Errno) {
+    let (file, line) = plan.place(plan.host.asked[Key::HostConsole as usize]).unwrap_or_default();
+    let (path, why) = (plan.strings.str(plan.host.console), ErrnoWords(errno.raw_os_error() as u16));
+    console.say(
+        Level::Error,
+        format_args!("{file}:{line}: console {path}: {why}; it stays the kernel's until the next boot"),
+    );
 }
 
 /// What the host keeps from one boot to the next: random numbers first, for they make the others.

@@ -2,10 +2,10 @@
 
 use core::ffi::CStr;
 
-use rustix::fs::{Access, Mode, OFlags};
+use rustix::fs::Access;
 use rustix::process::{Pid, Signal};
 
-use super::console::{Console, Level};
+use super::console::{self, Console, Level};
 use super::emergency::ENVIRONMENT;
 use crate::fault::{At, Fault, Step};
 use crate::sys::clone::{Flags, Side, clone};
@@ -102,9 +102,7 @@ fn become_checker(parent: Pid, program: &CStr, words: &Words<5>) -> ! {
         process::exit(1)
     }
     // PID 1's console never blocks; the checker's must, or lines of it get lost.
-    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    if let Ok(file) = rustix::fs::open(c"/dev/console", flags, Mode::empty()) {
-        let _ = rustix::fs::fcntl_setfl(&file, OFlags::empty());
+    if let Ok(file) = console::open_for_program() {
         for number in 0..3 {
             let _ = descriptor::place(rustix::fd::AsFd::as_fd(&file), number);
         }

@@ -3,11 +3,20 @@
 use core::ffi::CStr;
 use core::fmt::{self, Write};
 
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::FdFlags;
+use rustix::termios::OptionalActions;
 
 use super::files;
+use crate::plan::Plan;
+use crate::sys::{Errno, descriptor, terminal};
 use crate::text;
+
+/// The kernel's console: whatever `console=` on its command line says.
+const KERNELS: &CStr = c"/dev/console";
+/// The one that this process speaks on, to be opened once more.
+const OWN: &CStr = c"/proc/self/fd/1";
 
 /// Bytes of a line; a longer one is broken.
 const LINE_BYTES: usize = 512;
@@ -39,16 +48,43 @@ impl Console {
     /// Opens both, and makes the console (or else `/dev/null`) standard input, output and error of this process.
     #[must_use]
     pub fn open() -> Console {
-        let terminal = open(c"/dev/console", OFlags::RDWR);
-        if let Some(fd) = terminal.as_ref().or(open(c"/dev/null", OFlags::RDWR).as_ref()) {
-            let _ = rustix::stdio::dup2_stdin(fd);
-            let _ = rustix::stdio::dup2_stdout(fd);
-            let _ = rustix::stdio::dup2_stderr(fd);
+        Console::on(open(KERNELS, OFlags::RDWR).ok())
+    }
+
+    /// The same with the console that the program before this one had.
+    #[must_use]
+    pub fn adopt() -> Console {
+        let own = open(OWN, OFlags::RDWR).ok().filter(|own| rustix::termios::isatty(own));
+        Console::on(own.or_else(|| open(KERNELS, OFlags::RDWR).ok()))
+    }
+
+    /// Speaks where `console` of `plan` says from now on.
+    ///
+    /// # Errors
+    /// As open(2), ENOTTY where it is no terminal, EINVAL for a speed that it cannot have: it stays where it is.
+    pub fn follow(&mut self, plan: &Plan) -> Result<(), Errno> {
+        if plan.host.console.is_empty() {
+            return Ok(());
+        }
+        let terminal = open(plan.strings.c_str(plan.host.console), OFlags::RDWR)?;
+        let mut modes = rustix::termios::tcgetattr(&terminal)?;
+        if plan.host.console_speed > 0 {
+            modes.set_speed(plan.host.console_speed)?;
+            rustix::termios::tcsetattr(&terminal, OptionalActions::Now, &modes)?;
+        }
+        make_standard(terminal.as_fd());
+        self.terminal = Some(terminal);
+        Ok(())
+    }
+
+    fn on(terminal: Option<OwnedFd>) -> Console {
+        if let Some(fd) = terminal.as_ref().or(open(c"/dev/null", OFlags::RDWR).ok().as_ref()) {
+            make_standard(fd.as_fd());
         }
         // Of itself the kernel drops what a program logs beyond ten lines in five seconds: too few for a boot. This
         // setting is taken only with its newline, and not at all where printk.devkmsg= was said at boot.
         let _ = files::write_setting(CWD, c"/proc/sys/kernel/printk_devkmsg", b"on\n");
-        Console { terminal, log: open(c"/dev/kmsg", OFlags::WRONLY), kernel_shows: console_level() }
+        Console { terminal, log: open(c"/dev/kmsg", OFlags::WRONLY).ok(), kernel_shows: console_level() }
     }
 
     /// Says a line; several, if there are newlines in it.
@@ -68,7 +104,12 @@ impl Console {
         let _ = write!(line, "{NAME}{text}");
         let written = self.terminal.as_ref().is_some_and(|terminal| {
             let _ = line.push('\n');
-            rustix::io::write(terminal, line.as_bytes()).is_ok_and(|written| written == line.len())
+            let write = || rustix::io::write(terminal, line.as_bytes());
+            let written = match write() {
+                Err(Errno::IO) if open_again(terminal.as_fd()).is_ok() => write(),
+                other => other,
+            };
+            written == Ok(line.len())
         });
         // What has been said need not be said again by the kernel: it is logged as something that the kernel keeps to itself.
         let level = u32::from(if written { self.kernel_shows.max(level as u8).min(7) } else { level as u8 });
@@ -122,11 +163,35 @@ impl Drop for Lines<'_> {
 }
 
 /// Opens a device so that nothing ever waits for it, on a number that is not one of the standard three.
-fn open(path: &CStr, access: OFlags) -> Option<OwnedFd> {
+fn open(path: &CStr, access: OFlags) -> Result<OwnedFd, Errno> {
     let flags = OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let fd = rustix::fs::open(path, access | flags, Mode::empty()).ok()?;
+    let fd = rustix::fs::open(path, access | flags, Mode::empty())?;
     // The kernel starts PID 1 without the three where the initramfs has no /dev/console.
-    rustix::io::fcntl_dupfd_cloexec(&fd, 3).ok()
+    rustix::io::fcntl_dupfd_cloexec(&fd, 3)
+}
+
+fn make_standard(fd: BorrowedFd<'_>) {
+    let _ = rustix::stdio::dup2_stdin(fd);
+    let _ = rustix::stdio::dup2_stdout(fd);
+    let _ = rustix::stdio::dup2_stderr(fd);
+}
+
+/// The line was hung up (vhangup(2)): whoever logs in there does that, so that nobody else has it open, or its carrier was lost.
+/// What is opened anew is well, and takes the place of `terminal` under its number.
+fn open_again(terminal: BorrowedFd<'_>) -> Result<(), Errno> {
+    let again = open(OWN, OFlags::RDWR)?;
+    make_standard(again.as_fd());
+    descriptor::place(again.as_fd(), terminal.as_raw_fd())?;
+    rustix::io::fcntl_setfd(terminal, FdFlags::CLOEXEC)
+}
+
+/// Opens the console for a program that has it next, and waits for it as this process never does.
+///
+/// # Errors
+/// As open(2).
+pub fn open_for_program() -> Result<OwnedFd, Errno> {
+    let own = terminal::open(OWN).ok().filter(|own| rustix::termios::isatty(own));
+    own.map_or_else(|| terminal::open(KERNELS), Ok)
 }
 
 /// The first number of `/proc/sys/kernel/printk`: messages of a level below it reach the console.

@@ -5,9 +5,9 @@
 use core::ffi::CStr;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Access, CWD, Mode, OFlags};
+use rustix::fs::{Access, CWD};
 
-use super::console::{Console, Level};
+use super::console::{self, Console, Level};
 use super::files;
 use crate::fault::ErrnoWords;
 use crate::limits;
@@ -212,11 +212,10 @@ fn become_shell(console: &Console, path: &CStr, arguments: &Words<COMMAND>) -> !
 
 fn take_console() -> Result<(), Errno> {
     rustix::process::setsid()?;
-    // Opened anew: PID 1's own console never blocks, a shell's must. Opening a serial line waits for its carrier where
-    // it is asked to, so it is opened without waiting and made to wait only then.
-    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::open(c"/dev/console", flags, Mode::empty())?;
-    rustix::fs::fcntl_setfl(&file, OFlags::empty())?;
+    // Opened anew: PID 1's own console never blocks, a shell's must.
+    let file = console::open_for_program()?;
+    // A console has one owner: a login there loses it, and has it again when this shell is left.
+    let file = terminal::hang_up(file.as_fd()).and_then(|()| console::open_for_program()).unwrap_or(file);
     // Without job control a shell is still a shell.
     let _ = terminal::control(file.as_fd());
     for number in 0..3 {

@@ -106,6 +106,7 @@ impl Builder<'_> {
                     self.plan.host.emergency = command;
                 }
             }
+            Key::HostConsole => self.console(),
             Key::Watchdog => self.watchdog(),
             Key::Healthy => self.healthy(),
             Key::MarkBad => self.plan.host.mark_bad = self.command().unwrap_or_default(),
@@ -124,6 +125,22 @@ impl Builder<'_> {
             Key::Sysctl => self.plan.host.sysctls = self.sysctls(section, limits::SYSCTLS, |_| Ok(())),
             // `include` was carried out when the config was read; the others are not keys of [host].
             _ => {}
+        }
+    }
+
+    /// A device, and its speed.
+    fn console(&mut self) {
+        let path = value::path(self.value.word(0));
+        if self.checked(0, path).is_none() {
+            return;
+        }
+        if self.value.len() > 1 {
+            let speed = value::amount(self.value.word(1), Unit::Count, CONSOLE_SPEEDS);
+            let Some(speed) = self.checked(1, speed) else { return };
+            self.plan.host.console_speed = speed as u32;
+        }
+        if self.has_words(2) {
+            self.plan.host.console = self.keep(0);
         }
     }
 
@@ -464,6 +481,8 @@ fn is_below(path: &[u8], directory: &[u8]) -> bool {
     parts(directory).all(|part| path.next() == Some(part))
 }
 
+/// Speeds of a serial line, bits a second.
+const CONSOLE_SPEEDS: (u64, u64) = (50, 4_000_000);
 /// Time-outs of a watchdog.
 const WATCHDOG_TIMES: (u64, u64) = (1000, 86_400_000);
 /// Sizes of a log.

@@ -387,6 +387,10 @@ pub struct Host {
     pub shutdown_timeout_ms: u64,
     /// Program and arguments of the emergency shell; empty: the first shell found.
     pub emergency: List<Text>,
+    /// Where PID 1 and the emergency shell speak; empty for the kernel's console.
+    pub console: Text,
+    /// Its speed, bits a second; 0 where it stays as it is.
+    pub console_speed: u32,
     /// The watchdog's device; empty for none.
     pub watchdog: Text,
     /// Its time-out, seconds.
@@ -420,6 +424,8 @@ impl Host {
         swaps: List::EMPTY,
         shutdown_timeout_ms: 0,
         emergency: List::EMPTY,
+        console: Text::EMPTY,
+        console_speed: 0,
         watchdog: Text::EMPTY,
         watchdog_s: 0,
         healthy: List::EMPTY,

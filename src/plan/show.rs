@@ -274,6 +274,11 @@ fn show_host(plan: &Plan, key: Key, out: &mut dyn Write) -> fmt::Result {
         Key::MarkBad => quoted(plan, host.mark_bad, out),
         Key::Reset => quoted(plan, host.resets, out),
         Key::State => out.write_str(plan.state()),
+        Key::HostConsole if host.console.is_empty() => Ok(()),
+        Key::HostConsole => {
+            quote(plan.strings.str(host.console), out)?;
+            if host.console_speed > 0 { write!(out, " {}", host.console_speed) } else { Ok(()) }
+        }
         Key::Watchdog if host.watchdog.is_empty() => Ok(()),
         Key::Watchdog => {
             quote(plan.strings.str(host.watchdog), out)?;

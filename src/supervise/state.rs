@@ -372,6 +372,15 @@ impl Machine {
         self.exit.or(self.last_exit)
     }
 
+    /// Why it could not be started again, where that is what kept it from starting before.
+    #[must_use]
+    pub fn fails_again(&self) -> Option<Fault> {
+        match self.exit {
+            Some(Exit::Failed(fault)) if self.delay_ms > 0 && self.exit == self.last_exit => Some(fault),
+            _ => None,
+        }
+    }
+
     /// Whether it is down, and its program has ended with 0.
     #[must_use]
     pub fn is_done(&self) -> bool {

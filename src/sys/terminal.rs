@@ -1,8 +1,42 @@
-//! The controlling terminal (ioctl_tty(2)).
+//! Terminals, and which of them controls a session (ioctl_tty(2)).
 
-use rustix::fd::{AsRawFd, BorrowedFd};
+use core::ffi::CStr;
+
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
+use rustix::termios::{InputModes, LocalModes, OptionalActions, OutputModes};
 
 use super::{Errno, call};
+
+/// Opens the terminal at `path` for a program that has it next: reading and writing wait, and its modes are those that a person
+/// expects, whatever who had it before has left. Its speed, and what belongs to the line, stay.
+///
+/// # Errors
+/// As open(2).
+pub fn open(path: &CStr) -> Result<OwnedFd, Errno> {
+    // Opening a serial line waits for its carrier where it is asked to; so it is made to wait only then.
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let terminal = rustix::fs::open(path, flags, Mode::empty())?;
+    rustix::fs::fcntl_setfl(&terminal, OFlags::empty())?;
+    // What is no terminal has none, and whoever is to control it finds that out.
+    let _ = set_usual_modes(terminal.as_fd());
+    Ok(terminal)
+}
+
+fn set_usual_modes(terminal: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut modes = rustix::termios::tcgetattr(terminal)?;
+    modes.input_modes = modes.input_modes & InputModes::IUTF8 | InputModes::ICRNL | InputModes::IXON;
+    modes.output_modes = OutputModes::OPOST | OutputModes::ONLCR;
+    modes.local_modes = LocalModes::ISIG
+        | LocalModes::ICANON
+        | LocalModes::IEXTEN
+        | LocalModes::ECHO
+        | LocalModes::ECHOE
+        | LocalModes::ECHOK
+        | LocalModes::ECHOCTL
+        | LocalModes::ECHOKE;
+    rustix::termios::tcsetattr(terminal, OptionalActions::Now, &modes)
+}
 
 /// Makes `terminal` the controlling terminal of this process's session, which it must lead. A session that has it loses it.
 ///
@@ -21,6 +55,15 @@ pub fn control(terminal: BorrowedFd<'_>) -> Result<(), Errno> {
 pub fn control_if_free(terminal: BorrowedFd<'_>) -> Result<(), Errno> {
     // SAFETY: the argument is a number, not a pointer.
     unsafe { call(libc::SYS_ioctl, [terminal.as_raw_fd() as usize, libc::TIOCSCTTY as usize, 0]) }.map(drop)
+}
+
+/// Takes `terminal` away from all who have it open, and tells the session that it controls (vhangup(2)).
+///
+/// # Errors
+/// EPERM without CAP_SYS_ADMIN, ENOTTY where it is no terminal.
+pub fn hang_up(terminal: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: takes no argument.
+    unsafe { call(libc::SYS_ioctl, [terminal.as_raw_fd() as usize, libc::TIOCVHANGUP as usize]) }.map(drop)
 }
 
 /// Gives the controlling terminal up. Where this process leads its session, all of that loses it, and the foreground is sent

@@ -75,6 +75,9 @@ impl<'a> Driver<'a> {
 
     pub(super) fn say(&self, id: GuestId, notice: Notice) {
         let Some(guest) = self.guest(id) else { return };
+        if matches!(notice, Notice::Ended(_) | Notice::Delayed(_)) && self.lacks_terminal_still(id) {
+            return;
+        }
         let who = Who { kind: guest.kind, name: self.plan.strings.str(guest.name) };
         let say = |words: fmt::Arguments<'_>| self.journal.line(format_args!("{who}: {words}"));
         match notice {
@@ -136,6 +139,14 @@ impl<'a> Driver<'a> {
             )),
             Notice::Impossible => say(format_args!("an event came that cannot come: a bug of inn; going on")),
         }
+    }
+}
+
+impl Driver<'_> {
+    /// Whether it has no terminal for the same reason as at its last start. That may last, and is told once.
+    fn lacks_terminal_still(&self, id: GuestId) -> bool {
+        let fault = self.slot(id).and_then(|slot| slot.machine.fails_again());
+        fault.is_some_and(|fault| fault.step.key() == Some(Key::Tty))
     }
 }
 
