@@ -126,6 +126,19 @@ fn has_all(old: &Plan, new: &Plan, key: Key) -> bool {
     was.all(|setting| new.link(old.strings.bytes(setting.link)).any(|other| other.what.key() == Some(key)))
 }
 
+/// Whether the modules that are to be loaded are the same: what is no module is a word about those that others ask for.
+fn loads_same(old: &Plan, new: &Plan) -> bool {
+    let loads = |plan: &'_ Plan, wanted: &[u8]| {
+        let mut words = plan.words.get(plan.host.modules).iter().map(|word| plan.strings.bytes(*word));
+        words.any(|word| word == wanted)
+    };
+    let all_in = |one: &Plan, other: &Plan| {
+        let mut words = one.words.get(one.host.modules).iter().map(|word| one.strings.bytes(*word));
+        words.all(|word| matches!(word.first(), Some(b'+' | b'-')) || loads(other, word))
+    };
+    all_in(old, new) && all_in(new, old)
+}
+
 /// What becomes of a key of `[host]` or of its links.
 fn host(old: &Plan, new: &Plan, key: Key, is_init: bool) -> What {
     let has = |plan: &Plan, path: &[u8]| {
@@ -137,6 +150,7 @@ fn host(old: &Plan, new: &Plan, key: Key, is_init: bool) -> What {
         Key::Address | Key::LinkGateway => What::Now,
         // What it was before, nobody knows.
         Key::Mtu | Key::LinkMac if has_all(old, new, key) => What::Now,
+        Key::Modules if loads_same(old, new) => What::Now,
         Key::Hostname if !new.host.hostname.is_empty() => What::Now,
         // The kernel locks some of what was taken away, and nobody knows what a setting was before.
         Key::Hardening if old.host.hardening & !new.host.hardening == 0 => What::Now,

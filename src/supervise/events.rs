@@ -515,9 +515,9 @@ impl<'a> Supervisor<'a> {
         // What is taken away when the host is up may be more now.
         let is_otherwise = self.driver.take_otherwise() && matches!(self.role, Role::Init { .. });
         if is_otherwise {
-            if let Role::Init { emergency: Some(_), .. } = &self.role {
-                // There were no guests so far.
-                let _ = modules::asked::narrow(self.driver.plan());
+            // There may be the first guests, and other words for what the kernel may have.
+            if let Err(errno) = modules::asked::narrow(self.driver.plan()) {
+                self.driver.journal.trouble("/run/inn/modules", errno, now_ms);
             }
             self.watch_devices(now_ms);
             self.up_by_ms = self.up_by_ms.or(Some(now_ms.saturating_add(limits::UP_TIMEOUT_MS)));

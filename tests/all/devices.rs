@@ -142,9 +142,15 @@ fn devices(kernel: &'static str) {
                 .any(|line| line.starts_with("link_eth0\tup, ") && line.contains("192.0.2.1/24 "))
         );
     });
-    machine.check("reload changes links at once", |machine| {
-        machine.ok("sed -i 's,192.0.2.1/24,192.0.2.2/24,; s,^gateway.*,,' /etc/inn.conf");
+    machine.check("reload changes links, and what the kernel may ask for, at once", |machine| {
+        assert_ne!(machine.run("/proc/1/exe -q -- rtnl-link-dummy").code, 0);
+        machine.ok(
+            "sed -i 's,192.0.2.1/24,192.0.2.2/24,; s,^gateway.*,,; s,+fs-squashfs,+rtnl-link-dummy,' /etc/inn.conf",
+        );
         let told = machine.ok("inn reload");
+        assert!(told.contains("~ [host]: modules: overlay auto -virtio-balloon +fs-squashfs +fs-iso* -> "), "{told}");
+        machine.ok("/proc/1/exe -q -- rtnl-link-dummy");
+        assert_ne!(machine.run("/proc/1/exe -q -- fs-squashfs").code, 0, "no longer, though it is there");
         assert!(
             told.contains("~ [host]: address: ") && told.contains("~ [host]: gateway: eth0 192.0.2.254 -> "),
             "{told}"
