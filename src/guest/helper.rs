@@ -123,7 +123,8 @@ fn hooks(build: &Build<'_>, moment: Moment, pid: Option<Pid>, view: Option<&hook
     hook::run(&about, moment, view, build.reports.as_fd())
 }
 
-fn start_signal() -> Result<(OwnedFd, OwnedFd), Fault> {
+/// The two ends of what lets a new process go on once it is told of.
+pub fn start_signal() -> Result<(OwnedFd, OwnedFd), Fault> {
     rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .at(Step::StartSignal)
 }

@@ -10,6 +10,7 @@ use rustix::thread::ThreadNameSpaceType;
 
 use super::command::{self, List};
 use super::confine::{Identity, confine};
+use super::helper::start_signal;
 use super::inherit::{First, Inherited};
 use super::{Starting, cgroup, login, own, report};
 use crate::fault::{At, Fault, Step};
@@ -87,9 +88,16 @@ fn helper(facts: &Facts<'_>, command: &Command<'_>, reports: BorrowedFd<'_>) -> 
         let spaces = if facts.users.is_empty() { SPACES } else { SPACES | ThreadNameSpaceType::USER };
         rustix::thread::move_into_thread_name_spaces(facts.pidfd, spaces).at(Step::JoinNamespaces)?;
     }
+    let (ours, theirs) = start_signal()?;
     match clone(Flags::PARENT, None).at(Step::Clone)? {
-        Side::Parent(pid, _) => report::send_born(reports, pid),
+        // Not before its birth is reported: until then nobody could pass a signal on to it, or kill it.
+        Side::Parent(pid, _) => report::send_born(reports, pid).and_then(|()| report::release(ours.as_fd(), None)),
         Side::Child => {
+            drop(ours);
+            if report::await_release(theirs.as_fd()).is_err() {
+                // This process was ended, or has said why it could not go on.
+                process::exit(1)
+            }
             let fault = become_command(facts, command, &inherited, reports);
             report::send_fault(reports, fault);
             process::exit(1)

@@ -1,5 +1,6 @@
 //! What goes into a guest with a command that enters it: nothing of its caller's. And what those inside can do to it.
 
+use rustix::process::{Pid, Signal};
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
@@ -333,5 +334,26 @@ fn a_guest_that_ends_while_it_is_entered_is_told_as_such() {
             Some(4) if said.contains("it ended meanwhile") || said.contains("it does not run") => {}
             code => panic!("{code:?}: {said}"),
         }
+    }
+}
+
+#[test]
+fn what_was_started_inside_ends_with_who_is_asked_to_end_at_any_moment() {
+    if !must::root("what_was_started_inside_ends_with_who_is_asked_to_end_at_any_moment") {
+        return;
+    }
+    let supervisor = Supervisor::start("asked", &guest("asked", "kind = os\nrestart = never"));
+    supervisor.await_answer();
+    supervisor.await_ready("asked");
+    let before = supervisor.members("asked");
+    for round in 0..80 {
+        let mut exec = supervisor.command(&["exec", "asked", "/bin/sleep", "1000"]).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_micros(round % 40 * 100));
+        let asked = Signal::TERM;
+        rustix::process::kill_process(Pid::from_raw(exec.id() as i32).unwrap(), asked).unwrap();
+        let code = crate::foreground::end(&mut exec);
+        // It may not have waited for signals yet.
+        assert!(matches!(code, None | Some(143)), "{code:?}");
+        supervisor.wait_for("the command to be gone", |this| this.members("asked") == before);
     }
 }
