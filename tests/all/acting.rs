@@ -59,7 +59,7 @@ fn a_pattern_stands_for_every_guest_of_such_a_name() {
 
 #[test]
 fn a_name_that_no_guest_can_have_is_told_and_nothing_is_done() {
-    let Some(this) = supervisor("bad-names", &services(&["web"])) else { return };
+    let Some(this) = supervisor("no-such-names", &services(&["web"])) else { return };
     for verb in ["start", "stop", "freeze", "status", "list", "stats", "logs", "restart", "kill"] {
         for name in ["a/b", "..", "a b", &"x".repeat(300), ""] {
             let (code, text) = said(&this.inn(&[verb, name]));
@@ -95,8 +95,8 @@ fn all_are_stopped_at_once() {
 fn who_is_late_is_told_with_what_it_waits_for() {
     let config = "[service slow]\ncommand = /bin/sleep 1000\nready = fd 3\n\
         [service web]\ncommand = /bin/sleep 1000\nautostart = no\nafter = slow\n\
-        [service stays]\ncommand = /bin/sh -c \"trap '' TERM; while :; do sleep 1; done\"\nstop = SIGTERM 60s SIGKILL\n";
-    let Some(this) = supervisor("late", config) else { return };
+        [service stays]\ncommand = /bin/sh -c \"trap '' TERM; echo >&3; while :; do sleep 1; done\"\nready = fd 3\nstop = SIGTERM 60s SIGKILL\n";
+    let Some(this) = supervisor("who-is-late", config) else { return };
     this.wait_for("it to run", |this| states(this).contains("stays:ready"));
     let (code, text) = said(&this.inn(&["start", "--wait", "--timeout", "200ms", "web", "slow", "stays"]));
     assert_eq!(code, 5, "{text}");

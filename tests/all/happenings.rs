@@ -1,5 +1,7 @@
 //! What happens, as `inn events` tells it.
 
+use std::io::Read as _;
+
 use serde_json::Value;
 
 use crate::must;
@@ -77,7 +79,15 @@ fn events_are_followed_to_the_end_of_the_supervisor() {
         Supervisor::start("followed", "[service one]\ncommand = /bin/sleep 1000\nautostart = no\nstop = SIGKILL\n");
     supervisor.await_answer();
     let mut command = supervisor.command(&["events", "-f"]);
-    let child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    // It follows from the beginning on: that is there.
+    let mut first = Vec::new();
+    while first.last() != Some(&b'\n') {
+        let mut byte = [0];
+        child.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap();
+        first.push(byte[0]);
+    }
+    assert_eq!(serde_json::from_slice::<Value>(&first).unwrap()["event"], "supervising");
     for _ in 0..5 {
         assert_eq!(supervisor.inn(&["start", "one"]).status.code(), Some(0));
         assert_eq!(supervisor.inn(&["stop", "one"]).status.code(), Some(0));

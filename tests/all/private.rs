@@ -1,7 +1,7 @@
 //! A supervisor on this very host, apart from everything else on it: its own mount namespace, and a cgroup that is the
 //! root of all that it sees. It is gone, with all of its guests, when the value is dropped, also by a failed test.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use crate::must;
 
-/// The names that were given.
-static NAMES: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+/// The names that were given, and by which test.
+static NAMES: Mutex<BTreeMap<String, Option<String>>> = Mutex::new(BTreeMap::new());
 
 /// A running `inn supervise`.
 pub struct Supervisor {
@@ -38,9 +38,11 @@ impl Supervisor {
 
     /// The same, with a last word on how the process is made.
     pub fn spawn(name: &str, config: &str, prepare: impl FnOnce(&mut Command)) -> Supervisor {
-        // Two tests with one name would get on until they happened to run at once.
-        let is_new = NAMES.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
-        assert!(is_new, "{name} is the name of another test's supervisor");
+        // Two tests with one name would get on until they happened to run at once. A thread is called like its test.
+        let test = std::thread::current().name().map(str::to_owned);
+        let before = NAMES.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), test.clone());
+        let is_own = before.is_none_or(|before| before.is_some() && before == test);
+        assert!(is_own, "{name} is the name of another test's supervisor");
         let name = format!("inn-test-{name}-{}", std::process::id());
         let directory = closed().join(&name);
         fs::create_dir_all(&directory).expect("a directory");

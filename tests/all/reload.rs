@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::Read as _;
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
@@ -12,7 +13,7 @@ use nix::errno::Errno;
 
 use crate::faults::{Injection, trace};
 use crate::must;
-use crate::private::{Supervisor, busybox};
+use crate::private::{Supervisor, busybox, closed};
 
 fn said(output: &Output) -> (i32, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -21,6 +22,14 @@ fn said(output: &Output) -> (i32, String, String) {
 
 fn service(name: &str, more: &str) -> String {
     format!("[service {name}]\ncommand = /bin/sleep 100000\n{more}")
+}
+
+/// A service that does not hear its stop, and ends once the file is there that comes with it.
+fn slow(test: &str) -> (String, PathBuf) {
+    let go = closed().join(format!("reload-{test}-goes"));
+    let _ = fs::remove_file(&go);
+    let wait = format!("trap '' TERM; echo >&3; until rm {} 2>/dev/null; do sleep 0.05; done", go.display());
+    (format!("[service slow]\ncommand = /bin/sh -c \"{wait}\"\nready = fd 3\nstop = SIGTERM 1h SIGKILL\n"), go)
 }
 
 fn write(supervisor: &Supervisor, config: &str) {
@@ -315,8 +324,7 @@ fn a_log_goes_elsewhere_from_the_next_start_on() {
 
 #[test]
 fn what_is_removed_goes_in_order_by_its_own_steps_whatever_it_is_doing() {
-    let slow = "[service slow]\ncommand = /bin/sh -c 'trap \"\" TERM; while :; do sleep 1; done'\nstop = SIGTERM 500ms SIGKILL\n";
-    let slow = slow.replace('\'', "\"").replace("\"\"", "''");
+    let (slow, go) = slow("removes");
     let failing = "[service failing]\ncommand = /bin/false\nrestart = always\nrestart-delay = 1h\n";
     let waiting =
         service("waiting", "after = never\n") + "[service never]\ncommand = /bin/sleep 100000\nready = fd 5\n";
@@ -337,6 +345,7 @@ fn what_is_removed_goes_in_order_by_its_own_steps_whatever_it_is_doing() {
     supervisor.wait_for("the stop", |this| this.facts("slow")["removed"] == true);
     let (code, _, err) = said(&supervisor.inn(&["start", "slow"]));
     assert!(code == 4 && err.contains("the config has it no more"), "{err}");
+    fs::write(go, "").unwrap();
     let mut text = String::new();
     client.stdout.take().unwrap().read_to_string(&mut text).unwrap();
     assert!(client.wait().unwrap().success());
@@ -349,16 +358,16 @@ fn what_is_removed_goes_in_order_by_its_own_steps_whatever_it_is_doing() {
 
 #[test]
 fn one_that_comes_back_before_it_is_gone_starts_again() {
-    let slow =
-        "[service slow]\ncommand = /bin/sh -c \"trap '' TERM; while :; do sleep 1; done\"\nstop = SIGTERM 1s SIGKILL\n";
-    let Some(supervisor) = started("reload-back", &[slow, &service("stay", "")].concat()) else { return };
+    let (slow, go) = slow("back");
+    let Some(supervisor) = started("reload-back", &[&*slow, &service("stay", "")].concat()) else { return };
     supervisor.await_ready("slow");
     let first = pid(&supervisor, "slow");
     write(&supervisor, &service("stay", ""));
     let mut client = supervisor.command(&["reload"]).stdout(Stdio::null()).spawn().unwrap();
     supervisor.wait_for("the stop", |this| this.facts("slow")["state"] == "stopping");
-    let text = reload(&supervisor, &[slow, &service("stay", "")].concat());
+    let text = reload(&supervisor, &[&*slow, &service("stay", "")].concat());
     assert_eq!(text, "+ slow: starts\n");
+    fs::write(go, "").unwrap();
     supervisor.wait_for("a new run", |this| ![0, first].contains(&pid(this, "slow")));
     assert!(client.wait().unwrap().success());
     assert_eq!(supervisor.facts("slow")["removed"], false);
@@ -629,16 +638,16 @@ fn a_first_service_has_a_cgroup_of_its_own_and_guests_keep_their_users() {
 
 #[test]
 fn while_the_host_goes_down_nothing_is_read() {
-    let slow =
-        "[service slow]\ncommand = /bin/sh -c \"trap '' TERM; while :; do sleep 1; done\"\nstop = SIGTERM 2s SIGKILL\n";
-    let Some(mut supervisor) = started("reload-end", slow) else { return };
+    let (slow, go) = slow("end");
+    let Some(mut supervisor) = started("reload-end", &slow) else { return };
     supervisor.await_ready("slow");
-    write(&supervisor, &[slow, &service("new", "")].concat());
+    write(&supervisor, &[&*slow, &service("new", "")].concat());
     let pid = nix::unistd::Pid::from_raw(supervisor.pid() as i32);
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     supervisor.wait_for("the stop", |this| this.facts("slow")["state"] == "stopping");
     let (code, _, err) = said(&supervisor.inn(&["reload"]));
     assert!(code == 4 && err.contains("the host is going down"), "{code} {err}");
+    fs::write(go, "").unwrap();
     assert!(supervisor.wait().success());
     assert!(!supervisor.log().contains("service new"), "{}", supervisor.log());
 }
