@@ -11,7 +11,7 @@ use super::output::{Errors, Plain, complain};
 use crate::config::nearest;
 use crate::control::client::{Client, Lost};
 use crate::control::server;
-use crate::control::wire::{Code, Failure, Name, Reply, Request};
+use crate::control::wire::{Code, Doing, Failure, Name, Reply, Request};
 use crate::limits;
 use crate::sys::clock::now_ms;
 
@@ -24,6 +24,9 @@ const BUSY_PAUSE_NS: i64 = 20_000_000;
 /// Exit code of a command that failed.
 pub const FAILED: u8 = 1;
 
+/// What is done with a reply, and the descriptor that came with it.
+type Each<'e> = dyn FnMut(&Reply<'_>, Option<OwnedFd>) + 'e;
+
 /// Asks the supervisor at `socket`; gives each reply but the final one to `each`.
 ///
 /// # Errors
@@ -32,13 +35,15 @@ pub fn ask(
     socket: Option<&'static CStr>,
     request: &Request,
     timeout_ms: Option<u64>,
-    each: &mut dyn FnMut(&Reply<'_>, Option<OwnedFd>),
+    each: &mut Each<'_>,
 ) -> Result<(), u8> {
     let deadline_ms = timeout_ms.map(|timeout_ms| now_ms().saturating_add(timeout_ms));
+    let mut asks_again = may_be_repeated(request);
     loop {
         let left_ms = deadline_ms.map(|deadline_ms| deadline_ms.saturating_sub(now_ms()));
-        let result = converse(socket, request, left_ms, each);
+        let result = converse(socket, request, left_ms, (each, &mut asks_again));
         match result {
+            Ok(true) => {}
             // One change at a time: the other's is over soon.
             Err(Code::Busy) if waits_for_others(request) && left_ms != Some(0) => {
                 let pause = rustix::time::Timespec { tv_sec: 0, tv_nsec: BUSY_PAUSE_NS };
@@ -48,8 +53,34 @@ pub fn ask(
                 suggest(socket, request.guest().as_str().as_bytes());
                 return Err(Code::NoGuest.exit());
             }
-            result => return result.map_err(Code::exit),
+            result => return result.map(drop).map_err(Code::exit),
         }
+    }
+}
+
+/// Whether it does no harm where it is done twice: of a supervisor that has become its program anew nobody knows whether it
+/// has done what it was asked for.
+fn may_be_repeated(request: &Request) -> bool {
+    match request {
+        Request::List
+        | Request::Status { .. }
+        | Request::Join { .. }
+        | Request::Logs { .. }
+        | Request::Console { .. }
+        | Request::HostStatus
+        | Request::Version
+        | Request::Wait { .. }
+        | Request::Events
+        | Request::Missing => true,
+        Request::Begin { what, .. } => *what != Doing::Restart,
+        Request::Start { .. }
+        | Request::Stop { .. }
+        | Request::Restart { .. }
+        | Request::Kill { .. }
+        | Request::Power { .. }
+        | Request::Set { .. }
+        | Request::Reload { .. }
+        | Request::Upgrade { .. } => false,
     }
 }
 
@@ -58,13 +89,14 @@ fn waits_for_others(request: &Request) -> bool {
     matches!(request, Request::Set { .. } | Request::Reload { .. })
 }
 
-/// The same on a connection that is closed on return.
+/// The same on a connection that is closed on return. Whether it is to be asked once more: the supervisor has closed the
+/// connection and said nothing, which it does when it dies or is replaced, and `asks_again` was set.
 fn converse(
     socket: Option<&'static CStr>,
     request: &Request,
     timeout_ms: Option<u64>,
-    each: &mut dyn FnMut(&Reply<'_>, Option<OwnedFd>),
-) -> Result<(), Code> {
+    (each, asks_again): (&mut Each<'_>, &mut bool),
+) -> Result<bool, Code> {
     let path = socket.unwrap_or(server::PATH);
     let deadline_ms = timeout_ms.map(|timeout_ms| now_ms().saturating_add(timeout_ms));
     let client = Client::connect(path).map_err(|lost| unreachable(path, lost))?;
@@ -72,8 +104,12 @@ fn converse(
     let mut buffer = [0; limits::MESSAGE_BYTES];
     loop {
         let left_ms = deadline_ms.map(|deadline_ms| deadline_ms.saturating_sub(now_ms()));
-        match client.reply(&mut buffer, left_ms).map_err(|lost| unanswered(request, lost, &client))? {
-            (Reply::Done, _) => return Ok(()),
+        let reply = client.reply(&mut buffer, left_ms);
+        if core::mem::take(asks_again) && matches!(reply, Err(Lost::Closed)) {
+            return Ok(true);
+        }
+        match reply.map_err(|lost| unanswered(request, lost, &client))? {
+            (Reply::Done, _) => return Ok(false),
             (Reply::Error(failure), _) => {
                 let asked = request.guest();
                 let guest = if failure.guest.is_empty() { asked.as_str() } else { failure.guest };
@@ -142,6 +178,10 @@ fn unanswered(request: &Request, lost: Lost, client: &Client) -> Code {
     complain(format_args!("{}{separator}{lost}", guest.as_str()));
     if matches!(lost, Lost::Wrong(_)) {
         advise(client);
+    }
+    if lost == Lost::Closed {
+        let words = "  one that dies or is replaced goes on with all guests: see what is done, then ask again\n";
+        let _ = Errors::new().write_str(words);
     }
     if lost == Lost::TimedOut { Code::TimedOut } else { Code::Failed }
 }
