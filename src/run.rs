@@ -123,9 +123,10 @@ fn leave(console: &Console, outcome: &Outcome, report: &Report, arguments: &Argu
 
 /// A supervisor that has died of a fault, or was replaced, goes on in this program.
 fn go_on(mut left: Left, arguments: &Arguments) -> u8 {
+    let _ = signal::block(signal::Set::ALL);
+    left.fall_back(arguments);
     let is_init = rustix::process::getpid() == rustix::process::Pid::INIT;
     let (host, texts) = (left.host, left.texts);
-    let _ = signal::block(signal::Set::ALL);
     let console = is_init.then(Console::adopt);
     let mut watchdog = Watchdog::adopt(kept::descriptor_of(host.watchdog), host.watchdog_ms, clock::now_ms());
     if let (Some(console), Some((wanted, bounds)), true) = (&console, host.ending(), host.is_over) {

@@ -366,6 +366,14 @@ pub fn tell_done(socket: &OwnedFd) {
     let _ = send(socket, &Reply::Done, None);
 }
 
+/// What is told where a program that was to take the supervisor's place has died too early.
+pub const CAME_BACK: &str = "the new program has died before it had taken over; the one before goes on";
+
+/// Tells a client of the program before that what it has asked for has failed; lost where it does not listen.
+pub fn tell_failed(socket: &OwnedFd, why: &str) {
+    refuse(socket, Code::Failed, why);
+}
+
 /// The last word to a connection that is about to be closed; lost where the other end does not listen.
 fn refuse(socket: &OwnedFd, code: Code, why: &str) {
     let _ = send(socket, &Reply::Error(Failure::new(code, "", why)), None);

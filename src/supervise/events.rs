@@ -101,9 +101,11 @@ pub struct Supervisor<'a> {
     /// A signal has asked for the config to be read again.
     hang_ups: bool,
     /// What the program before has left.
-    left: Option<Host>,
+    left: Option<(Host, bool)>,
     /// Another init, which wants to know how this process is.
     manager: Option<Manager>,
+    /// Who has asked for this program, and is told when it has taken over.
+    asker: Option<OwnedFd>,
 }
 
 impl<'a> Supervisor<'a> {
@@ -136,12 +138,14 @@ impl<'a> Supervisor<'a> {
             hang_ups: false,
             left: None,
             manager: None,
+            asker: None,
         }
     }
 
-    /// This goes on with what the program before has left, in place of starting anything.
-    pub fn go_on(&mut self, host: Host) {
-        self.left = Some(host);
+    /// This goes on with what the program before has left, in place of starting anything; `is_back` where a program that was
+    /// to take the place of this one has died too early.
+    pub fn go_on(&mut self, host: Host, is_back: bool) {
+        self.left = Some((host, is_back));
     }
 
     /// Kills and removes what an earlier supervisor left of these guests.
@@ -171,7 +175,7 @@ impl<'a> Supervisor<'a> {
     pub fn run(&mut self) -> Outcome {
         let now_ms = clock::now_ms();
         match self.left.take() {
-            Some(host) => self.recall(&host, now_ms),
+            Some((host, is_back)) => self.recall(&host, is_back, now_ms),
             None => self.begin(now_ms),
         }
         self.watch_shell();
@@ -184,6 +188,7 @@ impl<'a> Supervisor<'a> {
             let hurry = self.settle(now_ms);
             let outcome = self.outcome(now_ms);
             self.keep(outcome.is_some());
+            self.take_over();
             if let Some(outcome) = outcome {
                 return outcome;
             }
@@ -224,7 +229,7 @@ impl<'a> Supervisor<'a> {
             self.up_by_ms = Some(now_ms.saturating_add(limits::UP_TIMEOUT_MS));
         }
         if let Role::Init { .. } = self.role {
-            self.wellness.begin(&self.driver, now_ms);
+            self.wellness.begin(&self.driver, 0, now_ms);
         }
         self.watch_devices(now_ms);
     }
@@ -237,7 +242,7 @@ impl<'a> Supervisor<'a> {
 
     // What is left to the program that this one becomes.
 
-    fn recall(&mut self, host: &Host, now_ms: u64) {
+    fn recall(&mut self, host: &Host, is_back: bool, now_ms: u64) {
         self.server = kept::descriptor_of(host.listener).and_then(|listener| Server::adopt(listener).ok());
         if let Some(server) = &self.server
             && let Err(errno) = self.poll.watch(server.listener(), Source::Listener, Interest::Readable)
@@ -252,15 +257,19 @@ impl<'a> Supervisor<'a> {
         if self.ending.is_some() {
             self.driver.refuse_reload();
         } else if let Role::Init { .. } = self.role {
-            self.wellness.begin(&self.driver, now_ms);
+            self.wellness.begin(&self.driver, host.judged_by_ms, now_ms);
         }
         self.driver.is_safe = host.is_safe;
-        if let Some(client) = kept::descriptor_of(host.client).filter(|_| host.deaths[0] == 0) {
-            server::tell_done(&client);
-        }
+        self.asker = kept::descriptor_of(host.client).filter(|_| host.deaths[0] == 0 || is_back);
         descriptor::close_unclaimed();
         self.tell_began();
         let journal = &self.driver.journal;
+        if is_back {
+            journal.error(format_args!("{}", server::CAME_BACK));
+            if let Some(client) = self.asker.take() {
+                server::tell_failed(&client, server::CAME_BACK);
+            }
+        }
         match (host.is_safe, host.deaths[0]) {
             (true, _) => journal.error(format_args!(
                 "died {} times within a minute: safe mode: it goes on, and starts nothing until `inn upgrade` or the next boot",
@@ -289,15 +298,24 @@ impl<'a> Supervisor<'a> {
         let (up_by_ms, hang_ups) = (self.up_by_ms.unwrap_or(0), self.hang_ups);
         let boot_ms = self.facts.report.timeline.map(|ms| ms.map_or(0, u64::from));
         let is_killed = self.ending.is_some_and(|ending| ending.killed);
+        let judged_by_ms = self.wellness.judged_by_ms();
         self.driver.keep_all(|host| {
             let (pid, goes_on) = shell.unwrap_or_default();
             (host.shell, host.is_emergency, host.goes_on) = (pid.into(), shell.is_some(), goes_on);
-            (host.listener, host.up_by_ms) = (listener, up_by_ms);
+            (host.listener, host.up_by_ms, host.judged_by_ms) = (listener, up_by_ms, judged_by_ms);
             (host.watchdog, host.watchdog_ms, host.boot_ms) = (watchdog, watchdog_ms, boot_ms);
             host.set_ending(ending);
             (host.is_killed, host.is_over) = (is_killed, is_over);
             host.is_asked |= hang_ups;
         });
+    }
+
+    /// The first turn is over, where this program has come in another's place: it stays.
+    fn take_over(&mut self) {
+        self.driver.take_over();
+        if let Some(client) = self.asker.take() {
+            server::tell_done(&client);
+        }
     }
 
     /// Becomes the program that has been asked, and could go on; where that fails, this one does.
@@ -522,7 +540,7 @@ impl<'a> Supervisor<'a> {
             self.watch_devices(now_ms);
             self.up_by_ms = self.up_by_ms.or(Some(now_ms.saturating_add(limits::UP_TIMEOUT_MS)));
             if self.ending.is_none() {
-                self.wellness.follow(&self.driver);
+                self.wellness.follow(&self.driver, now_ms);
             }
         }
         is_otherwise

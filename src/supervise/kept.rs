@@ -18,7 +18,7 @@ use crate::sys::{clock, descriptor, fatal};
 /// First bytes of the file.
 const MAGIC: u64 = u64::from_le_bytes(*b"inn kept");
 /// Raised by every change of what is below, for the program that reads it may be another.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 /// Bytes of the page about the supervisor.
 const HOST_BYTES: usize = limits::LINE_BYTES + 4096;
 /// Bytes of a guest's record.
@@ -147,6 +147,10 @@ pub struct Host {
     pub started_ms: u64,
     /// The host counts as up by then; 0 where it does.
     pub up_by_ms: u64,
+    /// Whether this boot is a good one is to be known by then; 0 where nobody asks, or it is.
+    pub judged_by_ms: u64,
+    /// The program before, as long as this one has not taken over: its plan, its file, and by what it is known.
+    pub before: [u64; 5],
     /// Where the host goes down: what it is to do then (0: it does not go down), and its deadlines.
     pub ending: [u64; 5],
     /// The watchdog.
@@ -216,6 +220,7 @@ impl Host {
             self.shell,
             self.started_ms,
             self.up_by_ms,
+            self.judged_by_ms,
             self.changing,
             self.died,
             self.replaced,
@@ -227,6 +232,7 @@ impl Host {
         numbers
             .into_iter()
             .chain(self.program)
+            .chain(self.before)
             .chain(self.ending)
             .chain(self.deaths)
             .chain(self.boot_ms)
@@ -260,6 +266,7 @@ impl Host {
             shell: next(),
             started_ms: next(),
             up_by_ms: next(),
+            judged_by_ms: next(),
             changing: next(),
             died: next(),
             replaced: next(),
@@ -267,7 +274,8 @@ impl Host {
             watchdog_ms: next(),
             client: next(),
             claim: next(),
-            program: [next(), next(), next()],
+            program: core::array::from_fn(|_| next()),
+            before: core::array::from_fn(|_| next()),
             ending: core::array::from_fn(|_| next()),
             deaths: core::array::from_fn(|_| next()),
             boot_ms: core::array::from_fn(|_| next()),
@@ -305,6 +313,21 @@ impl Host {
         });
     }
 
+    /// Whether the program that is known by `identity` is the one before, and its successor has died too early: it has its
+    /// own plan again.
+    fn come_back(&mut self, identity: [u64; 3]) -> bool {
+        let [plan, _, known @ ..] = self.before;
+        let is_back = known == identity;
+        if is_back {
+            (self.plan, self.program, self.before) = (plan, identity, [0; 5]);
+            if !core::mem::take(&mut self.is_upgrade) {
+                // The other has found this, and counted itself.
+                self.replaced = self.replaced.saturating_sub(1);
+            }
+        }
+        is_back
+    }
+
     /// This process has died, or was replaced, and goes on at `now_ms`.
     pub fn go_on(&mut self, now_ms: u64) {
         if core::mem::take(&mut self.is_upgrade) {
@@ -331,9 +354,28 @@ pub struct Left {
     pub texts: Texts<'static>,
     /// The plan, where this program has made it; taken over by [`Left::plan`].
     pub plan: Option<Image<Plan>>,
+    /// The program that is come back to where this one dies before it has taken over.
+    pub before: Option<Before>,
+    /// This is that program.
+    pub is_back: bool,
+}
+
+/// The program that this one has replaced, and its plan, kept open until this one has taken over.
+#[derive(Debug)]
+pub struct Before {
+    program: OwnedFd,
+    _plan: Option<OwnedFd>,
 }
 
 static PAGE: Static<Page> = Static::new(EMPTY);
+
+impl Before {
+    /// Its file.
+    #[must_use]
+    pub fn program(&self) -> RawFd {
+        self.program.as_raw_fd()
+    }
+}
 
 impl Left {
     /// Finds it, and writes there that this program goes on with it; nothing where there is none.
@@ -341,13 +383,23 @@ impl Left {
     pub fn find(arguments: &Arguments) -> Option<Left> {
         let file = fatal::kept(arguments).and_then(Kept::find)?;
         let (mut host, texts) = file.host(PAGE.take()?)?;
+        let is_back = program().is_ok_and(|(_, identity)| host.come_back(identity));
         host.go_on(clock::now_ms());
         let _ = file.put_host(&host, &texts);
         if let Ok(name) = core::ffi::CStr::from_bytes_until_nul(texts.name) {
             // Of execveat(2) it has the name of a descriptor.
             let _ = rustix::thread::set_name(name);
         }
-        Some(Left { file, host, texts, plan: None })
+        Some(Left { file, host, texts, plan: None, before: None, is_back })
+    }
+
+    /// Until this program has taken over, a fault of it leads back to the one before, where that is another.
+    pub fn fall_back(&mut self, arguments: &Arguments) {
+        let [plan, program, ..] = self.host.before;
+        let Some(program) = claim(program) else { return };
+        if fatal::arm(&program, self.file.number(), arguments).is_ok() {
+            self.before = Some(Before { program, _plan: claim(plan) });
+        }
     }
 
     /// The plan, in `room`; nothing where it was lost, or made by another program.
@@ -369,7 +421,8 @@ impl Left {
 /// # Errors
 /// As open(2).
 pub fn program() -> Result<(OwnedFd, [u64; 3]), Errno> {
-    let file = rustix::fs::open(c"/proc/self/exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    // Not with O_PATH: it has to be found among the open descriptors.
+    let file = rustix::fs::open(c"/proc/self/exe", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let stat = rustix::fs::fstat(&file)?;
     Ok((file, identity(&stat)))
 }
@@ -508,6 +561,8 @@ mod tests {
             shell: 12,
             started_ms: 13,
             up_by_ms: 14,
+            judged_by_ms: 33,
+            before: [34, 35, 36, 37, 38],
             ending: [15, 16, 17, 18, 19],
             watchdog: 20,
             watchdog_ms: 21,
@@ -562,6 +617,21 @@ mod tests {
         let (fd, other) = (open(), open());
         let number = number_of(Some(&fd)) & 0xffff_ffff | number_of(Some(&other)) >> 32 << 32;
         assert!(descriptor_of(number).is_none(), "the inode is another's");
+    }
+
+    #[test]
+    fn only_the_program_before_has_its_plan_again() {
+        let own = [7, 8, 9];
+        let left = Host { plan: 1, program: [4, 5, 6], before: [2, 3, 7, 8, 9], is_upgrade: true, ..Host::default() };
+        let mut new = left;
+        new.go_on(1000);
+        assert!(new.replaced == 1 && new.come_back(own) && new.replaced == 0, "it was found");
+        let mut host = left;
+        assert!(!host.come_back(left.program) && host == left);
+        assert!(host.come_back(own));
+        host.go_on(1000);
+        assert_eq!((host.plan, host.program, host.before, host.died, host.replaced), (2, own, [0; 5], 1, 0));
+        assert!(!host.come_back(own), "it is itself now");
     }
 
     #[test]

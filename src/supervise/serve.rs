@@ -7,7 +7,7 @@ use super::driver::kept::Keeper;
 use super::driver::{Driver, Table};
 use super::events::{self, Outcome, Role, Supervisor};
 use super::journal::{Journal, To};
-use super::kept::{self, Host, Kept, Left, Texts};
+use super::kept::{self, Before, Host, Kept, Left, Texts};
 use super::manager::Manager;
 use super::poll::Poll;
 use super::reload::From;
@@ -96,9 +96,12 @@ pub fn foreground(plan: &'static mut Plan, config: &CStr, socket: &CStr, life: L
 }
 
 fn try_foreground(plan: &'static mut Plan, config: &CStr, socket: &CStr, life: Life<'_>) -> Result<Outcome, Refused> {
-    signal::block(signal::Set::ALL).map_err(|errno| Refused::Call("rt_sigprocmask", errno))?;
-    // What our caller ignores, guests must not inherit; and SIGCHLD ignored lets children go without their exit status.
-    signal::reset_all();
+    // The program before has done so, and a fault of this one may already lead back to it.
+    if life.left.is_none() {
+        signal::block(signal::Set::ALL).map_err(|errno| Refused::Call("rt_sigprocmask", errno))?;
+        // What our caller ignores, guests must not inherit; and SIGCHLD ignored lets children go without their exit status.
+        signal::reset_all();
+    }
     raise_files();
     let mut own = [0; CGROUP_BYTES];
     // It may have stepped aside since it began.
@@ -121,7 +124,8 @@ fn try_in_base(
     name: &CStr,
     life: Life<'_>,
 ) -> Result<Outcome, Refused> {
-    let host = life.left.as_ref().map(|left| left.host);
+    let left = life.left.as_ref().map(|left| (left.host, left.is_back));
+    let host = left.map(|(host, _)| host);
     // The claim of the program before is this one's until it gives up what it has not taken over.
     if host.is_none() {
         claim(&base)?;
@@ -145,8 +149,8 @@ fn try_in_base(
         if let Some(manager) = manager {
             supervisor.report_to(manager);
         }
-        match host {
-            Some(host) => supervisor.go_on(host),
+        match left {
+            Some((host, is_back)) => supervisor.go_on(host, is_back),
             None => {
                 supervisor.listen().map_err(Refused::Socket)?;
                 supervisor.clear_leftovers();
@@ -173,7 +177,8 @@ pub fn init(
     (needs_shell, goes_on): (bool, bool),
     (life, report, watchdog): (Life<'_>, Report, &mut Watchdog),
 ) -> Outcome {
-    let host = life.left.as_ref().map(|left| left.host);
+    let left = life.left.as_ref().map(|left| (left.host, left.is_back));
+    let host = left.map(|(host, _)| host);
     let mut journal = Journal::new(To::Console(console));
     // None of these can fail for long, unless the kernel lacks what nothing goes without; then that is said, again and
     // again, and Ctrl-Alt-Del still works.
@@ -200,8 +205,8 @@ pub fn init(
     let facts = Facts { report, ..facts(config, name, host.as_ref()) };
     leave(&mut driver, life, facts.started_ms, (name, config, server::PATH));
     let mut supervisor = Supervisor::new(&poll, signals, role, driver, facts, server::PATH);
-    if let Some(host) = host {
-        supervisor.go_on(host);
+    if let Some((host, is_back)) = left {
+        supervisor.go_on(host, is_back);
     }
     supervisor.run()
 }
@@ -225,28 +230,32 @@ fn try_to_leave<'a>(
 ) -> Result<(), Errno> {
     let Life { arguments, left } = life;
     let (file, identity) = kept::program()?;
-    let (kept, host, image) = match left {
-        Some(Left { file, host, plan, .. }) => {
+    let (kept, host, image, before) = match left {
+        Some(Left { file, host, plan, before, .. }) => {
             if plan.is_none() {
                 driver
                     .journal
                     .error(format_args!("the plan was lost: guests that run go on, and nobody looks after them"));
             }
-            (file, Host { program: identity, ..host }, plan)
+            (file, Host { program: identity, ..host }, plan, before)
         }
         None => {
             let pid = rustix::process::getpid().as_raw_nonzero().get() as u32;
-            (Kept::new()?, Host { pid, started_ms, program: identity, ..Host::default() }, None)
+            (Kept::new()?, Host { pid, started_ms, program: identity, ..Host::default() }, None, None)
         }
     };
     let number = kept.number();
     let [base, config, socket] = [base, config, socket].map(CStr::to_bytes_with_nul);
     let texts = Texts { base, config, socket, name: NAME.to_bytes_with_nul() };
-    driver.keeper = Some(Keeper::new(kept, (host, texts), image)?);
+    let leads_back = before.as_ref().map(Before::program);
+    driver.keeper = Some(Keeper::new(kept, (host, texts), image, (&file, before))?);
     if !driver.keep_all(|_| ()) {
         return Err(Errno::NOMEM);
     }
     fatal::arm(&file, number, arguments)?;
+    if let Some(program) = leads_back {
+        fatal::lead_to(program);
+    }
     // It stays open for as long as this process is this program.
     core::mem::forget(file);
     Ok(())

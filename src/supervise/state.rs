@@ -285,11 +285,14 @@ pub struct Machine {
     /// The back-off that was last used; 0: none yet.
     delay_ms: u64,
     since_ms: u64,
+    /// Since when it is neither ready nor down by hand, nor by an end that was no failure; 0 where it is.
+    missed_since_ms: u64,
     /// When exec worked; 0 where it has not.
     up_ms: u64,
     /// When its end began; it may be killed and cleared several times.
     ending_ms: u64,
-    deadline_ms: Option<u64>,
+    /// 0 for never.
+    deadline_ms: u64,
 }
 
 /// Exec was not reached within [`limits::START_TIMEOUT_MS`].
@@ -324,9 +327,10 @@ impl Machine {
             ends_since_ms: 0,
             delay_ms: 0,
             since_ms: 0,
+            missed_since_ms: 0,
             up_ms: 0,
             ending_ms: 0,
-            deadline_ms: None,
+            deadline_ms: 0,
         }
     }
 
@@ -340,6 +344,12 @@ impl Machine {
     #[must_use]
     pub fn since_ms(&self) -> u64 {
         self.since_ms
+    }
+
+    /// Since when it is not what it should be: one that was stopped by hand, or ended without a failure, is.
+    #[must_use]
+    pub fn missed_since_ms(&self) -> Option<u64> {
+        Some(self.missed_since_ms).filter(|since| *since != 0)
     }
 
     /// When its program began to run, in its present run; nothing before that.
@@ -357,7 +367,7 @@ impl Machine {
     /// When a [`Event::TimeOut`] is due; nothing for never.
     #[must_use]
     pub fn deadline_ms(&self) -> Option<u64> {
-        self.deadline_ms
+        Some(self.deadline_ms).filter(|due| *due != 0)
     }
 
     /// Whether it is being killed or cleared and that takes longer than it may.
@@ -411,6 +421,16 @@ impl Machine {
 
     /// Takes `event` at `now` and says what is to be done.
     pub fn on(&mut self, event: Event, now: u64, policy: &Policy<'_>) -> Actions {
+        let actions = self.react(event, now, policy);
+        if matches!(self.state, State::Ready | State::Down) {
+            self.missed_since_ms = 0;
+        } else if self.missed_since_ms == 0 {
+            self.missed_since_ms = now.max(1);
+        }
+        actions
+    }
+
+    fn react(&mut self, event: Event, now: u64, policy: &Policy<'_>) -> Actions {
         match self.state {
             State::Down | State::Failed => self.at_rest(event, now),
             State::Waiting => self.waiting(event, now, policy),
@@ -459,7 +479,7 @@ impl Machine {
             Event::DependenciesReady => self.spawn(now, policy),
             // What it comes after is on its way.
             Event::TimeOut => {
-                self.deadline_ms = Some(now.saturating_add(limits::WAIT_TIMEOUT_MS));
+                self.deadline_ms = now.saturating_add(limits::WAIT_TIMEOUT_MS);
                 none()
             }
             Event::DependencyFailed(fault) => {
@@ -628,7 +648,7 @@ impl Machine {
             Event::KillFailed(fault) => self.trouble(fault, now),
             // An event may have been lost, or a kill not have been taken: asking again does no harm.
             Event::TimeOut => {
-                self.deadline_ms = Some(now.saturating_add(limits::KILL_TIMEOUT_MS));
+                self.deadline_ms = now.saturating_add(limits::KILL_TIMEOUT_MS);
                 let mut actions = one(Action::KillAll);
                 push(&mut actions, self.note_stuck(now));
                 actions
@@ -653,7 +673,7 @@ impl Machine {
                 one(Action::KillAll)
             }
             Event::TimeOut => {
-                self.deadline_ms = Some(now.saturating_add(limits::KILL_TIMEOUT_MS));
+                self.deadline_ms = now.saturating_add(limits::KILL_TIMEOUT_MS);
                 one(Action::KillAll)
             }
             // What a kill of them brings.
@@ -729,7 +749,7 @@ impl Machine {
         }
         self.state = state;
         self.since_ms = now;
-        self.deadline_ms = after_ms.map(|ms| now.saturating_add(ms));
+        self.deadline_ms = after_ms.map_or(0, |ms| now.saturating_add(ms).max(1));
     }
 
     fn rest(&mut self, state: State, now: u64) -> Actions {
@@ -857,7 +877,7 @@ impl Machine {
     fn trouble(&mut self, fault: Fault, now: u64) -> Actions {
         let mut actions = self.note_stuck(now);
         let retry_ms = if self.stuck { limits::KILL_TIMEOUT_MS } else { RETRY_MS };
-        self.deadline_ms = Some(now.saturating_add(retry_ms));
+        self.deadline_ms = now.saturating_add(retry_ms);
         if !core::mem::replace(&mut self.troubled, true) {
             add(&mut actions, Action::Announce(Notice::Trouble(fault)));
         }

@@ -1,8 +1,7 @@
 //! Whether the host is well: its critical guests, the watchdog, and whether this boot is a good one.
 //!
-//! None of it has to be handed over to a program that takes the place of PID 1's. The watchdog's device is opened anew
-//! (see [`crate::host::watchdog`]); whether the boot was judged stands in [`ending::VERDICT`], in memory; how long a guest was
-//! missed is counted anew.
+//! Of this a program that takes the place of PID 1's is left the watchdog's device, and when the boot is to be judged; since
+//! when a guest is missed its own record says, and whether the boot was judged [`ending::VERDICT`], in memory.
 
 use core::fmt::Write;
 
@@ -12,7 +11,6 @@ use rustix::fd::AsFd;
 use super::driver::Driver;
 use super::errand::{self, Errand};
 use super::poll::{Interest, Poll, Source};
-use super::state::State;
 use crate::config::diagnostic::{Amount, Unit};
 use crate::fault::ErrnoWords;
 use crate::host::console::{Console, Level};
@@ -39,8 +37,8 @@ pub struct Call {
 #[derive(Clone, Copy, Debug)]
 struct Critical {
     id: GuestId,
-    /// Since when it is not ready, though it should be.
-    missed_since_ms: Option<u64>,
+    /// When it became critical, while the host was up.
+    since_ms: u64,
 }
 
 /// Whether this boot is a good one.
@@ -85,27 +83,34 @@ impl Wellness {
         }
     }
 
-    /// The host begins to start its guests.
-    pub fn begin(&mut self, driver: &Driver<'_>, now_ms: u64) {
+    /// The host begins to start its guests, or goes on with them, and is to be judged by `judged_by_ms`, where that is not 0.
+    pub fn begin(&mut self, driver: &Driver<'_>, judged_by_ms: u64, now_ms: u64) {
         let host = &driver.plan().host;
-        self.follow(driver);
+        self.follow(driver, 0);
         self.watchdog_at_ms = (!host.watchdog.is_empty()).then_some(now_ms);
         let mut buffer = [0; ending::BYTES];
         let is_judged = files::read_path(ending::VERDICT, &mut buffer).is_ok_and(|text| !text.starts_with(WAITING));
         if !host.healthy.is_empty() && !is_judged {
             self.verdict = Verdict::Waiting;
-            self.judged_by_ms = now_ms.saturating_add(host.healthy_within_ms);
+            let from_now_ms = now_ms.saturating_add(host.healthy_within_ms);
+            self.judged_by_ms = if judged_by_ms == 0 { from_now_ms } else { judged_by_ms };
             ending::note(ending::VERDICT, WAITING);
         }
     }
 
-    /// Other guests may be critical.
-    pub fn follow(&mut self, driver: &Driver<'_>) {
+    /// By when the host is to be judged; 0 where nobody asks, or it was.
+    #[must_use]
+    pub fn judged_by_ms(&self) -> u64 {
+        if self.verdict == Verdict::Judged { 0 } else { self.judged_by_ms }
+    }
+
+    /// Other guests may be critical, from `now_ms` on.
+    pub fn follow(&mut self, driver: &Driver<'_>, now_ms: u64) {
         let before = core::mem::take(&mut self.critical);
         for id in driver.plan().critical() {
             let known = before.iter().find(|critical| critical.id == id).copied();
             // A plan has no more of them.
-            let _ = self.critical.push(known.unwrap_or(Critical { id, missed_since_ms: None }));
+            let _ = self.critical.push(known.unwrap_or(Critical { id, since_ms: now_ms }));
         }
     }
 
@@ -133,13 +138,6 @@ impl Wellness {
         now_ms: u64,
     ) -> Option<Call> {
         self.find_watchdog(driver, (console, watchdog), now_ms);
-        for critical in &mut self.critical {
-            if !is_missed(driver, critical.id) {
-                critical.missed_since_ms = None;
-            } else if critical.missed_since_ms.is_none() {
-                critical.missed_since_ms = Some(now_ms);
-            }
-        }
         self.pet(driver, (console, watchdog), now_ms);
         self.judge(driver, console, poll, now_ms)
     }
@@ -186,7 +184,7 @@ impl Wellness {
             return None;
         }
         let is_late = now_ms >= self.judged_by_ms;
-        let missed = self.critical.iter().find(|critical| critical.missed_since_ms.is_some());
+        let missed = self.critical.iter().find(|critical| missed_since_ms(driver, critical.id).is_some());
         if self.verdict == Verdict::Waiting && missed.is_none() && !is_late {
             let by_ms = self.judged_by_ms;
             let journal = &driver.journal;
@@ -311,24 +309,12 @@ fn watch(poll: &Poll, errand: Errand) -> Result<Errand, Errno> {
 /// When a guest that is missed has been so for too long.
 fn late_at_ms(driver: &Driver<'_>, critical: &Critical) -> Option<u64> {
     let within_ms = driver.guest(critical.id)?.critical_within_ms;
-    Some(critical.missed_since_ms?.saturating_add(within_ms.into()))
+    let since_ms = missed_since_ms(driver, critical.id)?.max(critical.since_ms);
+    Some(since_ms.saturating_add(within_ms.into()))
 }
 
-/// Whether a guest is not what it should be: one that was stopped by hand, or ended without a failure, is.
-fn is_missed(driver: &Driver<'_>, id: GuestId) -> bool {
-    match driver.state(id) {
-        State::Ready | State::Down => false,
-        State::Waiting
-        | State::Starting
-        | State::Running
-        | State::Stopping { .. }
-        | State::Killing
-        | State::StopHook
-        | State::Clearing
-        | State::DestroyHook
-        | State::Delayed
-        | State::Failed => true,
-    }
+fn missed_since_ms(driver: &Driver<'_>, id: GuestId) -> Option<u64> {
+    driver.now(id)?.machine.missed_since_ms()
 }
 
 fn name<'d>(driver: &'d Driver<'_>, id: GuestId) -> &'d str {

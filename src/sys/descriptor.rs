@@ -64,11 +64,43 @@ pub fn flags(number: RawFd) -> Option<FdFlags> {
 
 /// Closes every descriptor from 3 up that stays open across exec: what the program before has left, and nobody has taken.
 pub fn close_unclaimed() {
-    for number in 3..limits::DESCRIPTORS as RawFd {
+    each_open(|number| {
         if flags(number).is_some_and(|flags| !flags.contains(FdFlags::CLOEXEC)) {
             // SAFETY: takes no pointer; all that this program owns is closed on exec, so nothing owns this one.
             let _ = unsafe { call(libc::SYS_close, [number as usize]) };
         }
+    });
+}
+
+/// Has every descriptor from 3 up that is open stay open across exec, or be closed by it.
+pub fn set_all_kept(are_kept: bool) {
+    let flags = if are_kept { 0 } else { libc::FD_CLOEXEC as usize };
+    each_open(|number| {
+        // SAFETY: takes no pointer, and closes nothing.
+        let _ = unsafe { call(libc::SYS_fcntl, [number as usize, libc::F_SETFD as usize, flags]) };
+    });
+}
+
+/// As many as are asked about by one call.
+const AT_ONCE: usize = 256;
+
+/// Calls `each` with the number of every open descriptor from 3 up: but for those that were opened with O_PATH, which poll(2)
+/// takes for closed.
+fn each_open(mut each: impl FnMut(RawFd)) {
+    let no_time = [0_i64; 2];
+    let mut next = 3;
+    while next < limits::DESCRIPTORS as RawFd {
+        let mut list = [libc::pollfd { fd: 0, events: 0, revents: 0 }; AT_ONCE];
+        for one in &mut list {
+            one.fd = next;
+            next += 1;
+        }
+        let words = [list.as_mut_ptr() as usize, AT_ONCE, no_time.as_ptr() as usize, 0, 0];
+        // SAFETY: the list has so many entries, and lives beyond the call, as the time does.
+        let asked = unsafe { call(libc::SYS_ppoll, words) };
+        // Where nobody says, each may be open.
+        let is_open = |one: &&libc::pollfd| asked.is_err() || one.revents & libc::POLLNVAL == 0;
+        list.iter().filter(is_open).for_each(|one| each(one.fd));
     }
 }
 

@@ -26,10 +26,12 @@ pub fn die(info: &PanicInfo) -> ! {
     super::process::exit(CODE)
 }
 
-/// The epitaph of a signal, with the address where the processor saw the fault; nothing where somebody sent it.
-pub fn tell_signal(number: i32, address: Option<usize>) {
+/// The epitaph of a signal, with the address where the processor saw the fault, nothing where somebody sent it; and whether
+/// the stack was full.
+pub fn tell_signal(number: i32, address: Option<usize>, is_full: bool) {
+    let why = if is_full { ": the stack is full" } else { "" };
     match address {
-        Some(address) => tell(format_args!("inn: fault: signal {number} at address {address:#x}")),
+        Some(address) => tell(format_args!("inn: fault: signal {number} at address {address:#x}{why}")),
         None => tell(format_args!("inn: killed by signal {number}")),
     }
 }

@@ -14,8 +14,7 @@ use rustix::fd::{AsRawFd, OwnedFd, RawFd};
 use rustix::mm::{Advice, madvise};
 
 use super::process::Arguments;
-use super::{Errno, arch, call, epitaph, process, signal};
-use crate::limits;
+use super::{Errno, arch, call, descriptor, epitaph, process, signal};
 
 /// The signals that a fault of the program raises, and abort(3).
 pub const SIGNALS: [c_int; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT];
@@ -119,6 +118,11 @@ pub fn arm(program: &OwnedFd, kept: RawFd, arguments: &Arguments) -> Result<(), 
 /// Of the kernel's own structure; the C library's headers keep it to themselves.
 const RESTORER: c_int = 0x0400_0000;
 
+/// A fault leads to `program` from now on, which stays open.
+pub fn lead_to(program: RawFd) {
+    PAGE.program.store(program, Ordering::SeqCst);
+}
+
 /// From here on until [`rest`] things happen that are not on record: a signal that somebody sends waits, the first time. A
 /// fault of the processor does not, for nothing can go on behind it.
 pub fn work() {
@@ -130,7 +134,7 @@ pub fn rest() {
     PAGE.is_busy.store(false, Ordering::SeqCst);
     let number = PAGE.waiting.swap(0, Ordering::SeqCst);
     if number != 0 && PAGE.is_armed.swap(false, Ordering::SeqCst) {
-        die(number, None);
+        die(number, None, false);
     }
 }
 
@@ -174,11 +178,8 @@ pub fn after_panic() {
 }
 
 fn execute(program: RawFd) -> Errno {
-    // What of them is not to be kept the next program closes; close-on-exec of a number that is not open does nothing.
-    for number in 3..limits::DESCRIPTORS as usize {
-        // SAFETY: takes no pointer, and closes nothing.
-        let _ = unsafe { call(libc::SYS_fcntl, [number, libc::F_SETFD as usize, 0]) };
-    }
+    // What of them is not to be kept the next program closes.
+    descriptor::set_all_kept(true);
     let list = [
         program as usize,
         c"".as_ptr() as usize,
@@ -188,10 +189,7 @@ fn execute(program: RawFd) -> Errno {
     ];
     // SAFETY: both lists end with null, and their words live as long as the program.
     let failed = unsafe { call(libc::SYS_execveat, list) }.err().unwrap_or(Errno::NOSYS);
-    for number in 3..limits::DESCRIPTORS as usize {
-        // SAFETY: takes no pointer, and closes nothing.
-        let _ = unsafe { call(libc::SYS_fcntl, [number, libc::F_SETFD as usize, libc::FD_CLOEXEC as usize]) };
-    }
+    descriptor::set_all_kept(false);
     failed
 }
 
@@ -209,7 +207,8 @@ extern "C" fn died(number: c_int, info: *const libc::siginfo_t, _: *const core::
     if PAGE.is_armed.swap(false, Ordering::SeqCst) {
         // SAFETY: the kernel fills it in for a fault.
         let address = if is_fault { Some(unsafe { info.si_addr() } as usize) } else { None };
-        die(number, address);
+        let is_unmapped = number == libc::SIGSEGV && info.si_code == UNMAPPED;
+        die(number, address, is_unmapped && address.is_some_and(is_stack));
     }
     // A child's, or one that came while dying: as without a handler.
     signal::reset(number as u8);
@@ -218,8 +217,19 @@ extern "C" fn died(number: c_int, info: *const libc::siginfo_t, _: *const core::
     process::exit(epitaph::CODE)
 }
 
-fn die(number: c_int, address: Option<usize>) -> ! {
-    epitaph::tell_signal(number, address);
+/// Nothing is mapped at the address (sigaction(2), SEGV_MAPERR).
+const UNMAPPED: c_int = 1;
+/// Below the words that the kernel has put at the beginning of the first thread's stack there is nothing else for so long.
+const STACK_ROOM: usize = 128 << 20;
+
+/// Whether an address is where the stack would go on.
+fn is_stack(address: usize) -> bool {
+    let start = PAGE.arguments.load(Ordering::Relaxed).addr();
+    (start.saturating_sub(STACK_ROOM)..start).contains(&address)
+}
+
+fn die(number: c_int, address: Option<usize>, is_full: bool) -> ! {
+    epitaph::tell_signal(number, address, is_full);
     let _ = signal::block(signal::Set::ALL);
     let _ = execute(PAGE.program.load(Ordering::Relaxed));
     process::exit(epitaph::CODE)

@@ -3,14 +3,14 @@
 //! A guest's record is written when its state has changed and before anything is done about that, so a program that comes
 //! after knows at least what was to be done; once more when it is done. A child is waited for only when its end is on record.
 
-use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use rustix::process::Pid;
 
 use super::{Driver, SWEEP_MS, index};
 use crate::host::children;
 use crate::plan::{GuestId, Moment, Plan};
 use crate::supervise::health::Health;
-use crate::supervise::kept::{self, Get, Host, Kept, Texts};
+use crate::supervise::kept::{self, Before, Get, Host, Kept, Texts};
 use crate::supervise::news::News;
 use crate::supervise::order::Set;
 use crate::supervise::poll::{Interest, Part, Source};
@@ -40,6 +40,10 @@ pub struct Keeper<'a> {
     host: Host,
     /// Whether it was.
     is_written: bool,
+    /// This program's file: the number of its descriptor, and that as it is kept.
+    program: (RawFd, u64),
+    /// The program that a fault leads back to, until this one has taken over.
+    before: Option<Before>,
 }
 
 impl<'a> Keeper<'a> {
@@ -47,7 +51,12 @@ impl<'a> Keeper<'a> {
     ///
     /// # Errors
     /// EMFILE, ENFILE, ENOMEM.
-    pub fn new(file: Kept, (host, texts): (Host, Texts<'a>), plan: Option<Image<Plan>>) -> Result<Keeper<'a>, Errno> {
+    pub fn new(
+        file: Kept,
+        (host, texts): (Host, Texts<'a>),
+        plan: Option<Image<Plan>>,
+        (program, before): (&OwnedFd, Option<Before>),
+    ) -> Result<Keeper<'a>, Errno> {
         let is_plan_stale = plan.is_none();
         let plan = plan.map_or_else(Image::new, Ok)?;
         Ok(Keeper {
@@ -60,6 +69,8 @@ impl<'a> Keeper<'a> {
             is_plan_stale,
             host,
             is_written: false,
+            program: (program.as_raw_fd(), kept::number_of(Some(program))),
+            before,
         })
     }
 
@@ -167,14 +178,32 @@ impl Driver<'_> {
     /// Becomes the program that has answered, for `client`, by its kept number. Returns what went wrong.
     pub fn become_other(&mut self, answer: &Answer, client: u64) -> Errno {
         let Some(keeper) = &mut self.keeper else { return Errno::INVAL };
-        let plan = answer.image.as_ref().map_or(keeper.host.plan, |image| kept::number_of(Some(image.file())));
-        let host = Host { is_upgrade: true, program: answer.identity, plan, client, ..keeper.host };
+        let (old, own) = (keeper.host, keeper.program.1);
+        let (plan, before) = match &answer.image {
+            Some(image) => {
+                let [device, inode, written] = old.program;
+                (kept::number_of(Some(image.file())), [old.plan, own, device, inode, written])
+            }
+            None => (old.plan, old.before),
+        };
+        let host = Host { is_upgrade: true, program: answer.identity, plan, before, client, ..old };
         // What is written next is all of it again.
         keeper.is_written = false;
         if let Err(errno) = keeper.file.put_host(&host, &keeper.texts) {
             return errno;
         }
         fatal::become_anew(Some(answer.program.as_raw_fd()))
+    }
+
+    /// This program has come so far that it can go on: a fault leads to itself.
+    pub fn take_over(&mut self) {
+        let Some(keeper) = &mut self.keeper else { return };
+        let Some(before) = keeper.before.take() else { return };
+        fatal::lead_to(keeper.program.0);
+        let host = Host { before: [0; 5], ..keeper.host };
+        self.keep_host(host);
+        // The last that is lost is what would be come back to.
+        drop(before);
     }
 
     /// There is another plan: what is kept is of that from here on.

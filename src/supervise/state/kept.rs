@@ -13,11 +13,9 @@ impl Machine {
         put.flags([host_going_down, stuck, troubled, born, is_made]);
         put.number(self.exit.map_or(0, exit_number));
         put.number(self.last_exit.map_or(0, exit_number));
-        // A deadline of 0 is as good as one of 1.
-        let deadline_ms = self.deadline_ms.map_or(0, |due| due.max(1));
-        let Machine { ends_since_ms, delay_ms, since_ms, up_ms, ending_ms, .. } = *self;
+        let Machine { ends_since_ms, delay_ms, since_ms, missed_since_ms, up_ms, ending_ms, deadline_ms, .. } = *self;
         let restarts = u64::from(self.restarts) | u64::from(self.ends) << 32;
-        [restarts, ends_since_ms, delay_ms, since_ms, up_ms, ending_ms, deadline_ms]
+        [restarts, ends_since_ms, delay_ms, since_ms, missed_since_ms, up_ms, ending_ms, deadline_ms]
             .into_iter()
             .for_each(|n| put.number(n));
     }
@@ -47,9 +45,10 @@ impl Machine {
             ends_since_ms: next(),
             delay_ms: next(),
             since_ms: next(),
+            missed_since_ms: next(),
             up_ms: next(),
             ending_ms: next(),
-            deadline_ms: Some(next()).filter(|due| *due != 0),
+            deadline_ms: next(),
         })
     }
 

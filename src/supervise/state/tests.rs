@@ -640,3 +640,21 @@ proptest! {
         prop_assert_eq!(machine.deadline_ms(), None);
     }
 }
+
+#[test]
+fn since_when_a_guest_is_missed_is_known_and_outlives_the_program() {
+    let mut bench = Bench::new(policy(Restart::Never));
+    assert_eq!(bench.machine.missed_since_ms(), None);
+    bench.on(Event::Start);
+    bench.now = 2_000;
+    bench.walk(&[(Event::DependenciesReady, State::Starting), (Event::Born, State::Starting)]);
+    assert_eq!(bench.machine.missed_since_ms(), Some(1_000));
+    let kept = crate::supervise::kept::Kept::new().unwrap();
+    kept.put_guest(0, |put| bench.machine.keep(put)).unwrap();
+    let again = kept.guest(0, Machine::recall).unwrap();
+    assert_eq!(std::format!("{again:?}"), std::format!("{:?}", bench.machine));
+    bench.on(Event::Executed);
+    assert_eq!((bench.machine.state(), bench.machine.missed_since_ms()), (State::Ready, None));
+    bench.on(Event::Exited(Exit::Code(1)));
+    assert_eq!(bench.machine.missed_since_ms(), Some(2_000));
+}
