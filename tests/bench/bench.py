@@ -12,11 +12,13 @@ import random
 import re
 import shutil
 import signal
+import socket
 import statistics
 import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -27,6 +29,8 @@ USERS = {"containerID": 0, "hostID": 524288, "size": 65536}
 # A start that takes so long does not come any more.
 TIMEOUT_S = 20
 GUESTS = 10
+# A supervisor with so many guests is replaced so often.
+MANY, REPLACED = 100, 20
 
 
 def say(text):
@@ -238,27 +242,27 @@ def children(pid):
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def memory(inn, work, guests):
-    """Of `inn supervise` with so many guests running, or why there is none."""
-    config, socket, log = work / "inn.conf", work / "control", work / "supervise.log"
+def supervise(inn, work, guests, look):
+    """What `look` gives of the process of an `inn supervise` with so many guests running, or why there is nothing."""
+    config, control, log = work / "inn.conf", work / "control", work / "supervise.log"
     sections = [f"[guest bench{n}]\nkind = app\nroot = {work}/bundle/rootfs\ncommand = /tell stay\n" for n in range(guests)]
     config.write_text("[host]\n" + "".join(sections))
     with open(log, "w") as out:
-        supervisor = subprocess.Popen([inn, "--config", config, "--socket", socket, "supervise"], stdout=out, stderr=out,
+        supervisor = subprocess.Popen([inn, "--config", config, "--socket", control, "supervise"], stdout=out, stderr=out,
                                       stdin=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + TIMEOUT_S
         while supervisor.poll() is None and time.monotonic() < deadline:
             # Helpers of a start are children too, for a moment.
             names = [Path(f"/proc/{child}/comm").read_text().strip() for child in children(supervisor.pid)]
-            if names == ["tell"] * guests and socket.exists():
+            if names == ["tell"] * guests and control.exists():
                 time.sleep(0.5)
-                return rollup(supervisor.pid), None
+                return look(supervisor.pid), None
             time.sleep(0.05)
         if supervisor.poll() is None:
             return None, f"{guests} guests not running after {TIMEOUT_S} s: {reason(log.read_text())}"
         return None, f"it ended with {supervisor.returncode}: {reason(log.read_text())}"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
         return None, str(error)
     finally:
         supervisor.terminate()
@@ -267,6 +271,61 @@ def memory(inn, work, guests):
         except subprocess.TimeoutExpired:
             supervisor.kill()
             supervisor.wait()
+
+
+# A supervisor's death ---------------------------------------------------------------------------------------------------
+
+
+def ask(path):
+    """Asks who is there (PROTOCOL.md), and again where that was lost; how long it took until the answer, ns."""
+    begun = time.monotonic_ns()
+    while True:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+                client.connect(str(path))
+                client.send(bytes([2, 11]))
+                if client.recv(4096):
+                    return time.monotonic_ns() - begun
+        except ConnectionError:
+            pass
+
+
+def longest_answer(path, act):
+    """The longest that somebody waited who asked all the time while `act` was done."""
+    is_over, longest = threading.Event(), [0]
+
+    def ask_on():
+        while not is_over.is_set():
+            longest[0] = max(longest[0], ask(path))
+
+    asker = threading.Thread(target=ask_on)
+    asker.start()
+    try:
+        act()
+        time.sleep(0.05)
+    finally:
+        is_over.set()
+        asker.join()
+    return longest[0]
+
+
+def gaps(inn, path, times):
+    """How long nobody answers while the supervisor is replaced, or dies, and while nothing happens."""
+    def look(pid):
+        def upgrade():
+            subprocess.run([inn, "upgrade", "--quiet", "--socket", path], check=True, timeout=TIMEOUT_S)
+        ways = {"nothing": lambda: time.sleep(0.02), "upgrade": upgrade, "death": lambda: os.kill(pid, signal.SIGSEGV)}
+        found = {name: [] for name in ways}
+        before = children(pid)
+        for _ in range(times):
+            for name, act in ways.items():
+                found[name].append(longest_answer(path, act))
+            # Three deaths within a minute would be the last that starts anything.
+            upgrade()
+        if children(pid) != before:
+            raise ValueError("a guest was lost")
+        return {name: spread(values) for name, values in found.items()}
+    return look
 
 
 def init_memory(tool):
@@ -355,6 +414,11 @@ def show(report):
         print("\nMemory of inn supervise, KiB     resident   private dirty")
         for guests, row in report["memory"].items():
             print(f"  {guests:>4} guests{row['rss_kib']:>28}{row['dirty_kib']:>16}")
+    if report["replaced"]:
+        print(f"\nThe longest that a client waited for an answer, {MANY} guests, ms    best median    p95")
+        for name, words in (("nothing", "while nothing happened"), ("upgrade", "while inn was replaced"), ("death", "while inn died of a fault")):
+            row = report["replaced"][name]
+            print(f"  {words:<60}" + "".join(f" {row[key]:6.1f}" for key in ("best_ms", "median_ms", "p95_ms")))
     show_inits(report)
     print("\nSize of the program, KiB")
     for name, row in report["size"].items():
@@ -465,11 +529,15 @@ def run(options, work, cgroup):
     report["not_run"] |= {tool.name: tool.missing for tool in all_inits if tool.missing}
     for guests in (0, GUESTS):
         say(f"memory with {guests} guests")
-        row, failed = memory(inn, work, guests)
+        row, failed = supervise(inn, work, guests, rollup)
         if failed:
             report["not_run"][f"inn supervise, {guests} guests"] = failed
         else:
             report["memory"][guests] = row
+    say(f"replaced with {MANY} guests")
+    report["replaced"], failed = supervise(inn, work, MANY, gaps(inn, work / "control", REPLACED))
+    if failed:
+        report["not_run"][f"inn replaced with {MANY} guests"] = failed
     sizes = ((name, size(path)) for name, path in [("inn", inn)] + [
         (name, name) for name in ("bwrap", "crun", "runc", "tini", "dumb-init", "catatonit", "busybox")])
     report["size"] = {name: row for name, row in sizes if row}
