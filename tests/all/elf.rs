@@ -57,7 +57,7 @@ fn no_relocation(data: &[u8]) {
 }
 
 /// The program as it is released, with its symbols.
-fn unstripped() -> std::path::PathBuf {
+pub fn unstripped() -> std::path::PathBuf {
     let directory = must::target().join("unstripped");
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(must::project()).args(["build", "--release", "--quiet", "--bin", "inn", "--target-dir"]);

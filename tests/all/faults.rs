@@ -66,6 +66,60 @@ fn every_call_of_a_start_may_fail() {
 }
 
 #[test]
+fn every_call_of_a_stop_may_fail() {
+    if !must::root("every_call_of_a_stop_may_fail") {
+        return;
+    }
+    let stop = |error| std::thread::spawn(move || fail_each_call_of_a_stop(error));
+    for thread in [Errno::ENOMEM, Errno::EPERM].map(stop) {
+        thread.join().expect("no stop went wrong");
+    }
+}
+
+/// The victim is there or gone after that, and another attempt ends it.
+fn fail_each_call_of_a_stop(error: Errno) {
+    let injection = Arc::new(Injection::default());
+    let name = format!("fault-stop-{error:?}");
+    let config = CONFIG
+        .replace("KIND", "app")
+        .replace("ready = fd 7\n", "")
+        .replace("stop = SIGKILL", "stop = SIGTERM 1s SIGKILL");
+    let supervisor = Supervisor::start(&name, &config.replace("ROOT", busybox(&name).to_str().expect("UTF-8")));
+    supervisor.await_answer();
+    running(&supervisor, "bystander");
+    let bystander = pid(&supervisor, "bystander");
+    let root = Pid::from_raw(supervisor.pid() as i32);
+    let (ready, begun) = mpsc::channel();
+    let tracer = {
+        let injection = Arc::clone(&injection);
+        std::thread::spawn(move || trace(root, Some(error), &injection, &ready))
+    };
+    begun.recv().expect("it is traced");
+    let mut touched = 0;
+    for number in 1..CALLS_MAX {
+        let started = supervisor.inn(&["start", "--wait", "victim"]);
+        assert!(started.status.success(), "before call {number}: {started:?}");
+        injection.arm(number);
+        let what = || format!("{error:?} at call {number} ({})", injection.failed.load(Ordering::SeqCst));
+        // It may be the answer that fails.
+        let _ = supervisor.inn(&["stop", "victim"]);
+        let missed = injection.disarm() == -1;
+        let again = supervisor.inn(&["stop", "victim"]);
+        assert!(again.status.success(), "{}: {again:?}", what());
+        gone(&supervisor, &what, bystander);
+        if missed {
+            break;
+        }
+        touched = number;
+    }
+    assert!((15..CALLS_MAX - 1).contains(&touched), "{touched} calls failed");
+    injection.done.store(true, Ordering::SeqCst);
+    must::say(&format!("each of {touched} calls of a stop failed with {error:?}, and nothing was left"));
+    drop(supervisor);
+    tracer.join().expect("the tracer ends");
+}
+
+#[test]
 fn every_call_of_a_start_from_an_image_may_fail() {
     if !images::can("every_call_of_a_start_from_an_image_may_fail") {
         return;

@@ -43,6 +43,7 @@ mod loosening;
 mod machine;
 mod manual;
 mod masks;
+mod meanwhile;
 mod metrics;
 mod must;
 mod nesting;

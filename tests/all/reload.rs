@@ -456,10 +456,10 @@ fn two_hundred_guests_change_and_the_memory_of_the_old_plan_is_given_back() {
 }
 
 /// Keeps whoever reads the config from going on, as storage that hangs does, as long as this lives.
-struct Held(Child);
+pub struct Held(Child);
 
 impl Held {
-    fn new(supervisor: &Supervisor) -> Held {
+    pub fn new(supervisor: &Supervisor) -> Held {
         let directory = supervisor.directory.join("run/inn");
         // It holds the lock itself, and is not the parent of who does.
         let mut child = Command::new("flock");

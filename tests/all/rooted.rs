@@ -273,6 +273,10 @@ fn a_root_that_does_not_come_is_told_and_can_be_mounted_by_hand() {
             assert!(shell.code == 1 && shell.text.contains(why), "{words}: {}", shell.text);
         }
     });
+    machine.check("PID 1 dies of a fault, and the shell notices nothing", |machine| {
+        machine.type_on_console("kill -SEGV 1");
+        machine.console.wait_for("died and goes on", TIMEOUT);
+    });
     machine.console.send("inn switch-root /mnt\n");
     let mut machine = machine.ready();
     machine.check("the real root's PID 1 goes on", |machine| {
