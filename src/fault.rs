@@ -348,6 +348,10 @@ impl Fault {
             Step::ControlTerminal if errno == libc::EPERM => {
                 "it has another owner: a service, the emergency shell, or who logged in there"
             }
+            Step::Clone if errno == libc::ENOSPC => {
+                "the host may have no more namespaces of a kind: sysctl user.max_*_namespaces"
+            }
+            Step::Clone if errno == libc::EINVAL => "this kernel lacks a kind of namespaces: see `inn check`",
             Step::Freeze => "a process of it waits for the kernel: try again",
             Step::OpenLogFile if errno == libc::EINVAL => "it is no regular file",
             Step::FindCgroup => "mount cgroup2 on /sys/fs/cgroup",

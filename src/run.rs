@@ -89,15 +89,20 @@ fn supervise(config: Option<&'static CStr>, socket: Option<&'static CStr>, argum
 /// The plan of a host whose config cannot be used: no guests, and the defaults.
 static NO_PLAN: Static<Plan> = Static::new(Plan::new());
 
+/// It goes down in its time, as any does.
+fn no_plan() -> Option<&'static mut Plan> {
+    let plan = NO_PLAN.take()?;
+    plan.host.shutdown_timeout_ms = limits::SHUTDOWN_TIMEOUT_MS;
+    Some(plan)
+}
+
 /// PID 1, from the kernel's hand-over to the end of the machine.
 fn run_host(arguments: &Arguments) -> ! {
     let Up { console, plan, config, needs_shell, boots_on, needs_reboot, report } = come_up(arguments);
     let console = &console;
     let mut watchdog = Watchdog::none();
     let at_once = || Bounds::new(clock::now_ms(), limits::FINAL_MS);
-    let Some(plan) = plan.or_else(|| NO_PLAN.take()) else {
-        power::finish(console, Wanted::Halt, &at_once(), &mut watchdog)
-    };
+    let Some(plan) = plan.or_else(no_plan) else { power::finish(console, Wanted::Halt, &at_once(), &mut watchdog) };
     let needs_shell = needs_shell || plan.guests.is_empty();
     if needs_reboot {
         console.say(Level::Warning, format_args!("the root was repaired while it was in use: starting again"));
@@ -190,33 +195,35 @@ fn come_up(arguments: &Arguments) -> Up {
         host.timeline[Stage::Initramfs as usize] = host.timeline[Stage::Kernel as usize];
         timeline::mark(&mut host.timeline, Stage::Kernel, entered_ms.saturating_mul(1000));
     }
-    let (plan, mounted) = load(&mut host, wants_root);
+    let (plan, mounted, is_held_up) = load(&mut host, wants_root);
     if wants_root && !host.wants_emergency {
         root::enter(&host, arguments);
     }
     let config = config_path(&host);
-    if let Some(plan) = &plan {
+    if let Some(plan) = plan.as_deref().filter(|_| !is_held_up) {
         let (version, count) = (env!("CARGO_PKG_VERSION"), plan.guests.len());
         let config = config.to_str().unwrap_or("its config");
         host.console
             .say(Level::Info, format_args!("{version}: the host comes up; {config} has {count} guests and services"));
     }
-    let is_held_up = plan.is_none();
     // The file systems are there, and nothing is mounted over the guests' yet.
     boot::settle(&host.console);
-    if let Some(plan) = plan.as_deref().filter(|_| !wants_root) {
+    let lacks = if let Some(plan) = plan.as_deref().filter(|_| !wants_root && !is_held_up) {
         // What is to be emptied may be on one that is missing; then the next boot does it.
         if !mounted.is_wanting() {
             reset::at_boot(&host.console, plan, host.wants_reset());
         }
         ending::begin_boot(&host.console, plan);
-    }
+        boot::tell_lacks(&host.console, plan)
+    } else {
+        false
+    };
     host.mark(Stage::State);
     Up {
         plan,
         config,
         // What would come up here belongs to the real root.
-        needs_shell: mounted.is_wanting() || wants_root,
+        needs_shell: mounted.is_wanting() || wants_root || host.is_wanting || lacks,
         boots_on: is_held_up || wants_root,
         needs_reboot: mounted.needs_reboot,
         report: Report { timeline: host.timeline, missing: mounted.missing },
@@ -238,13 +245,19 @@ fn config_path(host: &Host) -> &'static CStr {
     named.unwrap_or(CONFIG)
 }
 
-/// The plan of the config and of the kernel's command line; nothing where something is wrong with them, which is said. The
-/// modules, settings and file systems of the plan are there.
-fn load(host: &mut Host, wants_root: bool) -> (Option<&'static mut Plan>, Mounted) {
+/// The plan of the config and of the kernel's command line, and whether the boot is held up: where something is wrong with them,
+/// which is said, or nothing is to be started, there is nothing in it but how the host is rescued. The modules, settings and
+/// file systems of the plan are there.
+fn load(host: &mut Host, wants_root: bool) -> (Option<&'static mut Plan>, Mounted, bool) {
     let mut mounted = Mounted::default();
-    let Some(loader) = Loader::take().filter(|_| !host.wants_emergency) else { return (None, mounted) };
+    let Some(loader) = Loader::take() else { return (None, mounted, true) };
+    if host.wants_emergency {
+        boot::read_config(host, &mut loader.config, &mut loader.diagnostics);
+        let _ = loader.build();
+        return (Some(only_rescue(loader)), mounted, true);
+    }
     if wants_root {
-        return (load_initramfs(host, loader), mounted);
+        return (load_initramfs(host, loader), mounted, true);
     }
     boot::read_config(host, &mut loader.config, &mut loader.diagnostics);
     let comes_first = loader.mounts_come_first();
@@ -261,13 +274,19 @@ fn load(host: &mut Host, wants_root: bool) -> (Option<&'static mut Plan>, Mounte
     }
     if !good {
         tell_wrong(host, loader);
-        return (None, mounted);
+        return (Some(only_rescue(loader)), mounted, true);
     }
     let plan = loader.into_plan();
     if !comes_first {
         mounted = prepare(host, plan);
     }
-    (Some(plan), mounted)
+    (Some(plan), mounted, false)
+}
+
+/// What can be used of a config that is not carried out.
+fn only_rescue(loader: &'static mut Loader) -> &'static mut Plan {
+    loader.plan.keep_rescue();
+    loader.into_plan()
 }
 
 fn tell_wrong(host: &Host, loader: &Loader) {
@@ -283,7 +302,7 @@ fn load_initramfs(host: &mut Host, loader: &'static mut Loader) -> Option<&'stat
     loader.read(CONFIG);
     if !loader.build() {
         tell_wrong(host, loader);
-        return None;
+        return Some(only_rescue(loader));
     }
     boot::prepare(&host.console, &loader.plan);
     Some(loader.into_plan())
@@ -293,7 +312,7 @@ fn load_initramfs(host: &mut Host, loader: &'static mut Loader) -> Option<&'stat
 fn prepare(host: &mut Host, plan: &Plan) -> Mounted {
     host.mark(Stage::Config);
     let is_there = host.console.follow(plan).is_ok();
-    boot::configure(&host.console, plan);
+    host.is_wanting |= !boot::configure(&host.console, plan);
     // Its device may come with a module.
     if !is_there && let Err(errno) = host.console.follow(plan) {
         boot::tell_console(&host.console, plan, errno);

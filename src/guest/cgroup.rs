@@ -43,6 +43,8 @@ pub struct Base {
     controllers: u8,
     /// Why all guests together are not bounded as the config asks: then none starts.
     unbounded: Option<Fault>,
+    /// Why there are no cgroups: then services do not start either.
+    nowhere: Option<Fault>,
 }
 
 /// A guest or service, as its cgroup goes by.
@@ -87,7 +89,7 @@ impl Base {
         let guests = directory(root.as_fd(), name).at(Step::MakeBase)?;
         let services = plan.needs_services().then(|| with_services(name, |name| directory(root.as_fd(), name)));
         let services = services.transpose().at(Step::MakeBase)?;
-        let mut base = Base { guests, services, controllers: 0, unbounded: None };
+        let mut base = Base { guests, services, controllers: 0, unbounded: None, nowhere: None };
         let mut buffer = [0; 256];
         let available = read(parent.as_fd(), c"cgroup.controllers", &mut buffer).at(Step::EnableControllers)?;
         for (bit, controller) in CONTROLLERS.iter().enumerate() {
@@ -186,11 +188,11 @@ impl Base {
     ///
     /// # Errors
     /// As open(2).
-    pub fn none() -> Result<Base, Errno> {
+    pub fn none(why: Fault) -> Result<Base, Errno> {
         // Nothing can be made in either: the first is empty, the second where even that is missing.
         let open = |path| rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty());
         let guests = open(c"/sys/fs/cgroup").or_else(|_| open(c"/sys")).or_else(|_| open(c"/"))?;
-        Ok(Base { guests, services: None, controllers: 0, unbounded: None })
+        Ok(Base { guests, services: None, controllers: 0, unbounded: None, nowhere: Some(why) })
     }
 
     /// What [`Base::claim`] locks: the claim lasts as long as it is open anywhere.
@@ -222,7 +224,7 @@ impl Base {
     /// # Errors
     /// The step that failed: a limit that the kernel does not take is never dropped.
     pub fn make(&self, member: Member<'_>, guest: &Guest, users: &Extents, plan: &Plan) -> Result<OwnedFd, Fault> {
-        if let Some(fault) = self.unbounded.filter(|_| member.kind != Kind::Service) {
+        if let Some(fault) = self.nowhere.or(self.unbounded.filter(|_| member.kind != Kind::Service)) {
             return Err(fault);
         }
         let outer = directory(self.of(member.kind), member.name).at(Step::MakeCgroup)?;

@@ -5,7 +5,7 @@ use core::ffi::CStr;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal};
 
@@ -16,7 +16,7 @@ use crate::fault::{At, Fault, Step};
 use crate::plan::{Guest, Plan, Ready};
 use crate::sys::clone::{Flags, Side, clone};
 use crate::sys::wait::{self, End, Which};
-use crate::sys::{Errno, descriptor, process};
+use crate::sys::{Errno, descriptor, device, process};
 
 /// What is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,7 +209,7 @@ fn ended(end: End) -> Fault {
 
 /// Closes what the supervisor has open, which is no business of a command's: 0, 1 and 2 become nothing.
 fn close_all(reports: BorrowedFd<'_>, process: BorrowedFd<'_>, program: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
-    let null = rustix::fs::openat(CWD, c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    let null = device::open(c"/dev/null", OFlags::RDWR)?;
     (0..3).try_for_each(|number| descriptor::place(null.as_fd(), number))?;
     let [reports, process] = [reports.as_raw_fd(), process.as_raw_fd()];
     let mut keep = [null.as_raw_fd(), reports, process, program.map_or(reports, |program| program.as_raw_fd())];

@@ -23,7 +23,7 @@ use crate::limits;
 use crate::plan::{Guest, Kind, Moment, Plan};
 use crate::sys::clone::{Flags, Side, clone};
 use crate::sys::wait::{self, End, Which};
-use crate::sys::{Errno, clock, descriptor, process, rlimit, signal};
+use crate::sys::{Errno, clock, descriptor, device, process, rlimit, signal};
 use crate::text::Made;
 
 /// What the hooks of a guest are told.
@@ -269,7 +269,7 @@ fn become_hook(
 /// Has nothing of who runs it: no descriptor, no signal that is blocked, no limit that was raised.
 fn alone(output: BorrowedFd<'_>, failure: BorrowedFd<'_>) -> Result<(), Errno> {
     rustix::process::setsid()?;
-    let null = rustix::fs::openat(CWD, c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    let null = device::open(c"/dev/null", OFlags::RDWR)?;
     descriptor::place(null.as_fd(), 0)?;
     descriptor::place(output, 1)?;
     descriptor::place(output, 2)?;

@@ -10,7 +10,7 @@ use rustix::termios::{LocalModes, OptionalActions, OutputModes};
 use super::{Build, Stdio, report};
 use crate::fault::{At, Fault, Step};
 use crate::plan::{Kind, Ready, User};
-use crate::sys::{Errno, descriptor, stdio, terminal};
+use crate::sys::{Errno, descriptor, device, stdio, terminal};
 
 /// Connects a guest's first process, and closes all else. `devices` is its `/dev`, by descriptor, for what has that name may
 /// be another directory by now; a service has none. `program` stays open until exec.
@@ -40,8 +40,12 @@ pub fn connect(build: &Build<'_>, devices: BorrowedFd<'_>, program: Option<Borro
         }
     } else {
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
-        let null = if guest.kind == Kind::Service { c"/dev/null" } else { c"null" };
-        let null = rustix::fs::openat(devices, null, flags, Mode::empty()).at(Step::OpenInput)?;
+        let null = if guest.kind == Kind::Service {
+            device::open(c"/dev/null", flags)
+        } else {
+            rustix::fs::openat(devices, c"null", flags, Mode::empty())
+        };
+        let null = null.at(Step::OpenInput)?;
         let output = build.output.as_ref().unwrap_or(&null);
         place(null.as_fd(), &[0])?;
         place(output.as_fd(), &[1, 2])?;

@@ -9,6 +9,7 @@ use super::child::{self, Outcome};
 use super::cmdline::{self, Word};
 use super::console::{Console, Level};
 use super::disk::Disk;
+use super::features::{self, Feature};
 use super::filesystems::Missing;
 use super::timeline::{self, Stage, Timeline};
 use super::{bounds, files, hardening, links, machine_id, modules, mounts, seed, sysctl};
@@ -26,6 +27,9 @@ const BUILT_AT: i64 = match i64::from_str_radix(env!("INN_BUILT_AT"), 10) {
     Err(_) => 0,
 };
 
+/// The exit code of who loads modules and makes settings, where a module is not there.
+const MODULE_MISSING: u8 = 1;
+
 /// A host that has come up as far as it can without a config.
 #[derive(Debug)]
 pub struct Host {
@@ -33,6 +37,8 @@ pub struct Host {
     pub console: Console,
     /// Whether only the emergency shell is asked for.
     pub wants_emergency: bool,
+    /// Whether something is missing that the host needs, which was told.
+    pub is_wanting: bool,
     /// Whether this is a boot that goes on behind the emergency shell.
     pub goes_on: bool,
     /// How long it takes to come up.
@@ -96,7 +102,7 @@ pub fn early() -> Host {
     mounts::early(&mut failures);
     let console = Console::open();
     for failure in &failures {
-        console.say(Level::Error, format_args!("{failure}"));
+        console.say(if failure.is_wanting() { Level::Error } else { Level::Warning }, format_args!("{failure}"));
     }
     if is_early {
         console.say(Level::Warning, format_args!("the clock was before this program was made, and is set to that day"));
@@ -109,8 +115,9 @@ pub fn early() -> Host {
     note(&console, "oom_score_adj", files::write_setting(CWD, c"/proc/self/oom_score_adj", b"-1000"));
     raise_files(&console);
     modules::asked::begin();
-    let mut host =
-        Host { console, goes_on: false, timeline, wants_emergency: false, line: [0; cmdline::BYTES], used: 0 };
+    let is_wanting = failures.iter().any(mounts::Failure::is_wanting);
+    let line = [0; cmdline::BYTES];
+    let mut host = Host { console, is_wanting, goes_on: false, timeline, wants_emergency: false, line, used: 0 };
     read_line(&mut host);
     let wants_emergency = host.words().any(|word| word == Word::Emergency);
     host.wants_emergency = wants_emergency;
@@ -143,8 +150,31 @@ fn read_as(line: &[u8], config: &mut Config, diagnostics: &mut Diagnostics) {
     guests.for_each(|text| config.add_kernel_guest(text, diagnostics));
 }
 
+/// Says what this kernel lacks that guests of `plan` cannot start without, a line each. Whether there is anything.
+#[must_use]
+pub fn tell_lacks(console: &Console, plan: &Plan) -> bool {
+    let found = features::probe();
+    // What comes with a module may come later; without cgroup v2 the supervisor says that nothing starts, for lack of all below it.
+    let is_looked_for = |feature: &&Feature| !matches!(feature, Feature::Overlay | Feature::Loop);
+    let known = Feature::ALL.iter().take_while(|feature| **feature != Feature::Cgroup2 || found.has(Feature::Cgroup2));
+    let mut lacks = false;
+    for feature in known.filter(is_looked_for) {
+        let down = found.keeps_down(plan, *feature);
+        if down > 0 {
+            lacks = true;
+            let (name, purpose) = (feature.name(), feature.purpose());
+            console.say(
+                Level::Error,
+                format_args!("this kernel lacks {name} ({purpose}): guests and services that cannot start: {down}"),
+            );
+        }
+    }
+    lacks
+}
+
 /// Host name, loopback, hardening, then [`prepare`].
-pub fn configure(console: &Console, plan: &Plan) {
+#[must_use]
+pub fn configure(console: &Console, plan: &Plan) -> bool {
     let name = plan.strings.bytes(plan.host.hostname);
     if !name.is_empty() {
         note(console, "hostname", rustix::system::sethostname(name));
@@ -153,7 +183,7 @@ pub fn configure(console: &Console, plan: &Plan) {
     // Before the settings of the config, which may say otherwise.
     hardening::apply(hardening::at_boot(plan.host.hardening), &mut console.lines(Level::Warning));
     bounds::set(|path, errno| note(console, path, Err(errno)));
-    prepare(console, plan);
+    prepare(console, plan)
 }
 
 /// Says why the console is not where the config wants it.
@@ -183,23 +213,23 @@ pub fn settle(console: &Console) {
     }
 }
 
-/// Kernel modules and settings of `plan`.
-pub fn prepare(console: &Console, plan: &Plan) {
+/// Kernel modules and settings of `plan`. Whether the modules are there that it names.
+pub fn prepare(console: &Console, plan: &Plan) -> bool {
     if plan.host.modules.is_empty() && plan.host.sysctls.is_empty() && plan.links.is_empty() {
-        return;
+        return true;
     }
     // Modules are on storage, and start devices; both can hang.
     let deadline_ms = clock::now_ms().saturating_add(limits::PREPARE_TIMEOUT_MS);
     let outcome = child::run(deadline_ms, || {
         let mut report = console.lines(Level::Error);
-        modules::load_all(plan, &mut report);
+        let is_all = modules::load_all(plan, &mut report);
         // Some settings come with a module.
         sysctl::apply(plan, &mut report);
         links::apply(plan, true, &mut report);
-        0
+        if is_all { 0 } else { MODULE_MISSING }
     });
     match outcome {
-        Outcome::Ended(0) => {}
+        Outcome::Ended(0 | MODULE_MISSING) => {}
         Outcome::Ended(code) => {
             console.say(
                 Level::Error,
@@ -209,6 +239,7 @@ pub fn prepare(console: &Console, plan: &Plan) {
         Outcome::Late => console.say(Level::Error, format_args!("a module, setting or link hangs; going on without")),
         Outcome::NotStarted(error) => note(console, "load modules", Err(error)),
     }
+    outcome == Outcome::Ended(0)
 }
 
 fn read_line(host: &mut Host) {

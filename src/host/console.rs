@@ -4,13 +4,13 @@ use core::ffi::CStr;
 use core::fmt::{self, Write};
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, OFlags};
 use rustix::io::FdFlags;
 use rustix::termios::OptionalActions;
 
 use super::files;
 use crate::plan::Plan;
-use crate::sys::{Errno, descriptor, terminal};
+use crate::sys::{Errno, descriptor, device, terminal};
 use crate::text;
 
 /// The kernel's console: whatever `console=` on its command line says.
@@ -164,8 +164,7 @@ impl Drop for Lines<'_> {
 
 /// Opens a device so that nothing ever waits for it, on a number that is not one of the standard three.
 fn open(path: &CStr, access: OFlags) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let fd = rustix::fs::open(path, access | flags, Mode::empty())?;
+    let fd = device::open(path, access | OFlags::NONBLOCK)?;
     // The kernel starts PID 1 without the three where the initramfs has no /dev/console.
     rustix::io::fcntl_dupfd_cloexec(&fd, 3)
 }

@@ -11,7 +11,7 @@ use crate::config::key::Key;
 use crate::plan::{Guest, GuestId, Kind, Layer, Network, Plan};
 use crate::sys::bpf;
 use crate::sys::probe::{self, Probe};
-use crate::text::{self, word};
+use crate::text::{self, Made, word};
 
 /// The oldest kernel that is supported: version and patch level.
 pub const OLDEST: Release = Release(5, 10);
@@ -45,8 +45,8 @@ enum How {
     Call(Probe),
     /// The file is there.
     File(&'static CStr),
-    /// User namespaces: there, and not forbidden.
-    UserNamespaces,
+    /// Namespaces of this kind: there, and not forbidden by a limit of none.
+    Namespace(&'static str),
     /// cgroup v2 is mounted.
     Cgroup,
     /// This controller is in the root that we see of cgroup v2.
@@ -83,13 +83,13 @@ features! {
     Pidfd "pidfd", How::Call(Probe::PIDFD), "watch processes";
     CloseRange "close_range", How::Call(Probe::CLOSE_RANGE), "leave a guest no descriptor";
     Seccomp "seccomp", How::File(c"/proc/sys/kernel/seccomp/actions_avail"), "filter a guest's system calls";
-    PidNamespace "pid namespaces", How::File(c"/proc/self/ns/pid"), "processes of its own";
-    NetworkNamespace "network namespaces", How::File(c"/proc/self/ns/net"), "network of its own";
-    IpcNamespace "IPC namespaces", How::File(c"/proc/self/ns/ipc"), "shared memory and queues of its own";
-    UtsNamespace "UTS namespaces", How::File(c"/proc/self/ns/uts"), "host name of its own";
-    CgroupNamespace "cgroup namespaces", How::File(c"/proc/self/ns/cgroup"), "cgroups of its own";
-    TimeNamespace "time namespaces", How::File(c"/proc/self/ns/time"), "uptime of its own";
-    UserNamespace "user namespaces", How::UserNamespaces, "users of its own";
+    PidNamespace "pid namespaces", How::Namespace("pid"), "processes of its own";
+    NetworkNamespace "network namespaces", How::Namespace("net"), "network of its own";
+    IpcNamespace "IPC namespaces", How::Namespace("ipc"), "shared memory and queues of its own";
+    UtsNamespace "UTS namespaces", How::Namespace("uts"), "host name of its own";
+    CgroupNamespace "cgroup namespaces", How::Namespace("cgroup"), "cgroups of its own";
+    TimeNamespace "time namespaces", How::Namespace("time"), "uptime of its own";
+    UserNamespace "user namespaces", How::Namespace("user"), "users of its own";
     IdMap "id-mapped mounts", How::Call(Probe::MOUNT_SETATTR), "map a root's owners to the guest's users";
     Overlay "overlay", How::FileSystem(b"overlay"), "a private layer over a root";
     Loop "loop devices", How::File(c"/dev/loop-control"), "mount an image";
@@ -206,6 +206,14 @@ impl Features {
         self.0 >> feature as u32 & 1 == 1
     }
 
+    /// How many guests and services of `plan` cannot start for lack of `feature`.
+    #[must_use]
+    pub fn keeps_down(self, plan: &Plan, feature: Feature) -> usize {
+        let lacks =
+            |guest: &&Guest| feature.lacked_by(plan, guest, self).is_some_and(|missing| missing.instead.is_none());
+        if self.has(feature) { 0 } else { plan.guests.iter().filter(lacks).count() }
+    }
+
     /// What guest `id` of `plan` needs and the kernel lacks.
     pub fn missing_for(self, plan: &Plan, id: GuestId) -> impl Iterator<Item = Missing> {
         let guest = plan.guests.get(usize::from(id.0));
@@ -226,7 +234,7 @@ pub fn probe() -> Features {
         How::Since(since) => release >= since,
         How::Call(call) => probe::has(call),
         How::File(path) => rustix::fs::access(path, Access::EXISTS).is_ok(),
-        How::UserNamespaces => user_namespaces(),
+        How::Namespace(kind) => has_namespaces(kind),
         How::Cgroup => controllers.is_some(),
         How::Controller(name) => words(controllers.unwrap_or_default()).any(|word| word == name),
         How::DiskShares => controllers.is_some_and(|found| words(found).any(|word| word == b"io")) && has_disk_shares(),
@@ -264,11 +272,15 @@ fn has_disk_shares() -> bool {
     paths.into_iter().any(|path| rustix::fs::access(path, Access::EXISTS).is_ok())
 }
 
-/// They can be built in and still be forbidden by a limit of none.
-fn user_namespaces() -> bool {
+/// They can be built in and still be forbidden.
+fn has_namespaces(kind: &str) -> bool {
     let mut buffer = [0; 32];
-    rustix::fs::access(c"/proc/self/ns/user", Access::EXISTS).is_ok()
-        && files::read_path(c"/proc/sys/user/max_user_namespaces", &mut buffer).is_ok_and(|limit| limit != b"0\n")
+    let (own, limit) = (
+        Made::new(format_args!("/proc/self/ns/{kind}")),
+        Made::new(format_args!("/proc/sys/user/max_{kind}_namespaces")),
+    );
+    rustix::fs::access(own.as_c_str(), Access::EXISTS).is_ok()
+        && !files::read_path(limit.as_c_str(), &mut buffer).is_ok_and(|limit| limit == b"0\n")
 }
 
 /// Whether this process has all users that there are: in the namespace of a guest it has fewer.
@@ -324,6 +336,11 @@ mod tests {
     }
 
     #[test]
+    fn namespaces_of_a_kind_are_known_by_its_name() {
+        assert!(has_namespaces("pid") && !has_namespaces("none"));
+    }
+
+    #[test]
     fn a_file_system_is_known_by_its_whole_name() {
         assert!(knows_file_system(b"proc") && knows_file_system(b"tmpfs"));
         assert!(!knows_file_system(b"nodev") && !knows_file_system(b"pro"));
@@ -367,6 +384,10 @@ mod tests {
         assert_eq!(lacking(&guard, 0), [(Feature::DeviceGuard, None, true)]);
         assert_eq!(lacking(&guard, 1), [(Feature::DeviceGuard, None, false)]);
         assert_eq!(lacking(&[], 0), []);
+        // Of these only what nothing stands in for keeps a guest down.
+        let without = |feature: Feature| Features(!(1 << feature as u32)).keeps_down(plan, feature);
+        assert_eq!([Feature::IdMap, Feature::Cpu, Feature::CgroupKill].map(without), [1, 1, 0]);
+        assert_eq!(Features(u32::MAX).keeps_down(plan, Feature::Cpu), 0);
         assert_eq!(lacking(&old, 2), []);
     }
 

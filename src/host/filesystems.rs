@@ -6,7 +6,7 @@ use core::ffi::CStr;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{Access, CWD, FileType, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, StatxAttributes, StatxFlags};
 use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::pipe::PipeFlags;
 
@@ -120,10 +120,7 @@ pub fn mount_all(console: &Console, plan: &Plan, goes_on: bool) -> Mounted {
     let all = [plan.host.mounts, plan.host.swaps].map(|list| plan.mounts.get(list));
     let mut table = None;
     for mount in all.into_iter().flatten().filter(|mount| !mount.has(Mount::NO_AUTO)) {
-        if goes_on && is_there(plan, mount) {
-            continue;
-        }
-        let fault = match mount_one(console, &Work::of(plan, mount)) {
+        let fault = match mount_one(console, &Work::of(plan, mount), goes_on) {
             Outcome::Mounted => continue,
             Outcome::NeedsReboot => {
                 mounted.needs_reboot = true;
@@ -158,23 +155,21 @@ fn tell(console: &Console, plan: &Plan, mount: &Mount, fault: Fault) {
     console.say(level, format_args!("{file}:{line}: {on} is not mounted ({source}): {fault}{colon}{advice}"));
 }
 
-/// Whether something is mounted in its place already; what [`cover`] has laid there is taken away.
-fn is_there(plan: &Plan, mount: &Mount) -> bool {
-    let target = plan.strings.c_str(mount.target);
-    if mount.target.is_empty() || target == c"/" {
+/// Whether something is mounted on `target` already; what [`cover`] has laid there is taken away. Asked by the way there, for a
+/// link may lead to it.
+fn is_there(target: &CStr) -> bool {
+    let Ok(found) = rustix::fs::statx(CWD, target, AtFlags::empty(), StatxFlags::MNT_ID) else { return false };
+    if !found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) || target == c"/" {
         return false;
     }
-    let mut found = None;
-    let mut buffer = [0; 4096];
+    let mut is_cover = false;
     let _ = mountinfo::each(&mut |other| {
-        if mountinfo::unescape(other.target, &mut buffer) == Some(target) {
-            found = Some(other.source == COVER.to_bytes());
-        }
+        is_cover |= u64::from(other.id) == found.stx_mnt_id && other.source == COVER.to_bytes();
     });
-    if found == Some(true) {
-        let _ = rustix::mount::unmount(target, UnmountFlags::NOFOLLOW);
+    if is_cover {
+        let _ = rustix::mount::unmount(target, UnmountFlags::empty());
     }
-    found == Some(false)
+    !is_cover
 }
 
 /// Lays an empty file system that nobody can write to over the place of one that is missing: a guest that needs it must not
@@ -224,9 +219,9 @@ impl<'a> Work<'a> {
     }
 }
 
-/// Does this in a child, and waits for that.
+/// Does this in a child, and waits for that. Where the boot `goes_on` behind the emergency shell, what is there stays as it is.
 #[must_use]
-pub fn mount_one(console: &Console, work: &Work<'_>) -> Outcome {
+pub fn mount_one(console: &Console, work: &Work<'_>, goes_on: bool) -> Outcome {
     let failed = |step, errno: Errno| Outcome::Failed(Fault { step, errno: errno.raw_os_error() as u16, detail: 0 });
     let (reports, report) = match rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK) {
         Ok(pipe) => pipe,
@@ -235,7 +230,7 @@ pub fn mount_one(console: &Console, work: &Work<'_>) -> Outcome {
     let child = match clone(Flags::NONE, None) {
         Err(errno) => return failed(Step::MountHost, errno),
         Ok(Side::Child) => {
-            let code = match try_mount(console, work) {
+            let code = match try_mount(console, work, goes_on) {
                 Ok(needs_reboot) => u8::from(needs_reboot),
                 Err(fault) => {
                     let _ = rustix::io::write(&report, &fault.encode());
@@ -288,7 +283,10 @@ fn wait_for(child: &OwnedFd, deadline_ms: u64) -> Option<Outcome> {
 }
 
 /// The child's side. Whether the machine has to start again.
-fn try_mount(console: &Console, work: &Work<'_>) -> Result<bool, Fault> {
+fn try_mount(console: &Console, work: &Work<'_>, goes_on: bool) -> Result<bool, Fault> {
+    if goes_on && is_there(work.target) {
+        return Ok(false);
+    }
     let found;
     let is_device = device::is_one(work.source.to_bytes());
     let source = if is_device {

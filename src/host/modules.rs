@@ -117,14 +117,17 @@ pub fn load(name: &CStr, report: &mut dyn Write) -> bool {
 }
 
 /// Loads what `modules` of the config names, and then what the devices want, where it says so. To be called once in a
-/// process.
-pub fn load_all(plan: &Plan, report: &mut dyn Write) {
+/// process. Whether all that is named is there.
+#[must_use]
+pub fn load_all(plan: &Plan, report: &mut dyn Write) -> bool {
+    let mut is_all = true;
     for word in asked_for(plan) {
         if let Word::Load(_) = Word::of(word.to_bytes()) {
-            load(word, report);
+            is_all &= load(word, report);
         }
     }
     load_for_devices(plan, report);
+    is_all
 }
 
 /// Loads what the devices want that are there now, where the config says so. To be called once in a process.

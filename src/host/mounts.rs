@@ -9,6 +9,7 @@ use rustix::mount::MountFlags;
 
 use crate::fault::ErrnoWords;
 use crate::sys::Errno;
+use crate::sys::device::NODES;
 
 /// One of them: where, and what.
 struct Early {
@@ -25,6 +26,13 @@ const SAFEST: MountFlags = SAFE.union(MountFlags::NOEXEC);
 /// memory_recursiveprot: `memory-low` of a guest protects the cgroups that it makes below.
 const CGROUP_OPTIONS: &CStr = c"nsdelegate,memory_recursiveprot";
 const CGROUP: &CStr = c"/sys/fs/cgroup";
+/// Where hosts have it that use both versions.
+const UNIFIED: &CStr = c"/sys/fs/cgroup/unified";
+/// What fails where a file system is not there.
+const MOUNT: &str = "mount";
+/// Somebody else's hierarchies stay where they are: whoever mounted them may use them.
+const COVERED: &str =
+    "cgroups of version 1 are mounted there, and covered; guests cannot have the controllers that those hold";
 
 /// In this order. The sizes keep what anybody may fill to well below the memory there is.
 const EARLY: [Early; 8] = [
@@ -42,20 +50,6 @@ const EARLY: [Early; 8] = [
     Early { target: c"/run", kind: c"tmpfs", flags: SAFE, data: Some(c"mode=755,size=10%") },
     Early { target: c"/tmp", kind: c"tmpfs", flags: SAFE, data: Some(c"mode=1777,size=25%") },
     Early { target: CGROUP, kind: c"cgroup2", flags: SAFEST, data: Some(CGROUP_OPTIONS) },
-];
-
-/// What a `/dev` without devtmpfs is given: name, mode, major and minor number
-/// (Documentation/admin-guide/devices.txt).
-const NODES: [(&CStr, u32, u32, u32); 9] = [
-    (c"/dev/null", 0o666, 1, 3),
-    (c"/dev/zero", 0o666, 1, 5),
-    (c"/dev/full", 0o666, 1, 7),
-    (c"/dev/random", 0o666, 1, 8),
-    (c"/dev/urandom", 0o666, 1, 9),
-    (c"/dev/kmsg", 0o600, 1, 11),
-    (c"/dev/tty", 0o666, 5, 0),
-    (c"/dev/console", 0o600, 5, 1),
-    (c"/dev/ptmx", 0o666, 5, 2),
 ];
 
 /// What no `/dev` has of itself.
@@ -79,10 +73,26 @@ pub struct Failure {
     errno: Errno,
 }
 
+impl Failure {
+    /// Whether the host lacks a file system for it.
+    #[must_use]
+    pub fn is_wanting(&self) -> bool {
+        self.what == MOUNT
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let target = self.target.to_str().unwrap_or_default();
-        write!(f, "{} {target}: {}", self.what, ErrnoWords(self.errno.raw_os_error() as u16))
+        if self.what == COVERED {
+            return write!(f, "{target}: {COVERED}");
+        }
+        write!(f, "{} {target}: {}", self.what, ErrnoWords(self.errno.raw_os_error() as u16))?;
+        f.write_str(match self.errno {
+            Errno::NOENT if self.target == CGROUP => "; this kernel has no cgroups",
+            Errno::NOENT => "; this root has no such directory, and none can be made",
+            _ => "",
+        })
     }
 }
 
@@ -140,11 +150,19 @@ pub fn is_memory(directory: BorrowedFd<'_>) -> bool {
 
 fn mount(early: &Early, failures: &mut Failures) {
     if is_mount_point(early.target) {
-        if early.target == CGROUP
-            && let Err(errno) = remount_cgroup(early.flags)
-        {
-            fail(failures, "set nsdelegate on", CGROUP, errno);
+        if early.target != CGROUP {
+            return;
         }
+        if let Some(found) = [CGROUP, UNIFIED].into_iter().find(|path| is_cgroup2(path)) {
+            if let Err(errno) = remount_cgroup(found, early.flags) {
+                fail(failures, "set nsdelegate on", found, errno);
+            }
+            return;
+        }
+        fail(failures, COVERED, CGROUP, Errno::BUSY);
+    }
+    // What it would be mounted in is missing too, which is told.
+    if failures.iter().any(|failure| is_below(early.target, failure.target) && failure.is_wanting()) {
         return;
     }
     // It may be there; if it cannot be made, mounting says so.
@@ -158,7 +176,7 @@ fn mount(early: &Early, failures: &mut Failures) {
         outcome => outcome,
     };
     if let Err(errno) = outcome {
-        fail(failures, "mount", early.target, errno);
+        fail(failures, MOUNT, early.target, errno);
     }
 }
 
@@ -166,9 +184,17 @@ fn mount_one(early: &Early) -> Result<(), Errno> {
     rustix::mount::mount(early.kind, early.target, early.kind, early.flags, early.data)
 }
 
-fn remount_cgroup(flags: MountFlags) -> Result<(), Errno> {
-    match rustix::mount::mount_remount(CGROUP, flags, CGROUP_OPTIONS) {
-        Err(Errno::INVAL) => rustix::mount::mount_remount(CGROUP, flags, c"nsdelegate"),
+fn is_cgroup2(path: &CStr) -> bool {
+    rustix::fs::statfs(path).is_ok_and(|found| found.f_type == libc::CGROUP2_SUPER_MAGIC as _)
+}
+
+fn is_below(path: &CStr, directory: &CStr) -> bool {
+    path.to_bytes().strip_prefix(directory.to_bytes()).is_some_and(|rest| rest.starts_with(b"/"))
+}
+
+fn remount_cgroup(target: &CStr, flags: MountFlags) -> Result<(), Errno> {
+    match rustix::mount::mount_remount(target, flags, CGROUP_OPTIONS) {
+        Err(Errno::INVAL) => rustix::mount::mount_remount(target, flags, c"nsdelegate"),
         outcome => outcome,
     }
 }
@@ -177,7 +203,7 @@ fn remount_cgroup(flags: MountFlags) -> Result<(), Errno> {
 fn make_dev(failures: &mut Failures) {
     let options = c"mode=755,size=1M";
     if let Err(errno) = rustix::mount::mount(c"tmpfs", c"/dev", c"tmpfs", MountFlags::NOSUID, options) {
-        fail(failures, "mount", c"/dev", errno);
+        fail(failures, MOUNT, c"/dev", errno);
     }
     for (path, mode, major, minor) in NODES {
         let mode = Mode::from_raw_mode(mode);
@@ -200,4 +226,31 @@ fn is_mount_point(path: &CStr) -> bool {
 fn fail(failures: &mut Failures, what: &'static str, target: &'static CStr, errno: Errno) {
     // There is room for one failure of each kind; what does not fit has failed for the same reason as its neighbours.
     let _ = failures.push(Failure { what, target, errno });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_told_with_its_reason_and_what_is_covered_is_not_missed() {
+        let failed = |what, target, errno| Failure { what, target, errno };
+        let none = failed(MOUNT, c"/dev", Errno::NOENT);
+        assert!(
+            none.is_wanting() && none.to_string().ends_with("; this root has no such directory, and none can be made")
+        );
+        let none = failed(MOUNT, CGROUP, Errno::NOENT);
+        assert!(
+            none.is_wanting() && none.to_string().ends_with("(no such file or directory); this kernel has no cgroups")
+        );
+        let old = failed(COVERED, CGROUP, Errno::BUSY);
+        assert!(!old.is_wanting() && old.to_string().starts_with("/sys/fs/cgroup: cgroups of version 1"), "{old}");
+        assert!(!failed("set nsdelegate on", CGROUP, Errno::PERM).is_wanting());
+    }
+
+    #[test]
+    fn below_a_directory_is_what_is_in_it_and_no_neighbour() {
+        assert!(is_below(c"/dev/pts", c"/dev"));
+        assert!(!is_below(c"/dev", c"/dev") && !is_below(c"/device", c"/dev"));
+    }
 }

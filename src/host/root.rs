@@ -75,7 +75,7 @@ pub fn enter(host: &Host, arguments: &Arguments) {
     let check = if checker::is_wanted(host.line()) { Mount::CHECK } else { 0 };
     let wait_ms = root.wait_s.map_or(limits::DEVICE_WAIT_MS, |seconds| u64::from(seconds) * 1000);
     let work = Work { source, target: NEW, kind, data, options: said | read_only | check, wait_ms };
-    match filesystems::mount_one(console, &work) {
+    match filesystems::mount_one(console, &work, host.goes_on) {
         Outcome::Mounted | Outcome::NeedsReboot => {}
         Outcome::Interrupted => return,
         Outcome::Failed(fault) => return no_root(console, source, fault),

@@ -188,6 +188,15 @@ impl Plan {
         build::build(config, self, diagnostics, stock)
     }
 
+    /// Forgets all but how the host is rescued and goes down: of a config that cannot be used that much is.
+    pub fn keep_rescue(&mut self) {
+        let Host { emergency, shutdown_timeout_ms, .. } = self.host;
+        self.host = Host { emergency, shutdown_timeout_ms, ..Host::NEW };
+        self.links.clear();
+        self.guests.clear();
+        self.next.clear();
+    }
+
     /// Forgets everything. Touches no memory that was never used: each page that was is PID 1's for good.
     pub fn clear(&mut self) {
         self.strings.clear();

@@ -14,7 +14,7 @@ use crate::host::{ending, files};
 use crate::plan::{Kind, Plan};
 use crate::sys::clone::{Flags, Side, clone};
 use crate::sys::wait::{self, End, Which};
-use crate::sys::{Errno, descriptor, process, rlimit, signal};
+use crate::sys::{Errno, descriptor, device, process, rlimit, signal};
 use crate::text::{List as Words, Text};
 
 /// A child at work.
@@ -121,7 +121,7 @@ fn become_command(plan: &Plan, journal: &Journal<'_>, what: &str, words: Words<T
 /// Has nothing of PID 1 but its console: no signal that is blocked, no limit that was raised.
 fn alone() -> Result<(), Errno> {
     rustix::process::setsid()?;
-    let null = rustix::fs::openat(CWD, c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let null = device::open(c"/dev/null", OFlags::RDONLY)?;
     descriptor::place(null.as_fd(), 0)?;
     let _ = files::write_setting(CWD, c"/proc/self/oom_score_adj", b"0");
     rlimit::set_open_files(None)?;

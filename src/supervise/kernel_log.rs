@@ -1,8 +1,10 @@
 //! The kernel's log, as far as it is read: /dev/kmsg (Documentation/ABI/testing/dev-kmsg).
 
 use rustix::fd::OwnedFd;
-use rustix::fs::{CWD, Mode, OFlags, SeekFrom};
+use rustix::fs::{OFlags, SeekFrom};
 use rustix::io::Errno;
+
+use crate::sys::device;
 
 /// The log from a moment on. It is read when there is reason to, and never waited for.
 #[derive(Debug)]
@@ -28,8 +30,7 @@ impl KernelLog {
     /// The log from now on; empty for who may not read it.
     #[must_use]
     pub fn open() -> KernelLog {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(CWD, c"/dev/kmsg", flags, Mode::empty()).ok();
+        let file = device::open(c"/dev/kmsg", OFlags::RDONLY | OFlags::NONBLOCK).ok();
         // Anything else of this name would be read from its beginning, and without end.
         KernelLog { file: file.filter(|file| rustix::fs::seek(file, SeekFrom::End(0)).is_ok()) }
     }

@@ -4,10 +4,11 @@
 use core::fmt::Write;
 
 use rustix::fd::OwnedFd;
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::limits;
+use crate::sys::device;
 
 /// Bytes of a line in one record; the kernel takes 992 with what stands before. A longer one goes into several.
 const LINE_BYTES: usize = 800;
@@ -53,8 +54,7 @@ impl Kmsg {
     /// As open(2).
     pub fn open(&mut self) -> Result<(), Errno> {
         if self.file.is_none() {
-            let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-            self.file = Some(rustix::fs::openat(CWD, c"/dev/kmsg", flags, Mode::empty())?);
+            self.file = Some(device::open(c"/dev/kmsg", OFlags::WRONLY | OFlags::NONBLOCK)?);
         }
         Ok(())
     }

@@ -188,15 +188,17 @@ pub fn init(
         let errno = ErrnoWords(errno.raw_os_error() as u16);
         journal.error(format_args!("guests may have the kernel load modules: /run/inn/modules: {errno}"));
     }
+    let mut is_nowhere = false;
     let base = Base::open(name, plan).unwrap_or_else(|fault| {
         journal.error(format_args!("no guest can start: {fault}"));
-        insist(&mut journal, "open a directory without cgroups", Base::none)
+        is_nowhere = true;
+        insist(&mut journal, "open a directory without cgroups", || Base::none(fault))
     });
     let table = insist(&mut journal, "take the table", || TABLE.take().ok_or(Errno::BUSY));
     let signals = insist(&mut journal, "signalfd4", || events::hear_signals(&poll));
     let emergency = match &host {
         Some(host) => host.is_emergency.then(|| Emergency::adopt(host.shell as u32, host.goes_on)),
-        None => needs_shell.then(|| Emergency::start(console, Some(plan), goes_on)),
+        None => (needs_shell || is_nowhere).then(|| Emergency::start(console, Some(plan), goes_on)),
     };
     let role = Role::Init { console, emergency, watchdog };
     tell_unbounded(&journal, &base, plan);

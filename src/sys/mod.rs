@@ -10,6 +10,7 @@ pub mod bpf;
 pub mod clock;
 pub mod clone;
 pub mod descriptor;
+pub mod device;
 pub mod epitaph;
 pub mod exec;
 pub mod fatal;

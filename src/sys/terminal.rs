@@ -3,10 +3,10 @@
 use core::ffi::CStr;
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::termios::{InputModes, LocalModes, OptionalActions, OutputModes};
 
-use super::{Errno, call};
+use super::{Errno, call, device};
 
 /// Opens the terminal at `path` for a program that has it next: reading and writing wait, and its modes are those that a person
 /// expects, whatever who had it before has left. Its speed, and what belongs to the line, stay.
@@ -15,8 +15,7 @@ use super::{Errno, call};
 /// As open(2).
 pub fn open(path: &CStr) -> Result<OwnedFd, Errno> {
     // Opening a serial line waits for its carrier where it is asked to; so it is made to wait only then.
-    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let terminal = rustix::fs::open(path, flags, Mode::empty())?;
+    let terminal = device::open(path, OFlags::RDWR | OFlags::NONBLOCK)?;
     rustix::fs::fcntl_setfl(&terminal, OFlags::empty())?;
     // What is no terminal has none, and whoever is to control it finds that out.
     let _ = set_usual_modes(terminal.as_fd());
