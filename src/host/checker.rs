@@ -11,7 +11,7 @@ use crate::fault::{At, Fault, Step};
 use crate::sys::clone::{Flags, Side, clone};
 use crate::sys::exec::{Words, execute};
 use crate::sys::wait::{self, End, Which};
-use crate::sys::{Errno, descriptor, process, signal};
+use crate::sys::{Errno, block, descriptor, process, signal};
 use crate::text::Made;
 
 /// Where checkers are looked for.
@@ -30,7 +30,7 @@ pub struct Checked {
 }
 
 /// Checks the file system of type `kind` on the device `source`, repairing what can be repaired without asking. Without a
-/// checker that is said, and nothing else is done. Only for a child that may wait.
+/// checker, or where nothing could be repaired, that is said, and nothing else is done. Only for a child that may wait.
 ///
 /// # Errors
 /// [`Step::CheckDisk`], with the checker's code: it is not to be mounted.
@@ -43,6 +43,11 @@ pub fn check(console: &Console, source: &CStr, kind: &CStr) -> Result<Checked, F
         );
         return Ok(Checked::default());
     };
+    if block::is_protected(source) {
+        let source = source.to_str().unwrap_or("?");
+        console.say(Level::Warning, format_args!("{source} is write-protected: it is not checked"));
+        return Ok(Checked::default());
+    }
     let is_ext = kind.to_bytes().starts_with(b"ext");
     let mut words = Words::<5>::new();
     // `-p` and `-a` are the same: repair what is safe to repair. Those of ext show how far they are.

@@ -1,8 +1,8 @@
 //! What the kernel's random numbers begin with: kept on disk from one boot to the next.
 //!
-//! As seedrng(8) has it: a seed counts as good only if it was made of good numbers, and is off the disk for sure before it is
-//! used, so that it is never used twice, whatever happens. Then a new one takes its place at once, which is renewed when the
-//! host goes down. The file is also as old as the host at least: no clock is right that is before it.
+//! As seedrng(8) has it: a seed counts as good only if it was made of good numbers, and is none any more on the disk, for sure,
+//! before it is used, so that it never counts twice, whatever happens. Then a new one takes its place at once, which is renewed
+//! when the host goes down. The file is also as old as the host at least: no clock is right that is before it.
 //!
 //! Storage can hang: only for short-lived children.
 
@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 use super::{files, mounts};
 use crate::sys::random::{self, SEED_BYTES, Seed};
-use crate::sys::{Errno, clock};
+use crate::sys::{Errno, clock, device};
 
 /// What the host keeps for itself.
 pub const DIRECTORY: &CStr = c"/var/lib/inn";
@@ -27,7 +27,7 @@ const NAMES: [&CStr; 2] = [c"seed", c"seed.weak"];
 /// The call that failed.
 pub fn settle() -> Result<(), Errno> {
     let Some(directory) = open(DIRECTORY)? else { return Ok(()) };
-    let device = rustix::fs::open(c"/dev/urandom", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let device = device::open(c"/dev/urandom", OFlags::RDONLY)?;
     settle_in(directory.as_fd(), &mut |seed, credit| random::add(device.as_fd(), seed, credit))
 }
 
@@ -44,38 +44,49 @@ pub fn save() -> Result<(), Errno> {
 
 /// The directory, made where it is not there; nothing where it is in memory.
 fn open(path: &CStr) -> Result<Option<OwnedFd>, Errno> {
-    let _ = rustix::fs::mkdir(c"/var", Mode::from_raw_mode(0o755));
-    let _ = rustix::fs::mkdir(c"/var/lib", Mode::from_raw_mode(0o755));
-    let _ = rustix::fs::mkdir(path, Mode::from_raw_mode(0o755));
+    let make = |path: &CStr| rustix::fs::mkdir(path, Mode::from_raw_mode(0o755)).err();
+    let why = [c"/var", c"/var/lib", path].into_iter().filter_map(make).find(|errno| *errno != Errno::EXIST);
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
+    let opened = rustix::fs::openat(CWD, path, flags, Mode::empty());
+    // Why it could not be made says more than that it is not there.
+    let directory = opened.map_err(|errno| why.filter(|_| errno == Errno::NOENT).unwrap_or(errno))?;
     Ok(Some(directory).filter(|directory| !mounts::is_memory(directory.as_fd())))
 }
 
 fn settle_in(directory: BorrowedFd<'_>, add: &mut dyn FnMut(&Seed, bool) -> Result<(), Errno>) -> Result<(), Errno> {
-    for (name, is_good) in NAMES.into_iter().zip([true, false]) {
-        let Ok(file) = files::open_at(directory, name) else { continue };
-        if let Ok(found) = rustix::fs::fstat(&file) {
-            let _ = clock::not_before(found.st_mtime);
-        }
-        let mut seed = [0; SEED_BYTES];
-        let is_whole = files::read_whole(file.as_fd(), &mut seed) == Ok(SEED_BYTES);
-        let unlinked = rustix::fs::unlinkat(directory, name, AtFlags::empty());
-        let is_gone = unlinked.and_then(|()| rustix::fs::fsync(directory)).is_ok();
-        if is_whole {
-            add(&seed, is_good && is_gone)?;
+    let [good, weak] = NAMES;
+    if let Some(seed) = read(directory, good) {
+        // It stays, as one that does not count, for the next to be written over it: a full disk has room for that.
+        let renamed = rustix::fs::renameat(directory, good, directory, weak);
+        add(&seed, renamed.and_then(|()| rustix::fs::fsync(directory)).is_ok())?;
+    } else {
+        // Half a one is none.
+        let _ = rustix::fs::unlinkat(directory, good, AtFlags::empty());
+        if let Some(seed) = read(directory, weak) {
+            add(&seed, false)?;
         }
     }
     save_in(directory)
 }
 
+/// The seed of this name, if it is whole; its file sets a clock right that is before it was written.
+fn read(directory: BorrowedFd<'_>, name: &CStr) -> Option<Seed> {
+    let file = files::open_at(directory, name).ok()?;
+    if let Ok(found) = rustix::fs::fstat(&file) {
+        let _ = clock::not_before(found.st_mtime);
+    }
+    let mut seed = [0; SEED_BYTES];
+    (files::read_whole(file.as_fd(), &mut seed) == Ok(SEED_BYTES)).then_some(seed)
+}
+
 fn save_in(directory: BorrowedFd<'_>) -> Result<(), Errno> {
     let (seed, is_good) = random::random();
     let [good, weak] = NAMES;
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     // What is half written must not count.
     let file = rustix::fs::openat(directory, weak, flags, Mode::RUSR)?;
     files::write_all(file.as_fd(), &seed)?;
+    rustix::fs::ftruncate(&file, SEED_BYTES as u64)?;
     rustix::fs::fsync(&file)?;
     if is_good {
         rustix::fs::renameat(directory, weak, directory, good)?;

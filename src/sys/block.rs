@@ -32,6 +32,16 @@ pub fn disk(path: &CStr) -> Result<Disk, Errno> {
     })
 }
 
+/// Whether the disk or partition at `path` is write-protected.
+#[must_use]
+pub fn is_protected(path: &CStr) -> bool {
+    let Ok(found) = rustix::fs::stat(path) else { return false };
+    let number = (major(found.st_rdev), minor(found.st_rdev));
+    // Documentation/ABI/testing/sysfs-block
+    read(format_args!("/sys/dev/block/{}:{}/ro", number.0, number.1), |text| text.starts_with(b"1").then_some(()))
+        .is_some()
+}
+
 /// The disk that this partition is on; nothing for what is none.
 fn whole((major, minor): (u32, u32)) -> Option<(u32, u32)> {
     // Documentation/ABI/stable/sysfs-block: a partition's directory is in that of its disk.
