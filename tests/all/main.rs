@@ -69,5 +69,6 @@ mod top;
 mod users;
 mod verbs;
 mod versions;
+mod wanting;
 mod wellness;
 mod wire;
