@@ -4,6 +4,7 @@ use core::ffi::CStr;
 use core::fmt::Write;
 
 use crate::cli::Next;
+use crate::cli::init::name_of_init;
 use crate::cli::output::{Errors, complain};
 use crate::config;
 use crate::control::server;
@@ -51,6 +52,7 @@ pub fn run(arguments: &Arguments) -> u8 {
     // `inn init -- COMMAND` is PID 1 of somebody else's container.
     // And in a guest a verb is a verb.
     let is_verb = arguments.get(1) == Some(c"init")
+        || arguments.get(0).is_some_and(|name| name_of_init(name).is_some())
         || arguments.len() > 1 && is_init && inside::is_so()
         || arguments.get(1) == Some(c"switch-root");
     if !is_init && arguments.get(0) == Some(asked::PROGRAM) && arguments.len() == 4 {

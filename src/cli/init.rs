@@ -15,7 +15,7 @@ use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::process::Pid;
 
 use self::command::{Command, controlling_terminal};
-pub use self::orders::Orders;
+pub use self::orders::{Orders, name_of_init};
 use self::orders::{STOPPING, Talk};
 use super::foreground::{NOT_STARTED, SIGNALLED};
 use super::output::{Errors, complain};

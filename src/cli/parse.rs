@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 use core::fmt;
 
-use super::init::Orders;
+use super::init::{Orders, name_of_init};
 use super::output::Plain;
 use super::units;
 use super::verb::{Act, LATER, OPTIONS, Operands, Opt, OptFacts, VERBS, Verb, guest_keys};
@@ -244,6 +244,16 @@ struct Parser<'w, W: ?Sized> {
 impl<W: Words + ?Sized> Parser<'_, W> {
     /// The verb, with options that may stand before it.
     fn verb(&mut self) -> Result<&'static Verb, Wrong> {
+        if let Some(name) = self.words.word(0).and_then(name_of_init) {
+            if self.words.word(1).is_some_and(|word| matches!(word.to_bytes(), b"--version" | b"-V")) {
+                return Ok(self.become_verb(b"version"));
+            }
+            // The one of them that does so without being asked.
+            self.options.init.setsid = name == "dumb-init";
+            let verb = self.become_verb(b"init");
+            self.next = 1;
+            return Ok(verb);
+        }
         loop {
             let word = self.words.word(self.next).ok_or(Wrong::NoVerb)?;
             match word.to_bytes() {

@@ -309,7 +309,8 @@ pub const VERBS: &[Verb] = &[
          catatonit; --setsid is what dumb-init does without --single-child. SIGNAL, S\n\
          and R are names or numbers. SIGTSTP, SIGTTIN and SIGTTOU also stop this\n\
          process, until SIGCONT. TINI_SUBREAPER, TINI_KILL_PROCESS_GROUP,\n\
-         TINI_VERBOSITY, DUMB_INIT_SETSID and DUMB_INIT_DEBUG of the environment count.\n\n\
+         TINI_VERBOSITY, DUMB_INIT_SETSID and DUMB_INIT_DEBUG of the environment count.\n\
+         Under the name of tini, docker-init, catatonit or dumb-init, inn is this verb.\n\n\
          \x20 inn init -- /bin/httpd -f\n\
          \x20 inn init -g -e 143 -r TERM:QUIT -- /bin/worker\n",
     ),

@@ -80,6 +80,29 @@ impl Arguments {
         }
     }
 
+    /// Becomes `/bin/sh` with the script `file`, and the arguments behind number `first`, which is not 0. Returns only if that
+    /// failed.
+    #[must_use]
+    pub fn execute_by_shell(&self, file: &CStr, first: usize) -> Errno {
+        const SHELL: &CStr = c"/bin/sh";
+        let Some(before) = first.checked_sub(1).filter(|_| first < self.argc) else { return Errno::INVAL };
+        let kept = [before, first].map(|index| self.exchange(index, SHELL.as_ptr()));
+        self.exchange(first, file.as_ptr());
+        let errno = self.execute(SHELL, before);
+        // What was lent does not stay.
+        for (index, word) in [before, first].into_iter().zip(kept) {
+            self.exchange(index, word);
+        }
+        errno
+    }
+
+    /// Puts a word in the place of argument `index`, which there is, and returns that.
+    fn exchange(&self, index: usize, word: *const c_char) -> *const c_char {
+        let place = self.argv.wrapping_add(index).cast_mut();
+        // SAFETY: the initial stack is this process's own and may be written to; the callers have seen that it has `index`.
+        unsafe { core::ptr::replace(place, word) }
+    }
+
     /// Puts `word` in the place of the variable `name`, where there is one.
     pub fn replace_variable(&self, name: &[u8], word: &'static CStr) {
         let is_it = |word: &CStr| word.to_bytes().strip_prefix(name).is_some_and(|rest| rest.starts_with(b"="));

@@ -665,3 +665,43 @@ fn started_by_hand_init_hands_its_input_on() {
     child.stdin.take().unwrap().write_all(b"9\n").unwrap();
     assert_eq!(end(&mut child), Some(9));
 }
+
+#[test]
+fn called_by_the_name_of_a_containers_init_it_is_one() {
+    let directory = must::target().join(format!("tmp/names-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    // dumb-init alone gives its command a session without being asked.
+    let leads = "test $(ps -o sid= -p $$) = $$; echo $?; exit 7";
+    for (name, expected) in [("tini", "1\n"), ("docker-init", "1\n"), ("catatonit", "1\n"), ("dumb-init", "0\n")] {
+        let program = directory.join(name);
+        let _ = std::fs::remove_file(&program);
+        std::os::unix::fs::symlink(must::inn(), &program).unwrap();
+        let run = |words: &[&str]| {
+            let output = Command::new(&program).args(words).stdin(Stdio::null()).output().unwrap();
+            (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+        };
+        for dashes in [&["--"][..], &[]] {
+            assert_eq!(run(&[dashes, &["sh", "-c", leads]].concat()), (Some(7), expected.to_owned()), "{name}");
+        }
+        assert_eq!(run(&["-V"]), run(&["--version"]));
+        assert!(run(&["--version"]).1.starts_with("inn "), "{name}");
+        assert!(run(&["--help"]).1.contains("inn init"), "{name}");
+        // A verb is a program like any other.
+        assert_eq!(run(&["list"]).0, Some(127), "{name}");
+    }
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+#[test]
+fn a_script_that_does_not_say_whose_it_is_is_the_shells() {
+    let directory = must::target().join(format!("tmp/script-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let script = directory.join("script");
+    std::fs::write(&script, "echo \"$0 $*\"\n").unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let output =
+        Command::new(must::inn()).args(["init", "script", "a b", "c"]).env("PATH", &directory).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{} a b c\n", script.display()));
+    assert_eq!(output.status.code(), Some(0));
+    std::fs::remove_dir_all(&directory).unwrap();
+}

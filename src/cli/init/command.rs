@@ -81,7 +81,11 @@ impl Command<'_> {
         let _ = signal::block(self.blocked);
         let program = self.arguments.get(self.first).unwrap_or_default();
         let path = self.arguments.variable(b"PATH").map_or(PATH, CStr::to_bytes);
-        let errno = search(program, path, &mut |file| self.arguments.execute(file, self.first));
+        let errno = search(program, path, &mut |file| match self.arguments.execute(file, self.first) {
+            // As execvp(3) has it: a script that does not say whose it is.
+            Errno::NOEXEC => self.arguments.execute_by_shell(file, self.first),
+            errno => errno,
+        });
         complain(format_args!("init: {}: {}", Shown(program), ErrnoWords(errno.raw_os_error() as u16)));
         process::exit(if errno == Errno::NOENT { NOT_FOUND } else { NOT_EXECUTABLE })
     }

@@ -1,6 +1,8 @@
 //! How `inn init` was asked to do its work: options with the meanings that tini, dumb-init and catatonit give them, and the
 //! variables of the environment that the first two read.
 
+use core::ffi::CStr;
+
 use crate::cli::verb::Opt;
 use crate::plan::signal_number;
 use crate::sys::process::Arguments;
@@ -8,6 +10,16 @@ use crate::text;
 
 /// In [`Orders::rewritten`]: the signal is not passed on.
 const DROPPED: u8 = u8::MAX;
+
+/// Names that a container calls its init by, in whose place this program may be.
+const NAMES: &str = "tini\0tini-static\0docker-init\0catatonit\0dumb-init";
+
+/// Whether a program called `path` is one of those, and which.
+#[must_use]
+pub fn name_of_init(path: &CStr) -> Option<&'static str> {
+    let name = path.to_bytes().rsplit(|byte| *byte == b'/').next()?;
+    text::words(NAMES).find(|known| known.as_bytes() == name)
+}
 
 /// Signals of job control: whoever gets one is to stop.
 pub const STOPPING: [u8; 3] = [libc::SIGTSTP as u8, libc::SIGTTIN as u8, libc::SIGTTOU as u8];
