@@ -229,6 +229,7 @@ fn word(what: &Happening<'_>) -> &'static str {
         Happening::LogTrouble { .. } => "log-trouble",
         Happening::LogWritten => "log-written",
         Happening::HookFailed { .. } => "hook-failed",
+        Happening::GivenUp { .. } => "given-up",
     }
 }
 
@@ -285,6 +286,12 @@ fn details(what: &Happening<'_>, json: &mut Json<'_, Output>) {
             error(Some(fault), json);
         }
         Happening::Reloaded { refused } => number("refused", refused.into()),
+        Happening::GivenUp { count, within_ms, then } => {
+            number("ends", count.into());
+            number("within_ms", within_ms);
+            json.key("then");
+            json.string(then);
+        }
         Happening::Well
         | Happening::Removed
         | Happening::LogWritten

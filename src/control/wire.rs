@@ -694,6 +694,15 @@ pub enum Happening<'a> {
         /// Which, and how.
         fault: Fault,
     },
+    /// It has ended too often, and is not started again.
+    GivenUp {
+        /// So often.
+        count: u16,
+        /// Within so many milliseconds.
+        within_ms: u64,
+        /// What its policy then asks for, as the config has it.
+        then: &'a str,
+    },
 }
 
 impl<'a> Event<'a> {
@@ -1374,5 +1383,6 @@ enums! {
         21 LogTrouble { fault };
         22 LogWritten;
         23 HookFailed { fault };
+        24 GivenUp { count within_ms then };
     }
 }

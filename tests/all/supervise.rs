@@ -63,6 +63,10 @@ fn a_service_that_does_not_stay_up_is_given_up_and_the_host_left_alone() {
     let log = supervisor.log();
     assert!(log.contains("service brief: ended 3 times within 1m: given up"), "{log}");
     assert!(log.contains("bad ended 2 times within 1m: mark-bad is for the host's own init; nothing is done"), "{log}");
+    let events = supervisor.inn(&["events"]);
+    let events = String::from_utf8_lossy(&events.stdout);
+    let told = r#""event":"given-up","guest":"bad","kind":"service","ends":2,"within_ms":60000,"then":"mark-bad"}"#;
+    assert!(events.contains(told), "{events}");
     send(supervisor.pid(), "-TERM");
     assert!(supervisor.wait().success());
 }

@@ -484,6 +484,7 @@ fn an_event_survives_its_record_however_long_its_words_are() {
         Happening::LogTrouble { fault },
         Happening::LogWritten,
         Happening::HookFailed { fault },
+        Happening::GivenUp { count: u16::MAX, within_ms: u64::MAX, then: "mark-bad" },
     ];
     for what in all {
         let guest = Name::new(&[b'g'; limits::NAME_BYTES]).unwrap();

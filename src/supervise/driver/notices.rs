@@ -9,7 +9,7 @@ use crate::config::diagnostic::{Amount, Unit};
 use crate::config::key::Key;
 use crate::control::wire::{Happening, Reason};
 use crate::fault::{Fault, Step};
-use crate::plan::{Guest, GuestId, Kind, Plan};
+use crate::plan::{GiveUp, Guest, GuestId, Kind, Plan};
 use crate::supervise::awaited::Awaited;
 use crate::supervise::snapshot;
 use crate::supervise::state::{Exit, Illness, Notice};
@@ -183,7 +183,10 @@ pub(super) fn happening<'n>(plan: &Plan, guest: &Guest, pid: u32, notice: &'n No
         // Errors, told to people: of this program, and of the guest's.
         Notice::Impossible | Notice::MainProcess | Notice::Stranger => return None,
         // That it has failed follows.
-        Notice::GivenUp(_) => return None,
+        Notice::GivenUp(count) => {
+            let GiveUp { within_ms, then, .. } = guest.give_up;
+            Happening::GivenUp { count, within_ms: within_ms.into(), then: then.word() }
+        }
     })
 }
 
