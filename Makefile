@@ -42,12 +42,14 @@ check: deps-build
 docs: all
 	@find target/release/share -type f
 
-## install  inn, its manual, completions and unit for systemd, below PREFIX=/usr/local (and DESTDIR, for who makes a package)
+## install  inn, its manual, completions, unit for systemd and script for OpenRC, below PREFIX=/usr/local (and DESTDIR, for who makes a package)
 install: all
 	install -D -m 755 $(INN) $(DESTDIR)$(PREFIX)/sbin/inn
 	cd target/release/share && find . -type f -exec install -D -m 644 {} $(DESTDIR)$(PREFIX)/share/{} \;
 	mkdir -p $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's|@SBIN@|$(PREFIX)/sbin|' units/inn.service.in >$(DESTDIR)$(PREFIX)/lib/systemd/system/inn.service
+	mkdir -p $(DESTDIR)$(PREFIX)/share/inn
+	sed 's|@SBIN@|$(PREFIX)/sbin|' units/inn.initd.in >$(DESTDIR)$(PREFIX)/share/inn/inn.initd
 
 ## image    the demo image: target/images/demo-KERNEL.cpio.gz
 image: all deps-image

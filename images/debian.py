@@ -5,6 +5,7 @@
     debian.py busybox                 the static busybox of the images: target/busybox/busybox
     debian.py promtool                what checks metrics, of Prometheus: target/promtool/promtool
     debian.py runit                   runit's programs, and the library that they need: target/runit
+    debian.py openrc                  OpenRC's programs, and the libraries that they need: target/openrc
     debian.py system                  a Debian with systemd, as debootstrap makes it: target/debian/root.ext4; needs root
     debian.py aarch64                 a Rust compiler with the standard library of aarch64: target/aarch64
 
@@ -49,6 +50,8 @@ def main(arguments):
             print(kernel(version))
         case ["busybox"]:
             print(busybox())
+        case ["openrc"]:
+            print(openrc())
         case ["promtool"]:
             print(promtool())
         case ["runit"]:
@@ -98,6 +101,17 @@ def runit():
         suite.unpack(["runit", "libc6"], directory)
 
     return once(TARGET / "runit", fetch)
+
+
+def openrc():
+    """A root with OpenRC's programs, and what they need to run."""
+    libraries = ["libaudit1", "libcap-ng0", "libeinfo1", "libpam0g", "libpcre2-8-0", "librc1", "libselinux1"]
+
+    def fetch(directory):
+        suite = Suite.first(["bookworm", "trixie"], "amd64", "openrc", directory)
+        suite.unpack(["openrc", "libc6", *libraries], directory)
+
+    return once(TARGET / "openrc", fetch)
 
 
 def promtool():

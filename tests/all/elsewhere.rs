@@ -145,14 +145,19 @@ fn number_of_inner(supervisor: &Supervisor) -> String {
     serde_json::from_str::<serde_json::Value>(first).unwrap_or_default()["pid"].to_string()
 }
 
+/// What the supervisor inside has told people.
+fn told(supervisor: &Supervisor) -> String {
+    let log = said(&supervisor.inn(&["logs", "outer"]));
+    log + &inside(supervisor, &["/bin/sh", "-c", "cat /var/log/inn.log 2>/dev/null"])
+}
+
 /// A fault of the supervisor inside is not noticed by its init, and by no guest.
 fn dies_and_goes_on(supervisor: &Supervisor) {
     let guests = |this: &Supervisor| inside(this, &["/bin/inn", "list", "--plain", "-o", "name,state,pid"]);
     let (number, before) = (number_of_inner(supervisor), guests(supervisor));
     inside(supervisor, &["/bin/sh", "-c", &format!("kill -SEGV {number}")]);
-    supervisor.wait_for("the same supervisor to go on", |this| {
-        said(&this.inn(&["logs", "outer"])).contains("died and goes on; no guest was stopped")
-    });
+    supervisor
+        .wait_for("the same supervisor to go on", |this| told(this).contains("died and goes on; no guest was stopped"));
     assert_eq!((number_of_inner(supervisor), guests(supervisor)), (number, before));
 }
 
@@ -187,10 +192,7 @@ fn runit_has_it_read_its_config_again_and_end() {
     }
     let run = "#!/bin/sh\nexec 2>&1\nexec /bin/inn supervise\n";
     let more = "stop = SIGHUP 20s SIGKILL\nenv = SVDIR=/service";
-    let mut fetch = Command::new("python3");
-    let fetched = fetch.current_dir(must::project()).args(["images/debian.py", "runit"]).output().unwrap();
-    assert!(fetched.status.success(), "{}", said(&fetched));
-    let fetched = PathBuf::from(String::from_utf8(fetched.stdout).unwrap().trim());
+    let fetched = fetched("runit");
     let root = nesting::root("runit");
     let library = "lib/x86_64-linux-gnu/libc.so.6";
     for (from, to) in [
@@ -223,18 +225,87 @@ fn runit_has_it_read_its_config_again_and_end() {
     assert_eq!((supervisor.cgroups(), supervisor.processes()), (Vec::new(), Vec::new()));
 }
 
+/// Packages of Debian, unpacked.
+fn fetched(what: &str) -> PathBuf {
+    let mut fetch = Command::new("python3");
+    let fetched = fetch.current_dir(must::project()).args(["images/debian.py", what]).output().unwrap();
+    assert!(fetched.status.success(), "{}", said(&fetched));
+    PathBuf::from(String::from_utf8(fetched.stdout).unwrap().trim())
+}
+
+/// What busybox init has OpenRC do, as on Alpine.
+const OPENRC: &str = "::sysinit:/sbin/openrc sysinit\n::sysinit:/sbin/openrc boot\n::wait:/sbin/openrc default\n\
+    ::shutdown:/sbin/openrc shutdown\n";
+
 #[test]
-fn the_unit_names_the_program_where_it_is_installed() {
+fn openrc_starts_it_reloads_it_and_stops_it_with_its_guests() {
+    if !must::root("openrc_starts_it_reloads_it_and_stops_it_with_its_guests") {
+        return;
+    }
+    let (fetched, root) = (fetched("openrc"), nesting::root("openrc"));
+    let copy = |from: &str, to: &str| {
+        fs::create_dir_all(root.join(to).parent().unwrap()).unwrap();
+        let status = Command::new("cp").arg("-a").arg(fetched.join(from)).arg(root.join(to)).status().unwrap();
+        assert!(status.success(), "{from}");
+    };
+    for (from, to) in [
+        ("sbin", ""),
+        ("lib", ""),
+        ("lib64", ""),
+        ("etc/rc.conf", "etc/"),
+        ("usr/lib/x86_64-linux-gnu/.", "lib/x86_64-linux-gnu/"),
+    ] {
+        copy(from, to);
+    }
+    fs::create_dir_all(root.join("var/log")).unwrap();
+    // Its scripts are a shell's, and use what a shell uses.
+    let applets = Command::new(root.join("bin/sh")).args(["-c", "busybox --list"]).output().unwrap();
+    for applet in String::from_utf8_lossy(&applets.stdout).lines() {
+        let _ = std::os::unix::fs::symlink("/bin/sh", root.join("bin").join(applet));
+    }
+    let script = fs::read_to_string(must::project().join("units/inn.initd.in")).unwrap().replace("@SBIN@", "/bin");
+    let service = root.join("etc/runlevels/default/inn");
+    for level in ["sysinit", "boot", "default", "shutdown"] {
+        fs::create_dir_all(root.join("etc/runlevels").join(level)).unwrap();
+    }
+    let _ = fs::remove_file(&service);
+    std::os::unix::fs::symlink("/etc/init.d/inn", &service).unwrap();
+    let files = [("etc/inittab", OPENRC), ("etc/init.d/inn", script.as_str())];
+    let supervisor = host("openrc", "/bin/init", &files, "stop = SIGUSR2 30s SIGKILL");
+    await_guests(&supervisor);
+    dies_and_goes_on(&supervisor);
+    let change = "echo 'description = another' >> /etc/inn.conf && rc-service inn reload";
+    inside(&supervisor, &["/bin/sh", "-c", change]);
+    assert!(inside(&supervisor, &["/bin/inn", "list", "--plain", "-o", "description"]).contains("another"));
+    let stopped = inside(&supervisor, &["/sbin/rc-service", "inn", "stop"]);
+    let log = told(&supervisor);
+    for guest in ["web", "box"] {
+        assert!(log.contains(&format!("guest {guest}: down")), "{stopped} {log}");
+    }
+    inside(&supervisor, &["/sbin/rc-service", "inn", "start"]);
+    await_guests(&supervisor);
+    assert!(supervisor.inn(&["stop", "outer"]).status.success());
+    assert_eq!((supervisor.cgroups(), supervisor.processes()), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn the_units_name_the_program_where_it_is_installed() {
     let directory = must::target().join(format!("tmp/install-{}", std::process::id()));
-    let unit = directory.join("usr/lib/systemd/system/inn.service");
     let rule = fs::read_to_string(must::project().join("Makefile")).unwrap();
-    let sed = rule.lines().find(|line| line.contains("inn.service.in")).expect("a rule").trim().to_owned();
-    let sed = sed.replace("$(PREFIX)", "/usr").replace("$(DESTDIR)", &directory.display().to_string());
-    fs::create_dir_all(unit.parent().unwrap()).unwrap();
-    let status = Command::new("sh").args(["-c", &sed]).current_dir(must::project()).status().unwrap();
-    assert!(status.success());
-    let text = fs::read_to_string(&unit).unwrap();
+    let read = |template: &str, unit: &str| {
+        let unit = directory.join(unit);
+        let sed = rule.lines().find(|line| line.contains(template)).expect("a rule").trim().to_owned();
+        let sed = sed.replace("$(PREFIX)", "/usr").replace("$(DESTDIR)", &directory.display().to_string());
+        fs::create_dir_all(unit.parent().unwrap()).unwrap();
+        let status = Command::new("sh").args(["-c", &sed]).current_dir(must::project()).status().unwrap();
+        assert!(status.success());
+        let text = fs::read_to_string(&unit).unwrap();
+        assert!(!text.contains('@'));
+        text
+    };
+    let systemd = read("inn.service.in", "usr/lib/systemd/system/inn.service");
+    assert!(systemd.contains("ExecStart=/usr/sbin/inn supervise\nExecReload=/usr/sbin/inn reload\n"), "{systemd}");
+    let openrc = read("inn.initd.in", "usr/share/inn/inn.initd");
+    assert!(openrc.contains("command=/usr/sbin/inn\n"), "{openrc}");
     fs::remove_dir_all(&directory).unwrap();
-    assert!(text.contains("ExecStart=/usr/sbin/inn supervise\nExecReload=/usr/sbin/inn reload\n"), "{text}");
-    assert!(!text.contains('@'));
 }
