@@ -158,6 +158,11 @@ fn the_kernels_command_line_names_the_config() {
         inn.guest=\"extra,kind=app,root=/guests/busybox,command=/bin/sleep 1000,processes=7\"";
     let recipe = Recipe { name: "other-config", kernel: "6.1", folder: "boot", command_line };
     let Some(mut machine) = Machine::boot(recipe) else { return };
+    machine.check("a console that is no terminal is told, and the kernel's is used", |machine| {
+        machine
+            .console
+            .wait_for("inn: /etc/other.conf:4: console /dev/null: ENOTTY (not a terminal); it stays the", TIMEOUT);
+    });
     machine.check("the config that was named is in force", |machine| {
         assert_eq!(machine.ok("hostname"), "other");
         assert!(!machine.ok("inn list").contains("third"));

@@ -39,6 +39,14 @@ fn services(kernel: &'static str) {
         let shell = machine.type_on_console("cat /proc/self/cgroup");
         assert!(shell.text.contains("/inn.services/login"), "{}", shell.text);
     });
+    machine.check("a PID 1 that has died speaks where it did", |machine| {
+        machine.tell("kill -ABRT 1");
+        machine.console.wait_for("\ninn: died and goes on; no guest was stopped", TIMEOUT);
+        machine.ok("inn restart behind");
+        machine.console.wait_for("\ninn: service behind: started, process ", TIMEOUT);
+        assert_eq!(machine.ok("readlink /proc/1/fd/1"), "/dev/ttyS0");
+        assert_eq!(machine.type_on_console("true").code, 0);
+    });
     machine.end();
 }
 
