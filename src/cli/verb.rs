@@ -423,10 +423,11 @@ pub const VERBS: &[Verb] = &[
         "Says first what is otherwise: + a guest that is new and starts, - one that is\n\
          stopped and forgotten, ~ a key that changes at once, ! one that does not. A\n\
          guest runs on as it is, all of it, where it cannot change, and is what the\n\
-         config says from its next start on; `inn list` tells of it. What `inn set` has\n\
-         changed without --save goes back. A config with an error changes nothing: exit\n\
-         code 2. A guest that the kernel does not let change stays as it was: 1. Returns\n\
-         when all is changed, and what is removed is gone. SIGHUP does the same.\n\n\
+         config says from its next start on; `inn list` tells of it. One that has failed,\n\
+         and is otherwise now, starts. What `inn set` has changed without --save goes\n\
+         back. A config with an error changes nothing: exit code 2. A guest that the\n\
+         kernel does not let change stays as it was: 1. Returns when all is changed, and\n\
+         what is removed is gone. SIGHUP does the same.\n\n\
          \x20 inn reload --dry-run\n\
          \x20 inn reload\n",
     ),

@@ -42,7 +42,6 @@ codes! {
     KeyTwice "$ was already given at @";
     NoValue "$ has no value";
     NotSupported "$ is not supported by this version";
-    SectionNotSupported "[@] is not supported by this version";
     BadName "$ is not a name: 1 to 63 of a-z A-Z 0-9 - _ . are, with a letter or digit first";
     CgroupName "$ is not a name: control group files are called so";
     BadHostname "$ is not a host name: 1 to 63 of a-z A-Z 0-9 - . are, with a letter or digit first";
@@ -83,6 +82,8 @@ codes! {
     NotLink "$ is not the name of a link: it has up to 15 letters";
     NotAddress "$ is not an address with its prefix, such as 192.0.2.1/24 or 2001:db8::1/64";
     NotGateway "$ is not an address such as 192.0.2.254 or 2001:db8::1";
+    VlanName "$ is no name of a VLAN, which begins with that of the link that it is on: eth0.42";
+    UnknownBridge "there is no bridge $";
     GatewayTwice "$ is a second default route: all links together have one of IPv4 and one of IPv6";
     NotMac "$ is not the hardware address of one device, such as 52:54:00:12:34:56";
     NotRlimit "$ is not a limit: a limit is soft or soft:hard, each a number, a size or unlimited";

@@ -298,9 +298,6 @@ impl Config {
                 diagnostics.detail(Code::KeyTwice, entry.name, Detail::Place(before));
             }
         }
-        if section.kind == section::BRIDGE {
-            diagnostics.detail(Code::SectionNotSupported, section.name, Detail::Section(section.kind));
-        }
     }
 
     fn unknown_key(&self, section: &Section, name: Span, diagnostics: &mut Diagnostics) {
@@ -383,10 +380,10 @@ const ENOENT: u16 = libc::ENOENT as u16;
 /// What some editors put first (Unicode Standard, 23.8).
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// Guests and services have their control groups side by side, so that they share names.
+/// Guests and services have their control groups side by side, so that they share names; a bridge is a link.
 fn kinds_that_share_names(kind: u8) -> u8 {
-    const BOTH: u8 = section::GUEST | section::SERVICE;
-    if kind & BOTH != 0 { BOTH } else { kind }
+    let shared = [section::GUEST | section::SERVICE, section::LINK | section::BRIDGE];
+    shared.into_iter().find(|kinds| kinds & kind != 0).unwrap_or(kind)
 }
 
 /// The first byte that is not part of a text: not UTF-8, or a control character other than tab and the end of a line.

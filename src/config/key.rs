@@ -95,8 +95,8 @@ keys! {
     LinkGateway "gateway" LINK | BRIDGE | LIST, now, "default route; one of IPv4 and one of IPv6";
     Mtu "mtu" LINK | BRIDGE, now, "largest packet, bytes";
     LinkMac "mac" LINK | BRIDGE, now, "hardware address";
-    MemberOf "member-of" LINK, later, "the bridge it is a port of";
-    Vlan "vlan" LINK, later, "VLAN number";
+    MemberOf "member-of" LINK, now, "the bridge it is a port of";
+    Vlan "vlan" LINK, now, "number of the VLAN that it is, on the link that its name begins with: eth0.42";
     Uplink "uplink" BRIDGE, later, "translate the guests' traffic out of this link";
 
     Kind "kind" G, now, "os: an init of its own; app: one program, tighter; must be said";

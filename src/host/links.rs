@@ -1,4 +1,5 @@
-//! The host's network links, as `[link]` says: up, with their addresses and default routes.
+//! The host's network links, as `[link]` and `[bridge]` say: bridges and VLANs are made, and all are up, with their addresses and default
+//! routes.
 //!
 //! What is there already stays, so that this can be done again whenever a link comes or changes. What it has given to links is
 //! kept in `/run/inn/links`: of that, what the config says no more is taken back, and nothing that others gave them. Waits for the
@@ -15,18 +16,22 @@ use super::files;
 use crate::fault::ErrnoWords;
 use crate::limits;
 use crate::netlink::message::{Message, messages};
-use crate::netlink::route::{self, Address, Change, Gateway, Link};
-use crate::plan::links::{Setting, What};
+use crate::netlink::route::{self, Address, Change, Gateway, Link, Made as NewLink};
+use crate::plan::links::{Setting, What, lower};
 use crate::plan::{At, Plan};
 use crate::sys::Errno;
 use crate::sys::netlink::{self, About};
 use crate::text::Made;
 
-/// What was given to links: a line each, "eth0 192.0.2.1/24" or "eth0 via 192.0.2.254".
+/// What was given to links: a line each, "eth0 192.0.2.1/24", "eth0 via 192.0.2.254", "eth0 in br0"; and links that were made: "br0 made",
+/// "eth0.42 made 42".
 const KEPT: &CStr = c"/run/inn/links";
 const KEPT_NEW: &CStr = c"/run/inn/links.new";
 /// Bytes of that: the longest line is of an IPv6 address.
 const KEPT_BYTES: usize = limits::LINK_SETTINGS * 64;
+
+/// Settings are marked by a bit each.
+const _: () = assert!(limits::LINK_SETTINGS <= u128::BITS as usize);
 
 /// Bytes of a request.
 const REQUEST_BYTES: usize = 256;
@@ -106,6 +111,14 @@ impl Network {
         self.ask(&mut |buffer, number| gateway.request(buffer, number, is_there), &mut |_| {})
     }
 
+    fn make(&mut self, link: NewLink, name: &[u8]) -> Result<(), Errno> {
+        self.ask(&mut |buffer, number| link.request(buffer, number, name), &mut |_| {})
+    }
+
+    fn remove(&mut self, index: u32) -> Result<(), Errno> {
+        self.ask(&mut |buffer, number| route::remove_link(buffer, number, index), &mut |_| {})
+    }
+
     /// How the link called `name` is.
     fn find(&mut self, name: &[u8]) -> Result<State, Errno> {
         let mut found = None;
@@ -115,6 +128,8 @@ impl Network {
                 is_up: link.is_up,
                 mtu: link.mtu,
                 mac: link.mac.first_chunk().copied(),
+                made: link.made,
+                master: link.master,
             }));
         })?;
         found.ok_or(Errno::NODEV)
@@ -131,6 +146,8 @@ struct State {
     is_up: bool,
     mtu: u32,
     mac: Option<[u8; 6]>,
+    made: Option<NewLink>,
+    master: u32,
 }
 
 /// Gives the links of `plan` that are there what it says, and takes back what was given before and is not said any more. What fails is
@@ -154,13 +171,15 @@ pub fn apply(plan: &Plan, tell_missing: bool, report: &mut dyn Write) {
             let _ = take_back(&mut network, line);
         }
     }
+    let made = make_links(&mut network, plan, kept, report);
     for setting in plan.links.iter().filter(|setting| setting.what == What::Up) {
         link(&mut network, plan, setting, tell_missing, report);
     }
     let mut text = heapless::String::<KEPT_BYTES>::new();
-    for setting in &plan.links {
+    for (index, setting) in plan.links.iter().enumerate() {
         let line = Line::of(plan, setting);
-        if !line.is_empty() {
+        let is_theirs = matches!(setting.what, What::Bridge | What::Vlan(_)) && made >> index & 1 == 0;
+        if !line.is_empty() && !is_theirs {
             let _ = writeln!(text, "{line}");
         }
     }
@@ -180,6 +199,9 @@ impl Line {
         let _ = match setting.what {
             What::Address(..) => write!(line, "{name} {}", setting.what),
             What::Gateway(ip) => write!(line, "{name} via {ip}"),
+            What::Member(bridge) => write!(line, "{name} in {}", bridge.as_str()),
+            What::Bridge => write!(line, "{name} made"),
+            What::Vlan(number) => write!(line, "{name} made {number}"),
             _ => Ok(()),
         };
         line
@@ -190,8 +212,16 @@ impl Line {
 fn take_back(network: &mut Network, line: &[u8]) -> Option<()> {
     let mut words = core::str::from_utf8(line).ok()?.split(' ');
     let name = words.next()?;
-    let index = network.find(name.as_bytes()).ok()?.index;
+    let State { index, made, master, .. } = network.find(name.as_bytes()).ok()?;
     match words.next()? {
+        // What has its name now may be something else.
+        "made" => network.remove(made.map(|_| index)?).ok(),
+        "in" => {
+            let bridge = network.find(words.next()?.as_bytes()).ok()?;
+            // Somebody may have put it elsewhere.
+            (bridge.index == master).then_some(())?;
+            network.change(Change { index, master: Some(0), ..Change::default() }).ok()
+        }
         "via" => {
             let ip: IpAddr = words.next()?.parse().ok()?;
             network.gateway(Gateway { index, ip, is_apart: false }, false).ok()
@@ -203,6 +233,58 @@ fn take_back(network: &mut Network, line: &[u8]) -> Option<()> {
             let _ = files::write_setting(CWD, setting.as_c_str(), b"1");
             network.address(Address { index, ip: ip.parse().ok()?, prefix: prefix.parse().ok()? }, false).ok()
         }
+    }
+}
+
+/// Makes the bridges, and then the VLANs, that are not there. Which settings have links of our making, a bit each: those of before too.
+fn make_links(network: &mut Network, plan: &Plan, kept: &[u8], report: &mut dyn Write) -> u128 {
+    let mut made = 0;
+    let bridges = plan.links.iter().enumerate().filter(|(_, setting)| setting.what == What::Bridge);
+    let vlans = plan.links.iter().enumerate().filter(|(_, setting)| matches!(setting.what, What::Vlan(_)));
+    for (index, setting) in bridges.chain(vlans) {
+        let is_ours = match make(network, plan, setting, report) {
+            Ok(Fate::Made) => true,
+            Ok(Fate::There) => kept.split(|byte| *byte == b'\n').any(|line| line == Line::of(plan, setting).as_bytes()),
+            Ok(Fate::Nothing) => false,
+            Err(errno) => {
+                Told { plan, report }.failed(setting, "RTM_NEWLINK", errno);
+                false
+            }
+        };
+        made |= u128::from(is_ours) << index;
+    }
+    made
+}
+
+/// What has become of a link that is to be made.
+enum Fate {
+    /// It was not there.
+    Made,
+    /// It is there.
+    There,
+    /// It cannot be yet, or something else is there.
+    Nothing,
+}
+
+fn make(network: &mut Network, plan: &Plan, setting: &Setting, report: &mut dyn Write) -> Result<Fate, Errno> {
+    let name = plan.strings.bytes(setting.link);
+    let wanted = match setting.what {
+        What::Vlan(number) => match network.find(lower(name).unwrap_or_default()) {
+            Ok(lower) => NewLink::Vlan(number, lower.index),
+            // That the VLAN is not there will be told.
+            Err(Errno::NODEV) => return Ok(Fate::Nothing),
+            Err(errno) => return Err(errno),
+        },
+        _ => NewLink::Bridge,
+    };
+    match network.find(name) {
+        Ok(State { made, .. }) if made == Some(wanted) => Ok(Fate::There),
+        Ok(_) => {
+            Told { plan, report }.other(setting);
+            Ok(Fate::Nothing)
+        }
+        Err(Errno::NODEV) => network.make(wanted, name).map(|()| Fate::Made),
+        Err(errno) => Err(errno),
     }
 }
 
@@ -224,6 +306,14 @@ fn link(network: &mut Network, plan: &Plan, up: &Setting, tell_missing: bool, re
     let mut is_up = state.is_up;
     for setting in plan.link(name) {
         let change = match setting.what {
+            What::Member(bridge) => match network.find(bridge.as_str().as_bytes()) {
+                Ok(bridge) if bridge.index == state.master => continue,
+                Ok(bridge) => Change { index, master: Some(bridge.index), ..Change::default() },
+                Err(errno) => {
+                    told.failed(setting, "RTM_GETLINK", errno);
+                    continue;
+                }
+            },
             What::Mtu(mtu) if mtu != state.mtu => Change { index, mtu: Some(mtu), ..Change::default() },
             What::Mac(mac) if Some(mac) != state.mac => {
                 // Most devices take another address only while they are down.
@@ -287,6 +377,13 @@ impl Told<'_> {
         let _ = writeln!(self.report, "link {name} is not there; it is configured when it comes");
     }
 
+    fn other(&mut self, setting: &Setting) {
+        self.place(setting.at);
+        let name = self.plan.strings.str(setting.link);
+        let what = if setting.what == What::Bridge { "bridge" } else { "VLAN of that number" };
+        let _ = writeln!(self.report, "link {name}: it is there already, and is no {what}");
+    }
+
     fn failed(&mut self, setting: &Setting, call: &str, errno: Errno) {
         self.place(setting.at);
         let key = setting.what.key().map_or("", |key| key.name());
@@ -303,5 +400,10 @@ fn words(errno: Errno) -> impl fmt::Display {
 #[must_use]
 pub fn is_meant(plan: &Plan, message: &[u8]) -> bool {
     let links = messages(message).filter_map(|message| Link::read(&message).map(|link| link.name));
-    links.into_iter().any(|name| plan.links.iter().any(|setting| plan.strings.bytes(setting.link) == name))
+    let is_of = |setting: &Setting, name: &[u8]| {
+        let link = plan.strings.bytes(setting.link);
+        // A VLAN comes with the link that it is on.
+        link == name || matches!(setting.what, What::Vlan(_)) && lower(link) == Some(name)
+    };
+    links.into_iter().any(|name| plan.links.iter().any(|setting| is_of(setting, name)))
 }

@@ -7,6 +7,8 @@ pub const DO: u16 = 1 | 4;
 pub const ALL: u16 = 1 | 0x300;
 /// `NLM_F_CREATE`
 pub const CREATE: u16 = 0x400;
+/// `NLM_F_EXCL`: not where it is there.
+pub const NEW: u16 = 0x200;
 /// `NLM_F_REPLACE`
 pub const REPLACE: u16 = 0x100;
 
@@ -53,6 +55,18 @@ impl<'b> Writer<'b> {
         self.fits &= length > 0;
         self.put(&[length.to_ne_bytes(), kind.to_ne_bytes()].concat_pair());
         self.put(value);
+    }
+
+    /// Adds an attribute that is made of others, which `inside` adds.
+    pub fn nest(&mut self, kind: u16, inside: &mut dyn FnMut(&mut Self)) {
+        let start = self.len;
+        self.attribute(kind, &[]);
+        inside(self);
+        let length = u16::try_from(self.len - start).unwrap_or(0);
+        self.fits &= length > 0;
+        if let Some(head) = self.buffer.get_mut(start..start + 2) {
+            head.copy_from_slice(&length.to_ne_bytes());
+        }
     }
 
     /// The message; nothing where the buffer was too small.
@@ -128,7 +142,9 @@ pub fn number(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
 }
 
-fn half(bytes: &[u8], at: usize) -> Option<u16> {
+/// The number of two bytes at byte `at`.
+#[must_use]
+pub fn half(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..)?.first_chunk().map(|bytes| u16::from_ne_bytes(*bytes))
 }
 

@@ -2,12 +2,13 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::message::{ALL, CREATE, DO, Message, REPLACE, Writer, attributes, number};
+use super::message::{ALL, CREATE, DO, Message, NEW, REPLACE, Writer, attributes, half, number};
 
 /// The multicast group of links that come, go and change.
 pub const LINKS: u32 = 1;
 
 const NEW_LINK: u16 = 16;
+const DELETE_LINK: u16 = 17;
 const GET_LINK: u16 = 18;
 const NEW_ADDRESS: u16 = 20;
 const DELETE_ADDRESS: u16 = 21;
@@ -19,10 +20,17 @@ const DELETE_ROUTE: u16 = 25;
 const LINK_BYTES: usize = 16;
 const ADDRESS_BYTES: usize = 8;
 
-/// `IFLA_ADDRESS`, `IFLA_IFNAME`, `IFLA_MTU`
+/// `IFLA_ADDRESS`, `IFLA_IFNAME`, `IFLA_MTU`, `IFLA_LINK`, `IFLA_MASTER`, `IFLA_LINKINFO`
 const LINK_MAC: u16 = 1;
 const LINK_NAME: u16 = 3;
 const LINK_MTU: u16 = 4;
+const LINK_LOWER: u16 = 5;
+const LINK_MASTER: u16 = 10;
+const LINK_INFO: u16 = 18;
+/// `IFLA_INFO_KIND`, `IFLA_INFO_DATA`, and in that of a VLAN `IFLA_VLAN_ID`
+const INFO_KIND: u16 = 1;
+const INFO_DATA: u16 = 2;
+const VLAN_NUMBER: u16 = 1;
 /// `IFA_ADDRESS`, `IFA_LOCAL`, `IFA_FLAGS`
 const ADDRESS_PEER: u16 = 1;
 const ADDRESS_LOCAL: u16 = 2;
@@ -59,6 +67,64 @@ pub struct Link<'a> {
     pub mtu: u32,
     /// Its hardware address; empty for none.
     pub mac: &'a [u8],
+    /// What it is, where it was made.
+    pub made: Option<Made>,
+    /// The number of the bridge that it is a port of; 0 for none.
+    pub master: u32,
+}
+
+/// A link that is no device of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// A bridge.
+    Bridge,
+    /// The VLAN of this number, on the link of that number.
+    Vlan(u16, u32),
+}
+
+impl Made {
+    /// Asks for one called `name`, which must not be there yet.
+    #[must_use]
+    pub fn request<'b>(self, buffer: &'b mut [u8], number: u32, name: &[u8]) -> Option<&'b [u8]> {
+        let mut writer = Writer::new(buffer, NEW_LINK, DO | CREATE | NEW, number);
+        writer.put(&[0; LINK_BYTES]);
+        writer.attribute(LINK_NAME, name);
+        if let Made::Vlan(_, lower) = self {
+            writer.attribute(LINK_LOWER, &lower.to_ne_bytes());
+        }
+        writer.nest(LINK_INFO, &mut |info| match self {
+            Made::Bridge => info.attribute(INFO_KIND, b"bridge"),
+            Made::Vlan(vlan, _) => {
+                info.attribute(INFO_KIND, b"vlan");
+                info.nest(INFO_DATA, &mut |data| data.attribute(VLAN_NUMBER, &vlan.to_ne_bytes()));
+            }
+        });
+        writer.end()
+    }
+
+    /// From the link's own number of what it is on, and what is told of its kind.
+    fn read(info: &[u8], lower: u32) -> Option<Made> {
+        let find = |wanted| attributes(info, 0).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+        // The kernel ends the word with a NUL.
+        match find(INFO_KIND)?.split(|byte| *byte == 0).next()? {
+            b"bridge" => Some(Made::Bridge),
+            b"vlan" => {
+                let (_, vlan) = attributes(find(INFO_DATA)?, 0).find(|(kind, _)| *kind == VLAN_NUMBER)?;
+                Some(Made::Vlan(half(vlan, 0)?, lower))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Asks to remove the link of this number.
+#[must_use]
+pub fn remove_link(buffer: &mut [u8], number: u32, index: u32) -> Option<&[u8]> {
+    let mut writer = Writer::new(buffer, DELETE_LINK, DO, number);
+    writer.put(&[0; 4]);
+    writer.put(&index.to_ne_bytes());
+    writer.put(&[0; 8]);
+    writer.end()
 }
 
 impl<'a> Link<'a> {
@@ -69,16 +135,21 @@ impl<'a> Link<'a> {
             return None;
         }
         let (index, flags) = (number(message.body, 4)?, number(message.body, 8)?);
-        let mut link =
-            Link { index, name: &[], is_up: flags & UP != 0, has_carrier: flags & RUNNING != 0, mtu: 0, mac: &[] };
+        let (is_up, has_carrier) = (flags & UP != 0, flags & RUNNING != 0);
+        let mut link = Link { index, name: &[], is_up, has_carrier, mtu: 0, mac: &[], made: None, master: 0 };
+        let (mut lower, mut info) = (0, &[][..]);
         for (kind, value) in attributes(message.body, LINK_BYTES) {
             match kind {
                 LINK_NAME => link.name = value.split(|byte| *byte == 0).next().unwrap_or_default(),
                 LINK_MTU => link.mtu = number(value, 0).unwrap_or(0),
                 LINK_MAC => link.mac = value,
+                LINK_MASTER => link.master = number(value, 0).unwrap_or(0),
+                LINK_LOWER => lower = number(value, 0).unwrap_or(0),
+                LINK_INFO => info = value,
                 _ => {}
             }
         }
+        link.made = Made::read(info, lower);
         Some(link)
     }
 }
@@ -111,6 +182,8 @@ pub struct Change {
     pub mtu: Option<u32>,
     /// Its hardware address.
     pub mac: Option<[u8; 6]>,
+    /// The number of the bridge that it is a port of; 0 for none.
+    pub master: Option<u32>,
 }
 
 impl Change {
@@ -128,6 +201,9 @@ impl Change {
         }
         if let Some(mac) = self.mac {
             writer.attribute(LINK_MAC, &mac);
+        }
+        if let Some(master) = self.master {
+            writer.attribute(LINK_MASTER, &master.to_ne_bytes());
         }
         writer.end()
     }
@@ -264,12 +340,22 @@ mod tests {
         }
 
         #[test]
-        fn a_link_that_is_changed_is_read_back(index in any::<u32>(), is_up in any::<bool>(), mtu in any::<u32>(), mac in any::<[u8; 6]>()) {
-            let change = Change { index, is_up: Some(is_up), mtu: Some(mtu), mac: Some(mac) };
+        fn a_link_that_is_changed_is_read_back(
+            index in any::<u32>(), is_up in any::<bool>(), mtu in any::<u32>(), mac in any::<[u8; 6]>(), master in any::<u32>(),
+        ) {
+            let change = Change { index, is_up: Some(is_up), mtu: Some(mtu), mac: Some(mac), master: Some(master) };
             let mut buffer = [0; 128];
             let message = first(change.request(&mut buffer, 1).unwrap());
-            let expected = Link { index, name: &[], is_up, has_carrier: false, mtu, mac: &mac };
+            let expected = Link { index, name: &[], is_up, has_carrier: false, mtu, mac: &mac, made: None, master };
             prop_assert_eq!(Link::read(&message), Some(expected));
+        }
+
+        #[test]
+        fn a_link_that_is_made_is_read_back(name in "[a-z0-9.]{1,15}", vlan in any::<u16>(), lower in any::<u32>(), is_bridge in any::<bool>()) {
+            let made = if is_bridge { Made::Bridge } else { Made::Vlan(vlan, lower) };
+            let mut buffer = [0; 128];
+            let link = Link::read(&first(made.request(&mut buffer, 1, name.as_bytes()).unwrap())).unwrap();
+            prop_assert_eq!((link.name, link.made), (name.as_bytes(), Some(made)));
         }
 
         #[test]

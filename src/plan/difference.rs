@@ -147,7 +147,7 @@ fn host(old: &Plan, new: &Plan, key: Key, is_init: bool) -> What {
     match key {
         Key::ShutdownTimeout | Key::Emergency | Key::Reserve | Key::Healthy | Key::MarkBad | Key::State => What::Now,
         _ if !is_init => What::Other,
-        Key::Address | Key::LinkGateway => What::Now,
+        Key::Address | Key::LinkGateway | Key::Vlan | Key::MemberOf => What::Now,
         // What it was before, nobody knows.
         Key::Mtu | Key::LinkMac if has_all(old, new, key) => What::Now,
         Key::Modules if loads_same(old, new) => What::Now,

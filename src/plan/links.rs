@@ -17,6 +17,11 @@ const NAME_BYTES: usize = 15;
 /// Of a packet: the least that IPv4 takes, and more than any device does.
 const MTU: (u64, u64) = (68, 65_536);
 
+/// Numbers of VLANs (IEEE 802.1Q): 0 is none, and 4095 is not to be used.
+const VLANS: (u64, u64) = (1, 4094);
+/// Sections of links.
+const LINKS: u8 = section::LINK | section::BRIDGE;
+
 /// One thing that the config says of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setting {
@@ -33,6 +38,12 @@ pub struct Setting {
 pub enum What {
     /// Up. Each link has this once, before all else.
     Up,
+    /// A bridge, which is made where it is not there.
+    Bridge,
+    /// The VLAN of this number on the link that its name begins with (see [`lower`]), made where it is not there.
+    Vlan(u16),
+    /// A port of a bridge.
+    Member(Name),
     /// An address, and how many of its bits are the network's.
     Address(IpAddr, u8),
     /// The default route.
@@ -48,7 +59,9 @@ impl What {
     #[must_use]
     pub fn key(self) -> Option<Key> {
         match self {
-            What::Up => None,
+            What::Up | What::Bridge => None,
+            What::Vlan(_) => Some(Key::Vlan),
+            What::Member(_) => Some(Key::MemberOf),
             What::Address(..) => Some(Key::Address),
             What::Gateway(_) => Some(Key::LinkGateway),
             What::Mtu(_) => Some(Key::Mtu),
@@ -57,11 +70,40 @@ impl What {
     }
 }
 
+/// A link's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Name([u8; NAME_BYTES]);
+
+impl Name {
+    fn new(name: &[u8]) -> Option<Name> {
+        let mut bytes = [0; NAME_BYTES];
+        bytes.get_mut(..name.len())?.copy_from_slice(name);
+        Some(Name(bytes))
+    }
+
+    /// As text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let name = self.0.split(|byte| *byte == 0).next().unwrap_or_default();
+        core::str::from_utf8(name).unwrap_or_default()
+    }
+}
+
+/// The link that a VLAN's `name` says it is on: "eth0" of "eth0.42".
+#[must_use]
+pub fn lower(name: &[u8]) -> Option<&[u8]> {
+    let dot = name.iter().rposition(|byte| *byte == b'.')?;
+    name.get(..dot).filter(|lower| !lower.is_empty())
+}
+
 /// As the config has it.
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             What::Up => f.write_str("up"),
+            What::Bridge => f.write_str("bridge"),
+            What::Vlan(number) => write!(f, "{number}"),
+            What::Member(bridge) => f.write_str(bridge.as_str()),
             What::Address(ip, prefix) => write!(f, "{ip}/{prefix}"),
             What::Gateway(ip) => write!(f, "{ip}"),
             What::Mtu(bytes) => write!(f, "{bytes}"),
@@ -86,6 +128,15 @@ impl fmt::Display for Mac<'_> {
 }
 
 impl Plan {
+    /// Whether its links are to be as `other` has them.
+    #[must_use]
+    pub fn has_links_of(&self, other: &Plan) -> bool {
+        let mut pairs = self.links.iter().zip(&other.links);
+        self.links.len() == other.links.len()
+            && pairs
+                .all(|(one, its)| one.what == its.what && self.strings.bytes(one.link) == other.strings.bytes(its.link))
+    }
+
     /// What the config says of the link called `name`.
     pub fn link<'p>(&'p self, name: &'p [u8]) -> impl Iterator<Item = &'p Setting> {
         self.links.iter().filter(move |setting| self.strings.bytes(setting.link) == name)
@@ -96,7 +147,7 @@ impl Builder<'_> {
     /// The links of the config.
     pub fn links(&mut self) {
         let config = self.config;
-        for section in config.sections().iter().filter(|section| section.kind == section::LINK) {
+        for section in config.sections().iter().filter(|section| section.kind & LINKS != 0) {
             let name = section.name.of(config.text());
             if name.len() > NAME_BYTES {
                 self.diagnostics.error(Code::NotLink, section.name);
@@ -107,6 +158,9 @@ impl Builder<'_> {
             let file = config.files().iter().position(|file| file.name == place.file);
             let at = file.map_or(At::NOWHERE, |file| At::new(file as u8, place.line));
             self.push_link(Setting { link, what: What::Up, at }, section);
+            if section.kind == section::BRIDGE {
+                self.push_link(Setting { link, what: What::Bridge, at }, section);
+            }
             self.link(section, link);
         }
     }
@@ -122,6 +176,13 @@ impl Builder<'_> {
             let asked = &mut self.plan.host.asked[key as usize];
             if *asked == At::NOWHERE {
                 *asked = at;
+            }
+            if key == Key::Vlan && lower(section.name.of(config.text())).is_none() {
+                self.diagnostics.error(Code::VlanName, section.name);
+                continue;
+            }
+            if key == Key::MemberOf && self.named(0, section::BRIDGE, Code::UnknownBridge).is_none() {
+                continue;
             }
             let words = if key.is_list() { self.value.len() } else { 1 };
             if words == 1 && !self.is_one_word() {
@@ -156,6 +217,8 @@ impl Builder<'_> {
             Key::LinkGateway => {
                 ip(word).filter(|ip| !ip.is_loopback()).map(What::Gateway).ok_or(Code::NotGateway.into())
             }
+            Key::Vlan => super::value::amount(word, Unit::Count, VLANS).map(|number| What::Vlan(number as u16)),
+            Key::MemberOf => Name::new(word).map(What::Member).ok_or(Code::NotLink.into()),
             Key::Mtu => super::value::amount(word, Unit::Count, MTU).map(|bytes| What::Mtu(bytes as u32)),
             _ => mac(word).map(What::Mac).ok_or(Code::NotMac.into()),
         }

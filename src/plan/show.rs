@@ -290,7 +290,7 @@ fn show_host(plan: &Plan, key: Key, out: &mut dyn Write) -> fmt::Result {
             let within = Amount(host.healthy_within_ms, Unit::Time);
             write!(out, " within {within} else {}", host.healthy_else.word())
         }
-        Key::Address | Key::LinkGateway | Key::Mtu | Key::LinkMac => links(plan, key, out),
+        Key::Address | Key::LinkGateway | Key::Mtu | Key::LinkMac | Key::Vlan | Key::MemberOf => links(plan, key, out),
         // `log-size` is in `log` of each guest, `include` in what was included.
         _ => Ok(()),
     }

@@ -149,3 +149,71 @@ fn only_links_of_the_config_are_heard_of() {
         assert!(heard());
     });
 }
+
+#[test]
+fn a_bridge_is_made_has_its_ports_and_goes_when_the_config_has_it_no_more() {
+    apart("a_bridge_is_made_has_its_ports_and_goes_when_the_config_has_it_no_more", || {
+        ip("link add theirs type bridge");
+        let config = "[bridge br0]\naddress = 192.0.2.1/24\n[link v0]\nmember-of = br0\n[bridge theirs]\n";
+        assert_eq!(apply(config, true), "");
+        assert!(ip("-d addr show br0").contains("bridge ") && ip("addr show br0").contains("192.0.2.1/24"));
+        assert!(ip("link show v0").contains("master br0") && ip("link show br0").contains(",UP"));
+        let before = ip("-o link show");
+        assert_eq!(apply(config, false), "");
+        assert_eq!(ip("-o link show"), before, "nothing is done twice");
+        // A port that is none any more is taken out, unless somebody has put it elsewhere.
+        let other = config.replace("member-of = br0\n", "");
+        assert_eq!(apply(&other, false), "");
+        assert!(!ip("link show v0").contains("master"));
+        assert_eq!(apply(config, false), "");
+        ip("link set v0 master theirs");
+        assert_eq!(apply(&other, false), "");
+        assert!(ip("link show v0").contains("master theirs"));
+        // What was made goes; what was there stays, and so does what somebody has made in the place of it.
+        assert_eq!(apply("[bridge theirs]\n", false), "");
+        let all = ip("-o link show");
+        assert!(!all.contains(" br0: ") && all.contains(" theirs: "), "{all}");
+        assert_eq!(apply("[bridge br1]\n", false), "");
+        ip("link del br1");
+        ip("link add br1 type veth peer name v2");
+        assert_eq!(apply("[host]\n", false), "");
+        let all = ip("-o link show");
+        assert!(all.contains(" br1@") && all.contains(" theirs: "), "{all}");
+    });
+}
+
+#[test]
+fn what_cannot_be_made_is_told_and_what_is_there_is_left_as_it_is() {
+    apart("what_cannot_be_made_is_told_and_what_is_there_is_left_as_it_is", || {
+        let told =
+            apply("[bridge v0]\n[link v1.5]\nvlan = 5\n[link v1]\nmember-of = v0\n[link no.5]\nvlan = 5\n", true);
+        let lines: Vec<&str> = told.lines().filter(|line| !line.contains("link v1.5")).collect();
+        assert_eq!(lines.len(), 3, "{told}");
+        assert_eq!(lines[0], "/etc/inn.conf:1: link v0: it is there already, and is no bridge");
+        assert!(lines[1].starts_with("/etc/inn.conf:5: link v1: member-of v0: RTM_NEWLINK: EOPNOTSUPP"), "{told}");
+        assert_eq!(lines[2], "/etc/inn.conf:6: link no.5 is not there; it is configured when it comes");
+        if Command::new("ip").args("link del v1.5".split(' ')).output().is_ok_and(|output| !output.status.success()) {
+            let vlan = "/etc/inn.conf:3: link v1.5: vlan 5: RTM_NEWLINK: EOPNOTSUPP (not supported)";
+            assert!(told.lines().any(|line| line == vlan), "a kernel without VLANs: {told}");
+        }
+        // It is not of our making, and so not ours to remove.
+        assert_eq!(apply("[host]\n", false), "");
+        assert!(ip("link show v0").contains("v0@"));
+    });
+}
+
+#[test]
+fn a_vlan_is_looked_at_when_the_link_comes_that_it_is_on() {
+    apart("a_vlan_is_looked_at_when_the_link_comes_that_it_is_on", || {
+        let read = Read::text("[link late0.9]\nvlan = 9\n[link other0.9]\n");
+        let socket = netlink::open(About::Network, innkeep::netlink::route::LINKS).unwrap();
+        for (name, is_meant) in [("other0", false), ("late0", true)] {
+            ip(&format!("link add {name} type bridge"));
+            let (mut buffer, mut any) = ([0; 8192], false);
+            while let Ok(message) = netlink::receive(socket.as_fd(), &mut buffer) {
+                any |= links::is_meant(read.plan(), message);
+            }
+            assert_eq!(any, is_meant, "{name}");
+        }
+    });
+}

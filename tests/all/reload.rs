@@ -108,6 +108,31 @@ fn what_is_new_starts_what_is_gone_stops_and_what_is_as_it_was_runs_on() {
 }
 
 #[test]
+fn what_has_failed_starts_once_it_is_otherwise_and_nothing_else_that_is_down() {
+    let bad = "command = /no/such/program\nrestart = never\n";
+    let config = |repaired: &str, stopped: &str| {
+        format!("[service repaired]\n{repaired}[service broken]\n{bad}")
+            + &service("stopped", stopped)
+            + &format!("[service by-hand]\n{repaired}autostart = no\n")
+    };
+    let Some(supervisor) = started("reload-failed", &config(bad, "")) else { return };
+    let _ = supervisor.inn(&["start", "by-hand"]);
+    let state = |guest: &str| supervisor.facts(guest)["state"].as_str().unwrap_or_default().to_owned();
+    for name in ["repaired", "broken", "by-hand"] {
+        supervisor.wait_for(name, |_| state(name) == "failed");
+    }
+    supervisor.await_ready("stopped");
+    assert!(supervisor.inn(&["stop", "stopped"]).status.success());
+    let good = "command = /bin/sleep 100000\nrestart = never\n";
+    let told = reload(&supervisor, &config(good, "env = A=1\n"));
+    assert!(told.contains("repaired: command: /no/such/program -> "), "{told}");
+    supervisor.await_ready("repaired");
+    assert_eq!([state("broken"), state("stopped"), state("by-hand")], ["failed", "down", "failed"]);
+    let log = supervisor.log();
+    assert_eq!(log.matches("service broken: not started").count(), 1, "{log}");
+}
+
+#[test]
 fn a_dry_run_says_the_same_and_does_nothing() {
     let Some(supervisor) = started("reload-dry", &[service("a", ""), service("b", "")].concat()) else { return };
     supervisor.await_ready("a");

@@ -315,9 +315,9 @@ impl Driver<'_> {
             let shown = |plan| Shown { plan, guest: None, key };
             !shown(&*self.plan).is_same(&shown(&*new))
         };
-        let settings =
-            [Key::Hostname, Key::Sysctl, Key::Hardening, Key::Address, Key::LinkGateway, Key::Mtu, Key::LinkMac];
-        let is_host = is_changed(Key::Reserve) || self.from.is_init && settings.into_iter().any(is_changed);
+        let settings = [Key::Hostname, Key::Sysctl, Key::Hardening];
+        let is_of_init = !new.has_links_of(self.plan) || settings.into_iter().any(is_changed);
+        let is_host = is_changed(Key::Reserve) || self.from.is_init && is_of_init;
         let has_services = new.needs_services();
         let old = core::mem::replace(&mut self.plan, new);
         self.spare = Some(wipe(old));
@@ -330,6 +330,10 @@ impl Driver<'_> {
         self.prepare_logs();
         self.reload.removed = self.plan.guests.iter().filter(|guest| !guest.is_free()).filter(is_removed).count();
         for id in self.ids() {
+            // What kept it from running may be repaired.
+            if self.state(id) == State::Failed && self.plan.next(id).is_some() {
+                fresh.add(id);
+            }
             self.renew(id);
         }
         discard_spare(&mut self.plan.next);
