@@ -176,7 +176,8 @@ fn a_new_program_that_cannot_answer_or_read_what_is_kept_does_not_come() {
     // What is kept, as a version would keep it that this one does not know.
     patched(&file, 0, &[]);
     let descriptors = std::fs::read_dir(format!("/proc/{}/fd", supervisor.pid())).unwrap();
-    let is_kept = |path: &PathBuf| std::fs::read_link(path).is_ok_and(|name| name.starts_with("/memfd:inn-kept"));
+    let is_kept =
+        |path: &PathBuf| std::fs::read_link(path).is_ok_and(|name| name.to_string_lossy().contains("memfd:inn-kept"));
     let kept = descriptors.map(|entry| entry.unwrap().path()).find(is_kept).expect("it keeps something");
     let kept = std::fs::File::options().read(true).write(true).open(kept).unwrap();
     let mut version = [0];
