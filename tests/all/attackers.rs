@@ -24,17 +24,17 @@ const ATTEMPTS_AT_LEAST: usize = 120;
 /// Attempts for one command of the agent, which may take only so long.
 const GROUP: usize = 16;
 
-/// Attempts by the host's own root, and what the same look at the host must find of each: if it did not, it would find
-/// nothing anywhere.
+/// Attempts by the host's own root, and what the same look at the host must find of each, and of no other: if it did not, it
+/// would find nothing anywhere. First the one that clears the kernel's log.
 const SEEN: &[(&str, &str)] = &[
+    ("machine-log", "leak s3cret-of-log"),
     ("setting-hostname", "/proc/sys/kernel/hostname:typed-by-attacker"),
     ("helper-core-pattern", "/proc/sys/kernel/core_pattern:|/proc/"),
     ("setting-sysrq", "sysrq: HELP"),
     ("leak-files", "leak s3cret-of-files"),
     ("process-memory", "leak s3cret-of-host-"),
     ("socket-abstract", "leak s3cret-of-host-socket"),
-    ("device-memory", "typed-by-attacker"),
-    ("machine-log", "leak s3cret-of-log"),
+    ("device-memory", "] typed-by-attacker"),
     ("leak-proc", "leak virtio"),
     ("device-disk", "leak s3cret-of-disk"),
     ("keyring-read", "leak s3cret-of-host-keyring"),
@@ -94,7 +94,6 @@ fn attack(kernel: &'static str) {
         assert!(!machine.console.all().contains("typed-by"), "see the console's log");
     });
     machine.check("the same look at the host sees what the host's own root does", |machine| {
-        // All of it is seen at once, and no two look alike.
         let names: Vec<String> = SEEN.iter().map(|(name, _)| name.to_string()).collect();
         let (seen, changed) = run_group(machine, "host", &names);
         for ((name, mark), (_, lines)) in SEEN.iter().zip(seen) {
