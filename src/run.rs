@@ -100,14 +100,14 @@ fn no_plan() -> Option<&'static mut Plan> {
 
 /// PID 1, from the kernel's hand-over to the end of the machine.
 fn run_host(arguments: &Arguments) -> ! {
-    let Up { console, plan, config, needs_shell, boots_on, needs_reboot, report } = come_up(arguments);
-    let console = &console;
     let mut watchdog = Watchdog::none();
+    let Up { console, plan, config, needs_shell, boots_on, needs_reboot, report } = come_up(arguments, &mut watchdog);
+    let console = &console;
     let at_once = || Bounds::new(clock::now_ms(), limits::FINAL_MS);
     let Some(plan) = plan.or_else(no_plan) else { power::finish(console, Wanted::Halt, &at_once(), &mut watchdog) };
     let needs_shell = needs_shell || plan.guests.is_empty();
     if needs_reboot {
-        console.say(Level::Warning, format_args!("the root was repaired while it was in use: starting again"));
+        console.say(Level::Warning, format_args!("the root was repaired, and its checker asks for it: starting again"));
         power::finish(console, Wanted::Reboot, &at_once(), &mut watchdog);
     }
     let life = Life { arguments, left: None };
@@ -118,6 +118,8 @@ fn run_host(arguments: &Arguments) -> ! {
 /// What follows the supervisor: the boot once more, the real root, or the end of the machine.
 fn leave(console: &Console, outcome: &Outcome, report: &Report, arguments: &Arguments, watchdog: &mut Watchdog) -> ! {
     if outcome.boots_on {
+        // The next boot may have another config to go by, or none.
+        watchdog.stop();
         boot_on(console, arguments);
     }
     if outcome.wanted == Some(Wanted::SwitchRoot) {
@@ -184,7 +186,7 @@ struct Up {
 
 /// What comes before the supervisor, in its order. Apart, for its memory is not to stay as long as that.
 #[inline(never)]
-fn come_up(arguments: &Arguments) -> Up {
+fn come_up(arguments: &Arguments, watchdog: &mut Watchdog) -> Up {
     let mut host = boot::early();
     host.goes_on = arguments.variable(b"INN_GOES_ON").is_some();
     host.wants_emergency &= !host.goes_on;
@@ -197,9 +199,9 @@ fn come_up(arguments: &Arguments) -> Up {
         host.timeline[Stage::Initramfs as usize] = host.timeline[Stage::Kernel as usize];
         timeline::mark(&mut host.timeline, Stage::Kernel, entered_ms.saturating_mul(1000));
     }
-    let (plan, mounted, is_held_up) = load(&mut host, wants_root);
+    let (plan, mut mounted, is_held_up) = load(&mut host, wants_root, watchdog);
     if wants_root && !host.wants_emergency {
-        root::enter(&host, arguments);
+        mounted.needs_reboot = root::enter(&host, arguments, watchdog);
     }
     let config = config_path(&host);
     if let Some(plan) = plan.as_deref().filter(|_| !is_held_up) {
@@ -209,13 +211,13 @@ fn come_up(arguments: &Arguments) -> Up {
             .say(Level::Info, format_args!("{version}: the host comes up; {config} has {count} guests and services"));
     }
     // The file systems are there, and nothing is mounted over the guests' yet.
-    boot::settle(&host.console);
+    boot::settle(&host.console, watchdog);
     let lacks = if let Some(plan) = plan.as_deref().filter(|_| !wants_root && !is_held_up) {
         // What is to be emptied may be on one that is missing; then the next boot does it.
         if !mounted.is_wanting() {
-            reset::at_boot(&host.console, plan, host.wants_reset());
+            reset::at_boot(&host.console, plan, host.wants_reset(), watchdog);
         }
-        ending::begin_boot(&host.console, plan);
+        ending::begin_boot(&host.console, plan, watchdog);
         boot::tell_lacks(&host.console, plan)
     } else {
         false
@@ -250,7 +252,7 @@ fn config_path(host: &Host) -> &'static CStr {
 /// The plan of the config and of the kernel's command line, and whether the boot is held up: where something is wrong with them,
 /// which is said, or nothing is to be started, there is nothing in it but how the host is rescued. The modules, settings and
 /// file systems of the plan are there.
-fn load(host: &mut Host, wants_root: bool) -> (Option<&'static mut Plan>, Mounted, bool) {
+fn load(host: &mut Host, wants_root: bool, watchdog: &mut Watchdog) -> (Option<&'static mut Plan>, Mounted, bool) {
     let mut mounted = Mounted::default();
     let Some(loader) = Loader::take() else { return (None, mounted, true) };
     if host.wants_emergency {
@@ -259,14 +261,14 @@ fn load(host: &mut Host, wants_root: bool) -> (Option<&'static mut Plan>, Mounte
         return (Some(only_rescue(loader)), mounted, true);
     }
     if wants_root {
-        return (load_initramfs(host, loader), mounted, true);
+        return (load_initramfs(host, loader, watchdog), mounted, true);
     }
     boot::read_config(host, &mut loader.config, &mut loader.diagnostics);
     let comes_first = loader.mounts_come_first();
     if comes_first {
         // What is wrong is told when all of it could be read.
         let _ = loader.build();
-        mounted = prepare(host, &loader.plan);
+        mounted = prepare(host, &loader.plan, watchdog);
         loader.clear();
         boot::read_config(host, &mut loader.config, &mut loader.diagnostics);
     }
@@ -280,7 +282,7 @@ fn load(host: &mut Host, wants_root: bool) -> (Option<&'static mut Plan>, Mounte
     }
     let plan = loader.into_plan();
     if !comes_first {
-        mounted = prepare(host, plan);
+        mounted = prepare(host, plan, watchdog);
     }
     (Some(plan), mounted, false)
 }
@@ -297,7 +299,7 @@ fn tell_wrong(host: &Host, loader: &Loader) {
 }
 
 /// The plan of an initramfs that only leads to the real root: it has modules at most, and need not have a config.
-fn load_initramfs(host: &mut Host, loader: &'static mut Loader) -> Option<&'static mut Plan> {
+fn load_initramfs(host: &mut Host, loader: &'static mut Loader, watchdog: &mut Watchdog) -> Option<&'static mut Plan> {
     if rustix::fs::access(CONFIG, rustix::fs::Access::EXISTS).is_err() {
         return None;
     }
@@ -306,21 +308,21 @@ fn load_initramfs(host: &mut Host, loader: &'static mut Loader) -> Option<&'stat
         tell_wrong(host, loader);
         return Some(only_rescue(loader));
     }
-    boot::prepare(&host.console, &loader.plan);
+    boot::prepare(&host.console, &loader.plan, watchdog);
     Some(loader.into_plan())
 }
 
 /// Modules, settings and file systems.
-fn prepare(host: &mut Host, plan: &Plan) -> Mounted {
+fn prepare(host: &mut Host, plan: &Plan, watchdog: &mut Watchdog) -> Mounted {
     host.mark(Stage::Config);
     let is_there = host.console.follow(plan).is_ok();
-    host.is_wanting |= !boot::configure(&host.console, plan);
+    host.is_wanting |= !boot::configure(&host.console, plan, watchdog);
     // Its device may come with a module.
     if !is_there && let Err(errno) = host.console.follow(plan) {
         boot::tell_console(&host.console, plan, errno);
     }
     host.mark(Stage::Modules);
-    let mounted = filesystems::mount_all(&host.console, plan, host.goes_on);
+    let mounted = filesystems::mount_all(&host.console, plan, host.goes_on, watchdog);
     host.mark(Stage::Mounts);
     mounted
 }

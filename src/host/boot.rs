@@ -12,6 +12,7 @@ use super::disk::Disk;
 use super::features::{self, Feature};
 use super::filesystems::Missing;
 use super::timeline::{self, Stage, Timeline};
+use super::watchdog::Watchdog;
 use super::{bounds, files, hardening, links, machine_id, modules, mounts, seed, sysctl};
 use crate::config::key::Key;
 use crate::config::{Config, Diagnostics};
@@ -174,7 +175,7 @@ pub fn tell_lacks(console: &Console, plan: &Plan) -> bool {
 
 /// Host name, loopback, hardening, then [`prepare`].
 #[must_use]
-pub fn configure(console: &Console, plan: &Plan) -> bool {
+pub fn configure(console: &Console, plan: &Plan, watchdog: &mut Watchdog) -> bool {
     let name = plan.strings.bytes(plan.host.hostname);
     if !name.is_empty() {
         note(console, "hostname", rustix::system::sethostname(name));
@@ -183,7 +184,7 @@ pub fn configure(console: &Console, plan: &Plan) -> bool {
     // Before the settings of the config, which may say otherwise.
     hardening::apply(hardening::at_boot(plan.host.hardening), &mut console.lines(Level::Warning));
     bounds::set(|path, errno| note(console, path, Err(errno)));
-    prepare(console, plan)
+    prepare(console, plan, watchdog)
 }
 
 /// Says why the console is not where the config wants it.
@@ -197,9 +198,9 @@ pub fn tell_console(console: &Console, plan: &Plan, errno: Errno) {
 }
 
 /// What the host keeps from one boot to the next: random numbers first, for they make the others.
-pub fn settle(console: &Console) {
+pub fn settle(console: &Console, watchdog: &mut Watchdog) {
     let deadline_ms = clock::now_ms().saturating_add(limits::STATE_TIMEOUT_MS);
-    let outcome = child::run(deadline_ms, || {
+    let outcome = child::run(watchdog, deadline_ms, || {
         match seed::settle() {
             // A host that nothing can be written on is one that was made so.
             Err(Errno::ROFS) => {}
@@ -214,13 +215,15 @@ pub fn settle(console: &Console) {
 }
 
 /// Kernel modules and settings of `plan`. Whether the modules are there that it names.
-pub fn prepare(console: &Console, plan: &Plan) -> bool {
+pub fn prepare(console: &Console, plan: &Plan, watchdog: &mut Watchdog) -> bool {
+    // As early as it can be had: its driver may be one of the modules.
+    watchdog.begin(console, plan);
     if plan.host.modules.is_empty() && plan.host.sysctls.is_empty() && plan.links.is_empty() {
         return true;
     }
     // Modules are on storage, and start devices; both can hang.
     let deadline_ms = clock::now_ms().saturating_add(limits::PREPARE_TIMEOUT_MS);
-    let outcome = child::run(deadline_ms, || {
+    let outcome = child::run(watchdog, deadline_ms, || {
         let mut report = console.lines(Level::Error);
         let is_all = modules::load_all(plan, &mut report);
         // Some settings come with a module.
@@ -228,6 +231,7 @@ pub fn prepare(console: &Console, plan: &Plan) -> bool {
         links::apply(plan, true, &mut report);
         if is_all { 0 } else { MODULE_MISSING }
     });
+    watchdog.begin(console, plan);
     match outcome {
         Outcome::Ended(0 | MODULE_MISSING) => {}
         Outcome::Ended(code) => {

@@ -3,6 +3,8 @@
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd};
 
+use super::wait::Waiter;
+use super::watchdog::Watchdog;
 use crate::sys::clone::{Flags, Side, clone};
 use crate::sys::wait::{self, End, Which};
 use crate::sys::{Errno, clock, process, signal};
@@ -18,14 +20,14 @@ pub enum Outcome {
     NotStarted(Errno),
 }
 
-/// Runs `work` in a child, and waits for it until `deadline_ms` of [`clock::now_ms`].
-pub fn run(deadline_ms: u64, work: impl FnOnce() -> u8) -> Outcome {
+/// Runs `work` in a child, and waits for it until `deadline_ms` of [`clock::now_ms`]; the watchdog is petted meanwhile.
+pub fn run(watchdog: &mut Watchdog, deadline_ms: u64, work: impl FnOnce() -> u8) -> Outcome {
     let pidfd = match clone(Flags::NONE, None) {
         Err(error) => return Outcome::NotStarted(error),
         Ok(Side::Child) => process::exit(work()),
         Ok(Side::Parent(_, pidfd)) => pidfd,
     };
-    if !wait_readable(pidfd.as_fd(), deadline_ms) {
+    if !(Waiter { watchdog }).wait(&[(pidfd.as_fd(), PollFlags::IN)], deadline_ms) {
         // Where it hangs in the kernel, this waits there with it.
         let _ = signal::send(pidfd.as_fd(), libc::SIGKILL as u8);
         return Outcome::Late;
@@ -57,13 +59,13 @@ mod tests {
 
     #[test]
     fn a_child_that_ends_gives_its_code() {
-        assert_eq!(run(clock::now_ms() + 10_000, || 7), Outcome::Ended(7));
+        assert_eq!(run(&mut Watchdog::none(), clock::now_ms() + 10_000, || 7), Outcome::Ended(7));
     }
 
     #[test]
     fn a_child_that_hangs_is_late_and_killed() {
         assert_eq!(
-            run(clock::now_ms() + 50, || loop {
+            run(&mut Watchdog::none(), clock::now_ms() + 50, || loop {
                 core::hint::spin_loop()
             }),
             Outcome::Late

@@ -12,6 +12,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use super::child::{self, Outcome};
 use super::console::{Console, Level};
 use super::files;
+use super::watchdog::Watchdog;
 use crate::calendar::Stamp;
 use crate::fault::ErrnoWords;
 use crate::limits;
@@ -32,12 +33,12 @@ const NEW: &CStr = c"this-boot.new";
 pub const BYTES: usize = limits::ENDING_BYTES + 32;
 
 /// The stage of a boot that begins its file, where the config has something to do with that.
-pub fn begin_boot(console: &Console, plan: &Plan) {
+pub fn begin_boot(console: &Console, plan: &Plan, watchdog: &mut Watchdog) {
     if !plan.keeps_endings() {
         return;
     }
     let deadline_ms = clock::now_ms().saturating_add(limits::RECORD_MS);
-    let outcome = child::run(deadline_ms, || match begin(plan.state_path()) {
+    let outcome = child::run(watchdog, deadline_ms, || match begin(plan.state_path()) {
         Ok(()) => 0,
         Err(error) => {
             let words = ErrnoWords(error.raw_os_error() as u16);

@@ -4,15 +4,18 @@
 
 use core::ffi::CStr;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, StatxAttributes, StatxFlags};
 use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::pipe::PipeFlags;
 
 use super::checker;
+use super::child::wait_readable;
 use super::console::{Console, Level};
 use super::power::Wanted;
+use super::wait::Waiter;
+use super::watchdog::Watchdog;
 use super::{device, mountinfo};
 use crate::fault::{At, Fault, Step};
 use crate::limits;
@@ -115,12 +118,12 @@ pub enum Outcome {
 /// once, and stays for the event loop.
 /// Where the boot `goes_on` behind the emergency shell, what is there stays as it is.
 #[must_use]
-pub fn mount_all(console: &Console, plan: &Plan, goes_on: bool) -> Mounted {
+pub fn mount_all(console: &Console, plan: &Plan, goes_on: bool, watchdog: &mut Watchdog) -> Mounted {
     let mut mounted = Mounted::default();
     let all = [plan.host.mounts, plan.host.swaps].map(|list| plan.mounts.get(list));
     let mut table = None;
     for mount in all.into_iter().flatten().filter(|mount| !mount.has(Mount::NO_AUTO)) {
-        let fault = match mount_one(console, &Work::of(plan, mount), goes_on) {
+        let fault = match mount_one(console, &Work::of(plan, mount), goes_on, watchdog) {
             Outcome::Mounted => continue,
             Outcome::NeedsReboot => {
                 mounted.needs_reboot = true;
@@ -219,9 +222,9 @@ impl<'a> Work<'a> {
     }
 }
 
-/// Does this in a child, and waits for that. Where the boot `goes_on` behind the emergency shell, what is there stays as it is.
+/// Does this in a child, and waits for that; the watchdog is petted meanwhile. Where the boot `goes_on` behind the emergency shell, what is there stays as it is.
 #[must_use]
-pub fn mount_one(console: &Console, work: &Work<'_>, goes_on: bool) -> Outcome {
+pub fn mount_one(console: &Console, work: &Work<'_>, goes_on: bool, watchdog: &mut Watchdog) -> Outcome {
     let failed = |step, errno: Errno| Outcome::Failed(Fault { step, errno: errno.raw_os_error() as u16, detail: 0 });
     let (reports, report) = match rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK) {
         Ok(pipe) => pipe,
@@ -243,7 +246,7 @@ pub fn mount_one(console: &Console, work: &Work<'_>, goes_on: bool) -> Outcome {
     };
     let check_ms = if work.has(Mount::CHECK) { limits::CHECK_DISK_TIMEOUT_MS } else { 0 };
     let deadline_ms = clock::now_ms() + work.wait_ms + check_ms + limits::MOUNT_TIMEOUT_MS;
-    if let Some(outcome) = wait_for(&child, deadline_ms) {
+    if let Some(outcome) = wait_for(&child, deadline_ms, watchdog) {
         // What it started goes with it.
         let _ = signal::send(child.as_fd(), libc::SIGKILL as u8);
         return outcome;
@@ -261,25 +264,17 @@ pub fn mount_one(console: &Console, work: &Work<'_>, goes_on: bool) -> Outcome {
 }
 
 /// Waits until `child` has ended: nothing then; or what became of it otherwise.
-fn wait_for(child: &OwnedFd, deadline_ms: u64) -> Option<Outcome> {
+fn wait_for(child: &OwnedFd, deadline_ms: u64, watchdog: &mut Watchdog) -> Option<Outcome> {
     // Not read here: a signal stays for the event loop.
     let power = signal::descriptor(Wanted::signals()).ok();
-    loop {
-        let left = deadline_ms.saturating_sub(clock::now_ms());
-        let timeout = Timespec { tv_sec: (left / 1000) as i64, tv_nsec: (left % 1000 * 1_000_000) as _ };
-        let wanted = power.as_ref().unwrap_or(child);
-        let mut fds = [PollFd::new(child, PollFlags::IN), PollFd::new(wanted, PollFlags::IN)];
-        match poll(&mut fds, Some(&timeout)) {
-            Err(Errno::INTR) => continue,
-            Ok(0) | Err(_) => {
-                let fault = Fault { step: Step::MountInTime, errno: libc::ETIMEDOUT as u16, detail: 0 };
-                return Some(Outcome::Failed(fault));
-            }
-            Ok(_) => {}
-        }
-        let [ended, _] = &fds;
-        return ended.revents().is_empty().then_some(Outcome::Interrupted);
+    let wanted = power.as_ref().unwrap_or(child);
+    let fds = [child, wanted].map(|fd| (fd.as_fd(), PollFlags::IN));
+    if !(Waiter { watchdog }).wait(&fds, deadline_ms) {
+        let fault = Fault { step: Step::MountInTime, errno: libc::ETIMEDOUT as u16, detail: 0 };
+        return Some(Outcome::Failed(fault));
     }
+    let has_ended = wait_readable(child.as_fd(), 0);
+    (!has_ended).then_some(Outcome::Interrupted)
 }
 
 /// The child's side. Whether the machine has to start again.

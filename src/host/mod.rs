@@ -18,7 +18,7 @@
 //! | [`links`] | network links, their addresses and default routes |
 //! | [`hardening`] | what is taken from everybody on the host |
 //! | [`features`] | what this kernel has, and what a plan asks of it |
-//! | [`child`] | short-lived children for what can hang |
+//! | [`child`], [`wait`] | short-lived children for what can hang; waiting for them, the watchdog petted |
 //! | [`children`] | who the children of this process are |
 //! | [`emergency`] | the shell on the console when nothing else is left |
 //! | [`watchdog`] | the machine's watchdog |
@@ -55,4 +55,5 @@ pub mod seed;
 pub mod superblock;
 pub mod sysctl;
 pub mod timeline;
+pub mod wait;
 pub mod watchdog;

@@ -14,6 +14,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, RenameFlags, Reso
 use super::child::{self, Outcome};
 use super::console::{Console, Level};
 use super::ending;
+use super::watchdog::Watchdog;
 use crate::fault::ErrnoWords;
 use crate::limits;
 use crate::plan::Plan;
@@ -36,7 +37,7 @@ pub fn mark(plan: &Plan) -> Result<(), Errno> {
 }
 
 /// The stage of a boot that does what is marked, or `asked` for on the kernel's command line.
-pub fn at_boot(console: &Console, plan: &Plan, asked: bool) {
+pub fn at_boot(console: &Console, plan: &Plan, asked: bool, watchdog: &mut Watchdog) {
     if plan.host.resets.is_empty() {
         if asked {
             console.say(Level::Error, format_args!("inn.reset: no directory is named by `reset`; nothing is emptied"));
@@ -44,7 +45,7 @@ pub fn at_boot(console: &Console, plan: &Plan, asked: bool) {
         return;
     }
     let deadline_ms = clock::now_ms().saturating_add(limits::RESET_TIMEOUT_MS);
-    let outcome = child::run(deadline_ms, || {
+    let outcome = child::run(watchdog, deadline_ms, || {
         all(console, plan, asked);
         0
     });

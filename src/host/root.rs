@@ -14,6 +14,7 @@ use super::cmdline::{self, Root};
 use super::console::{Console, Level};
 use super::filesystems::{self, Outcome, Work};
 use super::timeline::Stage;
+use super::watchdog::Watchdog;
 use super::{files, mounts};
 use crate::fault::{ErrnoWords, Fault};
 use crate::limits;
@@ -53,10 +54,11 @@ pub fn entered_at_ms() -> Option<u64> {
 }
 
 /// Goes to the root that the kernel's command line names, and becomes its init. Returns only where that could not be done,
-/// which is said.
-pub fn enter(host: &Host, arguments: &Arguments) {
+/// which is said: whether its checker asks for the machine to start again.
+#[must_use]
+pub fn enter(host: &Host, arguments: &Arguments, watchdog: &mut Watchdog) -> bool {
     let mut line = [0; cmdline::BYTES];
-    let Some(root) = wanted(host.line()) else { return };
+    let Some(root) = wanted(host.line()) else { return false };
     let mut words = NulWords { line: &mut line, used: 0 };
     let kind: &[u8] = if root.kind.is_empty() { b"auto" } else { root.kind };
     let starts = [root.source, kind, root.init].map(|word| words.add(word, b"\0"));
@@ -75,14 +77,21 @@ pub fn enter(host: &Host, arguments: &Arguments) {
     let check = if checker::is_wanted(host.line()) { Mount::CHECK } else { 0 };
     let wait_ms = root.wait_s.map_or(limits::DEVICE_WAIT_MS, |seconds| u64::from(seconds) * 1000);
     let work = Work { source, target: NEW, kind, data, options: said | read_only | check, wait_ms };
-    match filesystems::mount_one(console, &work, host.goes_on) {
-        Outcome::Mounted | Outcome::NeedsReboot => {}
-        Outcome::Interrupted => return,
-        Outcome::Failed(fault) => return no_root(console, source, fault),
+    match filesystems::mount_one(console, &work, host.goes_on, watchdog) {
+        Outcome::Mounted => {}
+        Outcome::NeedsReboot => return true,
+        Outcome::Interrupted => return false,
+        Outcome::Failed(fault) => {
+            no_root(console, source, fault);
+            return false;
+        }
     }
+    // What comes has all of its time to open it again; an exec closes it, and does not stop it.
+    watchdog.renew();
     let error = switch(console, NEW, init, (arguments, host.timeline[Stage::Kernel as usize]));
     let shown = source.to_str().unwrap_or("?");
     console.say(Level::Error, format_args!("root={shown}: {}: {}", error.0, ErrnoWords(error.1.raw_os_error() as u16)));
+    false
 }
 
 /// Words one after the other, each with what ends it.

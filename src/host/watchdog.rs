@@ -11,7 +11,8 @@ use rustix::fs::{Mode, OFlags};
 use super::console::{Console, Level};
 use crate::fault::ErrnoWords;
 use crate::limits;
-use crate::sys::{Errno, watchdog};
+use crate::plan::Plan;
+use crate::sys::{Errno, clock, watchdog};
 
 /// A watchdog, or none.
 #[derive(Debug, Default)]
@@ -60,6 +61,19 @@ impl Watchdog {
         Ok(watchdog)
     }
 
+    /// Opens the one that `plan` names, where it is there already and none is open: from here on a boot that hangs is noticed.
+    /// The event loop looks for it again, and says what stands against it.
+    pub fn begin(&mut self, console: &Console, plan: &Plan) {
+        let host = &plan.host;
+        if !host.watchdog.is_empty()
+            && !self.is_open()
+            && let Ok(opened) =
+                Watchdog::open(console, plan.strings.c_str(host.watchdog), host.watchdog_s, clock::now_ms())
+        {
+            *self = opened;
+        }
+    }
+
     /// The one that the program before had open, petted every so often; none where there is none.
     #[must_use]
     pub fn adopt(device: Option<OwnedFd>, every_ms: u64, now_ms: u64) -> Watchdog {
@@ -101,10 +115,15 @@ impl Watchdog {
         }
     }
 
-    /// Gives it all of its time once more and leaves it running: what comes hangs in vain.
-    pub fn leave(&mut self) {
+    /// Gives it all of its time once more.
+    pub fn renew(&mut self) {
         self.due_ms = 0;
-        self.pet(0);
+        self.pet(clock::now_ms());
+    }
+
+    /// The same, and leaves it running: what comes hangs in vain.
+    pub fn leave(&mut self) {
+        self.renew();
         // As long as this process is there, so is its descriptor.
         if let Some(device) = self.device.take() {
             core::mem::forget(device);

@@ -510,6 +510,10 @@ impl<'a> Supervisor<'a> {
                     if Wanted::is_at_once(number as u8) {
                         self.kill_at_once(now_ms);
                     }
+                } else if Wanted::is_for_shell(number as u8) {
+                    let mut reason = Reason::new();
+                    let _ = write!(reason, "signal {number}");
+                    self.remedy(&Call { remedy: Remedy::Rescue, reason }, now_ms);
                 }
             }
             Role::Process => {

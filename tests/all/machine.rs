@@ -4,6 +4,7 @@
 //! go to `/bin/agent` there, over the second serial port; the first is the console. A machine serves many checks, each
 //! with a name: one that fails says so, and the others are done all the same.
 
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
@@ -345,18 +346,43 @@ fn find(text: &str, guest: &str) -> Option<Value> {
     guests.into_iter().find(|facts| facts["name"] == guest)
 }
 
-/// Makes the image, unless another test has.
+/// What an image was made of: its words, and its files with their times.
+type Made = (Vec<String>, Vec<(PathBuf, Option<SystemTime>)>);
+
+fn made_of(trees: &[PathBuf], more: &[&str]) -> Made {
+    let mut files = vec![(must::inn().to_owned(), None)];
+    let mut left: Vec<PathBuf> = trees
+        .iter()
+        .cloned()
+        .chain(more.iter().map(|word| word.split(':').next().unwrap_or_default().into()))
+        .collect();
+    while let Some(path) = left.pop() {
+        if path.is_dir() && !path.is_symlink() {
+            left.extend(std::fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()));
+        }
+        let time = path.symlink_metadata().and_then(|found| found.modified()).ok();
+        files.push((path, time));
+    }
+    files.sort();
+    (more.iter().map(|word| (*word).to_owned()).collect(), files)
+}
+
+/// Makes the image, unless that was done already, of the same.
 fn image(recipe: &Recipe, more: &[&str]) -> PathBuf {
-    static MAKING: Mutex<()> = Mutex::new(());
-    let _one = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    static MADE: Mutex<BTreeMap<PathBuf, Made>> = Mutex::new(BTreeMap::new());
+    let mut all = MADE.lock().unwrap_or_else(PoisonError::into_inner);
     let image = must::target().join(format!("images/{}-{}.cpio.gz", recipe.folder, recipe.kernel));
     let machines = must::project().join("tests/machines");
+    let made = made_of(&[machines.join("common"), machines.join(recipe.folder)], more);
+    if all.get(&image) == Some(&made) {
+        return image;
+    }
     // The modules that its config asks for.
     let config = std::fs::read_to_string(machines.join(recipe.folder).join("etc/inn.conf")).unwrap_or_default();
     let modules = config.lines().filter_map(|line| line.strip_prefix("modules")?.trim_start().strip_prefix('='));
     let is_name = |word: &&str| *word != "auto" && !word.starts_with(['-', '+']);
     let modules = modules.flat_map(str::split_whitespace).filter(is_name).flat_map(|name| ["--module", name]);
-    let made = Command::new("python3")
+    let status = Command::new("python3")
         .arg(must::project().join("images/image.py"))
         .arg(&image)
         .args(["--kernel", recipe.kernel])
@@ -370,7 +396,8 @@ fn image(recipe: &Recipe, more: &[&str]) -> PathBuf {
         .args(more)
         .status()
         .expect("python3 starts");
-    assert!(made.success(), "images/image.py failed");
+    assert!(status.success(), "images/image.py failed");
+    all.insert(image.clone(), made);
     image
 }
 

@@ -7,8 +7,8 @@ use crate::machine::{Machine, Recipe, TIMEOUT};
 use crate::must;
 
 /// A disk for this machine, with a file system on it.
-fn disk(name: &str, mib: u64) -> PathBuf {
-    let disk = must::target().join(format!("machines/power-{name}.img"));
+fn disk(kernel: &str, name: &str, mib: u64) -> PathBuf {
+    let disk = must::target().join(format!("machines/power-{kernel}-{name}.img"));
     std::fs::create_dir_all(disk.parent().unwrap()).expect("a directory");
     std::fs::File::create(&disk).and_then(|file| file.set_len(mib << 20)).expect("a file");
     tool("/sbin/mkfs.ext4", &["-q", "-F"], &disk);
@@ -29,8 +29,8 @@ fn assert_clean(disk: &Path) {
 }
 
 /// Compiles what makes a disk hang.
-fn programs() -> PathBuf {
-    let tree = must::target().join("programs-power");
+pub fn programs(kernel: &str) -> PathBuf {
+    let tree = must::target().join(format!("programs-power-{kernel}"));
     std::fs::create_dir_all(tree.join("bin")).expect("a directory");
     let source = must::project().join("tests/programs/map.c");
     let words = ["-static", "-Os", "-s", "-Wall", "-Wextra", "-Werror", "-o"];
@@ -43,13 +43,22 @@ fn programs() -> PathBuf {
 /// another; a swap file. And a program that keeps a file open, on a disk that hangs, and a guest that does.
 const PREPARE: &str = "set -e; mkdir -p /store /busy /hung /inner /over; \
     mount -t ext4 /dev/vda /store; mount -t ext4 /dev/vdb /busy; \
-    map hung /dev/vdc; mount -t ext4 /dev/dm-0 /hung; chmod 700 /hung /store; mkdir -p /hung/guest; \
+    map hung /dev/vdc; mount -t ext4 /dev/dm-0 /hung; chmod 700 /hung /store; mkdir -p /hung/guest; chmod 777 /hung/guest; \
     cp /busy/inner.img /store/; losetup /dev/loop0 /store/inner.img; \
     map fine /dev/loop0; mount -t ext4 /dev/dm-1 /inner; mkdir /store/upper /store/work; \
     mount -t overlay -o lowerdir=/inner,upperdir=/store/upper,workdir=/store/work overlay /over; \
     dd if=/dev/zero of=/store/swap bs=64k count=64 2>/dev/null; mkswap /store/swap; swapon /store/swap; \
+    head -c 3m /dev/urandom >/tmp/memory; \
     echo inner >/inner/file; echo over >/over/other; echo store >/store/file; echo busy >/busy/file; \
     inn start --wait stuck; ";
+
+/// Has what is in memory swapped out: only going down brings it back.
+const SWAP: &str = "cd /sys/fs/cgroup/inn.services/agent; echo 1M >memory.high; echo max >memory.high; \
+    awk '/swap/ && $4 >= 1000 { found = 1 } END { exit !found }' /proc/swaps";
+
+/// Somebody is to suspend the machine, waits for the disk that hangs first, and nobody else can restart it meanwhile.
+const HOLD: &str = "setsid sh -c 'echo freeze >/sys/power/state' </dev/null >/dev/null 2>&1 & \
+    until grep -q 'State:.D' /proc/$!/status; do sleep 0.1; done";
 
 const HANG: &str = "setsid sh -c \"trap '' TERM; exec 5>/busy/open; \
     while :; do echo more >&5; dd if=/dev/zero of=/hung/host bs=4k count=1 conv=fsync; done\" </dev/null >/dev/null 2>&1 & \
@@ -58,24 +67,54 @@ const HANG: &str = "setsid sh -c \"trap '' TERM; exec 5>/busy/open; \
     until [ $(hangs | wc -l) = 2 ]; do sleep 0.1; done";
 
 #[test]
-fn what_hangs_is_told_and_given_up_and_all_else_is_safe() {
+fn what_hangs_is_told_and_given_up_and_all_else_is_safe_on_5_10() {
+    goes_down("5.10", "poweroff", |machine| {
+        machine.console.wait_for("reboot: Power down", TIMEOUT);
+    });
+}
+
+#[test]
+fn what_hangs_is_told_and_given_up_and_all_else_is_safe_on_6_1() {
+    goes_down("6.1", "poweroff", |machine| {
+        machine.console.wait_for("reboot: Power down", TIMEOUT);
+    });
+}
+
+#[test]
+fn what_hangs_is_told_and_a_reboot_that_hangs_is_one_by_the_watchdog_on_6_12() {
+    goes_down("6.12", "reboot", |machine| {
+        machine.console.wait_for("softdog: Initiating system reboot", TIMEOUT);
+        assert!(!machine.console.all().contains("reboot: Restarting"));
+    });
+}
+
+fn goes_down(kernel: &'static str, verb: &str, ends: impl FnOnce(&mut Machine)) {
+    if !must::qemu("power") {
+        return;
+    }
+    let disk = |name, mib| disk(kernel, name, mib);
     let (store, busy, hung) = (disk("store", 48), disk("busy", 24), disk("hung", 16));
     let inner = disk("inner", 8);
     let write = format!("write {} inner.img", inner.display());
     tool("/sbin/debugfs", &["-w", "-R", &write], &busy);
     let drives = [&busy, &hung].map(|disk| format!("file={},format=raw,if=virtio", disk.display()));
     let devices = ["-drive", &drives[0], "-drive", &drives[1]];
-    let programs = programs();
-    let recipe = Recipe { name: "power", kernel: "6.1", folder: "power", command_line: "" };
+    let programs = programs(kernel);
+    let recipe = Recipe { name: "power", kernel, folder: "power", command_line: "" };
     let tree = ["--tree", programs.to_str().expect("a path of text")];
     let Some(mut machine) = Machine::boot_with(recipe, &store, &devices, &tree) else { return };
     machine.check("its disks are in use, and one hangs", |machine| {
         machine.ok(PREPARE);
+        machine.ok(SWAP);
         machine.ok(HANG);
+        if verb == "reboot" {
+            machine.ok(HOLD);
+        }
     });
     machine.check("it goes down all the same, and says what could not be done", |machine| {
-        machine.tell("inn poweroff");
-        let said = machine.console.wait_for("reboot: Power down", TIMEOUT);
+        machine.tell(&format!("inn {verb}"));
+        ends(machine);
+        let said = machine.console.all();
         for words in [
             "killed, and still there: process",
             "(dd), state D, guest stuck",

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 
 use crate::machine::{Machine, Recipe, TIMEOUT};
 use crate::must;
+use crate::power;
 
 /// The PARTUUID of its root.
 pub const PART_UUID: &str = "0fc63daf-8483-4772-8e79-3d69d8477de4";
@@ -142,8 +143,89 @@ fn a_root_on_a_partition_is_found_by_its_label() {
 }
 
 #[test]
-fn a_root_on_a_partition_that_is_read_only_is_checked_and_becomes_writable() {
+fn a_root_on_a_partition_that_is_read_only_is_checked_and_becomes_writable_or_stays_so() {
     rooted("6.12", "root=UUID=9a1c3e5f-7b2d-4f60-8a9b-0c1d2e3f4a5b ro rootwait=20");
+    stays_read_only();
+}
+
+/// The same disk once more: nothing is written on its root, whose clock is ahead and which has no machine-id.
+fn stays_read_only() {
+    let command_line = "root=PARTLABEL=root ro inn.config=/etc/still.conf";
+    let recipe = Recipe { name: "still", kernel: "6.12", folder: "initramfs", command_line };
+    if !must::qemu("still") {
+        return;
+    }
+    let disk = must::target().join("machines/rooted-6.12.img");
+    let part = format!("{}?offset={}", text(&disk), 1 << 20);
+    for command in [
+        "set_inode_field /var/lib/inn/seed mtime 20310203040506",
+        "rm /etc/machine-id",
+        "write /dev/null /etc/machine-id",
+    ] {
+        tool("/sbin/debugfs", &["-w", "-R", command, &part]);
+    }
+    let Some(mut machine) = Machine::boot_with(recipe, &disk, &PAST, &["--tree", text(&checker())]) else { return };
+    machine.check("its machine-id is in memory", |machine| {
+        assert!(machine.ok("grep ' / ' /proc/mounts").contains("ext4 ro"));
+        assert_eq!(machine.ok("tr -d 0-9a-f < /etc/machine-id | wc -c; wc -c < /etc/machine-id"), "1\n33");
+        assert!(machine.ok("grep machine-id /proc/mounts").starts_with("tmpfs /etc/machine-id"));
+    });
+    machine.check("its clock is not before its last boot was", |machine| {
+        assert_eq!(machine.ok("date +%Y"), "2031");
+    });
+    // systemd's way to go on with another kernel, of which there is none: SIGRTMIN+6 of glibc.
+    machine.goes_down("kill -40 1", "Restarting system");
+    machine.end();
+}
+
+#[test]
+fn a_power_signal_ends_the_wait_for_a_root() {
+    let command_line = "root=LABEL=none rootwait=3600";
+    let recipe = Recipe { name: "awaited", kernel: "6.12", folder: "initramfs", command_line };
+    let checker = checker();
+    let Some(mut machine) = Machine::power_on_with(recipe, &[], &["--tree", text(&checker)]) else { return };
+    machine.check("the machine starts again", |machine| {
+        machine.console.wait_for("waiting for LABEL=none, 3600 s at most", TIMEOUT);
+        machine.press("ctrl-alt-delete");
+        machine.console.wait_for("reboot: Restarting system", TIMEOUT);
+    });
+    machine.end();
+}
+
+/// Disks with an empty file system each, and what makes one of them hang.
+fn strange(command_line: &'static str, devices: &[&str]) -> Option<Machine> {
+    let recipe = Recipe { name: "strange", kernel: "6.1", folder: "strange", command_line };
+    if !must::qemu("strange") {
+        return None;
+    }
+    let disk = must::target().join("machines/strange.img");
+    fs::create_dir_all(disk.parent().unwrap()).expect("a directory");
+    fs::File::create(&disk).and_then(|file| file.set_len(8 << 20)).expect("a file");
+    tool("/sbin/mke2fs", &["-q", "-F", "-t", "ext4", text(&disk)]);
+    let drive = format!("file={},format=raw,if=virtio,snapshot=on", text(&disk));
+    let devices = [&["-drive", &drive, "-drive", &drive], devices].concat();
+    Machine::power_on_with(recipe, &devices, &["--tree", text(&power::programs("6.1"))])
+}
+
+#[test]
+fn a_file_system_that_hangs_is_given_up_in_time_and_a_checker_has_the_machine_start_again() {
+    let Some(mut machine) = strange("root=/dev/vda rw", &[]) else { return };
+    machine.check("a checker asks for it", |machine| {
+        machine.console.wait_for("its checker asks for it: starting again", TIMEOUT);
+        machine.console.wait_for("reboot: Restarting system", TIMEOUT);
+        assert!(machine.wait().success());
+    });
+    machine.end();
+    // Time that nobody works in takes none.
+    let Some(machine) = strange("", &["-icount", "shift=auto,sleep=off"]) else { return };
+    let mut machine = machine.ready();
+    machine.check("one that hangs is missing, and the host comes up", |machine| {
+        let console = machine.console.all();
+        assert!(console.contains("/second is not mounted (/dev/dm-0): mount it in time: ETIMEDOUT"), "{console}");
+        assert!(machine.ok("inn status").contains("missing      /second: mount it in time"));
+        assert!(machine.ok("cat /proc/mounts").contains("/dev/vda /first"));
+    });
+    machine.end();
 }
 
 fn rooted(kernel: &'static str, command_line: &'static str) {
@@ -313,7 +395,8 @@ const CUTS: u64 = 20;
 
 #[test]
 fn a_busy_host_whose_power_is_cut_comes_up_again_with_its_files_and_its_config() {
-    let recipe = Recipe { name: "cut", kernel: "6.1", folder: "initramfs", command_line: "root=LABEL=root ro quiet" };
+    let recipe =
+        Recipe { name: "cut", kernel: "6.1", folder: "initramfs", command_line: "root=PARTLABEL=root ro quiet" };
     if !must::qemu("cut") {
         return;
     }
@@ -324,7 +407,7 @@ fn a_busy_host_whose_power_is_cut_comes_up_again_with_its_files_and_its_config()
     ext4(&disk, (1, 30), "root", Some(&tree("6.1", "cut", "cut")));
     partition(&disk, "label: gpt\nstart=2048, size=61440, name=root\n");
     let (checker, drive) = (checker(), format!("file={},format=raw,if=virtio", text(&disk)));
-    // Moments that are spread over what it does: from the first words of the new root to some seconds of work.
+    // Moments that are spread over what it does: from the first words of the new root on, and over some rounds of its work.
     let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ u64::from(std::process::id());
     for cut in 0..CUTS {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -332,11 +415,11 @@ fn a_busy_host_whose_power_is_cut_comes_up_again_with_its_files_and_its_config()
             return;
         };
         machine.console.wait_for("/etc/inn.conf has 3 guests and services", TIMEOUT);
-        // One in four is cut while it comes up, the others while they write.
-        if !state.is_multiple_of(4) {
+        // One in four is cut while it comes up, the others while they write, a round of which takes a quarter of a second.
+        for _ in 0..(state >> 20) % 4 {
             machine.console.wait_for("set", TIMEOUT);
         }
-        std::thread::sleep(std::time::Duration::from_millis((state >> 33) % 1000));
+        std::thread::sleep(std::time::Duration::from_micros((state >> 33) % 400_000));
         let console = machine.console.all();
         drop(machine);
         assert!(!console.contains("Kernel panic") && !console.contains("is not mounted"), "cut {cut}: {console}");

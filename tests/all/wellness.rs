@@ -32,6 +32,23 @@ fn a_watchdog_is_petted_and_resets_a_machine_whose_pid_1_hangs() {
 }
 
 #[test]
+fn a_watchdog_is_petted_while_the_host_comes_up_and_resets_a_machine_that_hangs_meanwhile() {
+    if !must::qemu("hung") {
+        return;
+    }
+    let disk = disk("hung");
+    let drive = format!("file={},format=raw,if=virtio", disk.display());
+    let recipe = recipe("hung", "6.1", "inn.config=/etc/hung.conf");
+    let Some(mut machine) = Machine::power_on_with(recipe, &["-drive", &drive], &[]) else { return };
+    machine.check("what takes longer than its time is waited for, and who hangs is not", |machine| {
+        machine.console.wait_for("checked", TIMEOUT);
+        machine.console.wait_for(BITES, TIMEOUT);
+        assert!(machine.wait().success());
+    });
+    machine.end();
+}
+
+#[test]
 fn a_watchdog_is_no_longer_petted_once_a_critical_guest_is_missed_for_too_long() {
     let recipe = recipe("critical", "6.12", "inn.config=/etc/sick.conf");
     let Some(mut machine) = Machine::power_on(recipe) else { return };
@@ -55,8 +72,8 @@ fn tool(name: &str, arguments: &[&str], disk: &Path) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn disk() -> PathBuf {
-    let disk = must::target().join("machines/wellness.img");
+fn disk(name: &str) -> PathBuf {
+    let disk = must::target().join(format!("machines/wellness-{name}.img"));
     std::fs::create_dir_all(disk.parent().unwrap()).expect("a directory");
     std::fs::File::create(&disk).and_then(|file| file.set_len(16 << 20)).expect("a file");
     tool("/sbin/mkfs.ext4", &["-q", "-F"], &disk);
@@ -65,7 +82,7 @@ fn disk() -> PathBuf {
 
 #[test]
 fn a_boot_is_judged_once_its_critical_guests_are_ready_and_a_bad_one_ends_with_its_reason() {
-    let disk = disk();
+    let disk = disk("judged");
     let recipe = recipe("judged", "6.1", "inn.config=/etc/judged.conf");
     let Some(mut machine) = Machine::boot_with(recipe, &disk, &[], &[]) else { return };
     machine.check("a bad one is marked, and the host starts again", |machine| {
@@ -107,9 +124,7 @@ fn a_boot_is_judged_once_its_critical_guests_are_ready_and_a_bad_one_ends_with_i
 
 #[test]
 fn a_factory_reset_empties_what_is_named_and_nothing_else_at_the_next_boot() {
-    let disk = must::target().join("machines/reset.img");
-    std::fs::File::create(&disk).and_then(|file| file.set_len(16 << 20)).expect("a file");
-    tool("/sbin/mkfs.ext4", &["-q", "-F"], &disk);
+    let disk = disk("reset");
     for command in ["mkdir web", "mkdir web/memory", "mkdir kept"] {
         tool("/sbin/debugfs", &["-w", "-R", command], &disk);
     }
@@ -147,10 +162,88 @@ fn a_factory_reset_empties_what_is_named_and_nothing_else_at_the_next_boot() {
     machine.end();
 
     let command_line = "inn.config=/etc/reset.conf inn.reset";
-    let Some(mut machine) = Machine::boot_with(recipe("reset", "6.1", command_line), &disk, &[], &[]) else { return };
+    let kernel = must::target().join("kernels/6.1/vmlinuz");
+    let kernel = format!("file={},format=raw,if=virtio,snapshot=on", kernel.display());
+    let programs = kexec();
+    let tree = ["--tree", programs.to_str().expect("a path of text")];
+    let recipe = recipe("reset", "6.1", command_line);
+    let Some(mut machine) = Machine::boot_with(recipe, &disk, &["-drive", &kernel], &tree) else { return };
     machine.check("the kernel's command line asks for it too", |machine| {
         machine.console.wait_for("factory reset: /data/web is emptied", TIMEOUT);
         assert_eq!(machine.ok("ls -A /data/web; ls /data/state"), "memory\nthis-boot");
+    });
+    machine.check("systemd's signals for a shell and for another kernel are understood", |machine| {
+        machine.tell("kill -35 1");
+        machine.console.wait_for("signal 35: rescue", TIMEOUT);
+        assert_eq!(machine.type_on_console("true").code, 0);
+        machine.ok("dd if=/dev/vdb of=/tmp/kernel bs=1M 2>/dev/null && kexec /tmp/kernel");
+        machine.tell("kill -40 1");
+        machine.console.wait_for("kexec_core: Starting new kernel", TIMEOUT);
+        machine.console.wait_for("Linux version", TIMEOUT);
+    });
+    machine.end();
+}
+
+/// Compiles what loads another kernel.
+fn kexec() -> PathBuf {
+    let tree = must::target().join("programs-kexec");
+    std::fs::create_dir_all(tree.join("bin")).expect("a directory");
+    let source = must::project().join("tests/programs/kexec.c");
+    let words = ["-static", "-Os", "-s", "-Wall", "-Wextra", "-Werror", "-o"];
+    let compiled = Command::new("gcc").args(words).arg(tree.join("bin/kexec")).arg(source).status();
+    assert!(compiled.expect("gcc starts (Debian: gcc libc6-dev)").success(), "gcc failed");
+    tree
+}
+
+/// Files that a factory reset has to remove: so many take it a moment.
+const FILES: usize = 4000;
+/// How often the power is cut meanwhile.
+const CUTS: u64 = 3;
+
+#[test]
+fn a_factory_reset_whose_power_is_cut_is_gone_on_with_and_touches_nothing_else() {
+    if !must::qemu("reset-cut") {
+        return;
+    }
+    let tree = must::target().join("machines/reset-cut.tree");
+    let _ = std::fs::remove_dir_all(&tree);
+    for directory in ["web/deep/er", "kept", "state"] {
+        std::fs::create_dir_all(tree.join(directory)).expect("a directory");
+    }
+    for number in 0..FILES {
+        std::fs::write(tree.join(format!("web/deep/er/{number}")), "").expect("a file");
+    }
+    std::fs::write(tree.join("kept/file"), "kept").expect("a file");
+    let disk = must::target().join("machines/wellness-reset-cut.img");
+    std::fs::File::create(&disk).and_then(|file| file.set_len(16 << 20)).expect("a file");
+    let files = tree.display().to_string();
+    tool("/sbin/mkfs.ext4", &["-q", "-F", "-N", "6000", "-d", &files], &disk);
+    let drive = format!("file={},format=raw,if=virtio", disk.display());
+    let list = |path: &str| tool("/sbin/debugfs", &["-R", &format!("ls -p {path}")], &disk);
+    let mut state = 0x2545_f491_4f6c_dd1d_u64 ^ u64::from(std::process::id());
+    for _ in 0..CUTS {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let recipe = recipe("reset-cut", "6.1", "inn.config=/etc/reset.conf inn.reset");
+        let Some(mut machine) = Machine::power_on_with(recipe, &["-drive", &drive], &[]) else { return };
+        machine.console.wait_for("factory reset: /data/web is emptied", TIMEOUT);
+        std::thread::sleep(std::time::Duration::from_micros((state >> 33) % 500_000));
+        drop(machine);
+        // As the next boot plays its journal back.
+        let played = Command::new("/sbin/e2fsck").arg("-p").arg(&disk).output().expect("e2fsck");
+        assert!(matches!(played.status.code(), Some(0 | 1)), "{played:?}");
+        assert_eq!(tool("/sbin/debugfs", &["-R", "cat kept/file"], &disk), "kept");
+        let is_over = list("/web").lines().count() <= 3;
+        assert!(is_over || list("/state").contains("/reset/"), "the next boot does not go on: {}", list("/state"));
+    }
+    let recipe = recipe("reset-cut", "6.1", "inn.config=/etc/reset.conf");
+    let Some(mut machine) = Machine::power_on_with(recipe, &["-drive", &drive], &[]).map(Machine::ready) else {
+        return;
+    };
+    machine.check("what was named is empty in the end, and all else as it was", |machine| {
+        assert_eq!(
+            machine.ok("ls -A /data/web /data/state; cat /data/kept/file"),
+            "/data/state:\nthis-boot\n\n/data/web:\nmemory\nkept"
+        );
     });
     machine.end();
 }

@@ -4,15 +4,14 @@
 //! | --- | --- |
 //! | `processes` | every process: asked to end, killed, told of where it stays |
 //! | `release` | file systems and what lies below them |
-//! | `wait` | waiting meanwhile, the watchdog petted |
 
 pub mod processes;
 mod release;
-mod wait;
 
 use rustix::system::RebootCommand;
 
 use super::console::{Console, Level};
+use super::wait::Waiter;
 use super::watchdog::Watchdog;
 use crate::fault::ErrnoWords;
 use crate::limits;
@@ -29,6 +28,8 @@ pub enum Wanted {
     Halt,
     /// Go on as the init of another root: see [`super::root`].
     SwitchRoot,
+    /// Go on with the kernel that kexec(8) has loaded; start again where there is none.
+    Kexec,
 }
 
 /// glibc's SIGRTMIN, which the signals of systemd count from.
@@ -38,8 +39,9 @@ const RTMIN: u8 = 34;
 /// who watches the mains; INT is Ctrl-Alt-Del) and of systemd (RTMIN+3 and on; from +13 on without stopping services first).
 /// Where they conflict busybox is right, for it is what small images have: systemd would execute itself anew on TERM, and
 /// look for its bus on USR1. sysvinit's own `halt` and `reboot` write to a pipe, `/dev/initctl`, which there is none of
-/// here; with `-f` they ask the kernel, as those of all three do.
-const SIGNALS: [(u8, Wanted); 11] = [
+/// here; with `-f` they ask the kernel, as those of all three do. systemd's soft reboot is a whole one: more starts anew than was
+/// asked for, and nothing less.
+const SIGNALS: [(u8, Wanted); 15] = [
     (libc::SIGUSR1 as u8, Wanted::Halt),
     (libc::SIGUSR2 as u8, Wanted::PowerOff),
     (libc::SIGTERM as u8, Wanted::Reboot),
@@ -48,9 +50,13 @@ const SIGNALS: [(u8, Wanted); 11] = [
     (RTMIN + 3, Wanted::Halt),
     (RTMIN + 4, Wanted::PowerOff),
     (RTMIN + 5, Wanted::Reboot),
+    (RTMIN + 6, Wanted::Kexec),
+    (RTMIN + 7, Wanted::Reboot),
     (RTMIN + 13, Wanted::Halt),
     (RTMIN + 14, Wanted::PowerOff),
     (RTMIN + 15, Wanted::Reboot),
+    (RTMIN + 16, Wanted::Kexec),
+    (RTMIN + 17, Wanted::Reboot),
 ];
 
 impl Wanted {
@@ -68,7 +74,14 @@ impl Wanted {
             Wanted::Reboot => "reboot",
             Wanted::Halt => "halt",
             Wanted::SwitchRoot => "switch-root",
+            Wanted::Kexec => "kexec",
         }
+    }
+
+    /// Whether `signal` asks for a shell on the console, as systemd's for its rescue and emergency modes do. What runs goes on.
+    #[must_use]
+    pub fn is_for_shell(signal: u8) -> bool {
+        (RTMIN + 1..=RTMIN + 2).contains(&signal)
     }
 
     /// Whether `signal` asks for it without stopping guests first: they are killed.
@@ -85,13 +98,14 @@ impl Wanted {
             Wanted::Reboot => 2,
             Wanted::Halt => 3,
             Wanted::SwitchRoot => 4,
+            Wanted::Kexec => 5,
         }
     }
 
     /// Back from such a number.
     #[must_use]
     pub fn from_number(number: u64) -> Option<Wanted> {
-        [Wanted::PowerOff, Wanted::Reboot, Wanted::Halt, Wanted::SwitchRoot]
+        [Wanted::PowerOff, Wanted::Reboot, Wanted::Halt, Wanted::SwitchRoot, Wanted::Kexec]
             .into_iter()
             .find(|wanted| wanted.number() == number)
     }
@@ -104,7 +118,7 @@ impl Wanted {
 }
 
 /// What a second demand, and a signal for an end at once, do not wait for.
-const AT_ONCE: core::ops::RangeInclusive<u8> = RTMIN + 13..=RTMIN + 15;
+const AT_ONCE: core::ops::RangeInclusive<u8> = RTMIN + 13..=RTMIN + 17;
 
 /// When each part of going down is over, in [`crate::sys::clock::now_ms`]. Together they never take longer than
 /// `shutdown-timeout`: what is left of the time when a part is over goes to those that follow.
@@ -138,7 +152,7 @@ impl Bounds {
 
 /// Ends every process but this one, the guests being down already. Only for PID 1.
 pub fn end_processes(console: &Console, bounds: &Bounds, watchdog: &mut Watchdog) {
-    processes::end(console, &mut wait::Waiter { watchdog }, bounds.processes_by_ms);
+    processes::end(console, &mut Waiter { watchdog }, bounds.processes_by_ms);
 }
 
 /// Takes the host down, the guests being down already, or as far as they go: ends every process, writes the file systems back
@@ -151,7 +165,7 @@ pub fn finish(console: &Console, wanted: Wanted, bounds: &Bounds, watchdog: &mut
     }
     // From here on nothing interrupts; a second Ctrl-Alt-Del changes nothing.
     let _ = signal::block(fatal::all_others());
-    let mut waiter = wait::Waiter { watchdog };
+    let mut waiter = Waiter { watchdog };
     processes::end(console, &mut waiter, bounds.processes_by_ms);
     release::all(console, &mut waiter, bounds.over_at_ms);
     let command = match wanted {
@@ -159,13 +173,19 @@ pub fn finish(console: &Console, wanted: Wanted, bounds: &Bounds, watchdog: &mut
         // One that has come to nothing starts again.
         Wanted::Reboot | Wanted::SwitchRoot => RebootCommand::Restart,
         Wanted::Halt => RebootCommand::Halt,
+        Wanted::Kexec => RebootCommand::Kexec,
     };
-    if wanted == Wanted::Reboot {
+    if matches!(wanted, Wanted::Reboot | Wanted::Kexec) {
         watchdog.leave();
     } else {
         watchdog.stop();
     }
-    if let Err(error) = rustix::system::reboot(command) {
+    let mut outcome = rustix::system::reboot(command);
+    if wanted == Wanted::Kexec {
+        console.say(Level::Warning, format_args!("no other kernel is loaded: the machine starts again"));
+        outcome = rustix::system::reboot(RebootCommand::Restart);
+    }
+    if let Err(error) = outcome {
         let words = ErrnoWords(error.raw_os_error() as u16);
         console.say(Level::Error, format_args!("reboot: {words}; everything is down, switch it off"));
     }
@@ -190,6 +210,9 @@ mod tests {
             ("systemctl halt", 37, Some(Wanted::Halt)),
             ("systemctl poweroff", 38, Some(Wanted::PowerOff)),
             ("systemctl reboot", 39, Some(Wanted::Reboot)),
+            ("systemctl kexec", 40, Some(Wanted::Kexec)),
+            ("systemctl soft-reboot", 41, Some(Wanted::Reboot)),
+            ("systemctl rescue", 35, None),
             ("a child's end", libc::SIGCHLD as u8, None),
             ("reload", libc::SIGHUP as u8, None),
             ("nothing", 0, None),
@@ -212,7 +235,8 @@ mod tests {
 
     #[test]
     fn a_signal_for_an_end_at_once_is_one() {
-        assert!(Wanted::is_at_once(47) && Wanted::is_at_once(49));
+        assert!((47..=51).all(Wanted::is_at_once));
+        assert!(Wanted::is_for_shell(35) && Wanted::is_for_shell(36) && !Wanted::is_for_shell(37));
         assert!(!Wanted::is_at_once(39) && !Wanted::is_at_once(libc::SIGTERM as u8));
     }
 }

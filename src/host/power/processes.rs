@@ -8,9 +8,9 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, RawDir};
 use rustix::process::{Pid, PidfdFlags};
 
-use super::wait::Waiter;
 use crate::host::console::{Console, Level};
 use crate::host::files;
+use crate::host::wait::Waiter;
 use crate::limits;
 use crate::sys::wait::{self, Which};
 use crate::sys::{clock, signal};

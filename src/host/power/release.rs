@@ -13,10 +13,10 @@ use rustix::fs::{CWD, Mode, OFlags, RawDir, major, minor};
 use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::pipe::PipeFlags;
 
-use super::wait::Waiter;
 use crate::fault::ErrnoWords;
 use crate::host::console::{Console, Level};
 use crate::host::files::{self, Lines};
+use crate::host::wait::Waiter;
 use crate::host::{mountinfo, seed};
 use crate::limits;
 use crate::sys::clone::{Flags, Side, clone};
