@@ -20,6 +20,9 @@ use crate::sys::{Errno, clock, descriptor, process, rlimit, signal, terminal};
 /// Words of the shell's command, with the null pointer behind.
 const COMMAND: usize = limits::COMMAND_WORDS + 1;
 
+/// The exit code of who could not execute it; of a shell that was used too, after a last command that was not there.
+const NOT_THERE: u8 = 127;
+
 /// Where an image has its shell, and what it is called as.
 const SHELLS: [(&CStr, &[&CStr]); 5] = [
     (c"/bin/sh", &[c"sh"]),
@@ -43,6 +46,8 @@ pub struct Emergency {
     delay_ms: u64,
     /// Whether whoever had it has left it.
     is_left: bool,
+    /// Whether there was anything to be left: nobody leaves a program that could not be executed.
+    is_there: bool,
     /// Whether leaving it goes on with the boot.
     goes_on: bool,
 }
@@ -60,8 +65,16 @@ impl Emergency {
             format_args!("emergency shell on the console; {exit}`kill -TERM 1` reboots, `kill -USR2 1` switches off"),
         );
         let delay_ms = limits::EMERGENCY_DELAY_MS.0;
-        let mut emergency =
-            Emergency { shell: None, pid: 0, started_ms: 0, due_ms: None, delay_ms, is_left: false, goes_on };
+        let mut emergency = Emergency {
+            shell: None,
+            pid: 0,
+            started_ms: 0,
+            due_ms: None,
+            delay_ms,
+            is_left: false,
+            is_there: true,
+            goes_on,
+        };
         emergency.offer(console, plan);
         emergency
     }
@@ -73,7 +86,7 @@ impl Emergency {
         let shell = rustix::process::Pid::from_raw(pid as i32).and_then(wait::child);
         let due_ms = shell.is_none().then(clock::now_ms);
         let delay_ms = limits::EMERGENCY_DELAY_MS.0;
-        Emergency { shell, pid, started_ms: clock::now_ms(), due_ms, delay_ms, is_left: false, goes_on }
+        Emergency { shell, pid, started_ms: clock::now_ms(), due_ms, delay_ms, is_left: false, is_there: true, goes_on }
     }
 
     /// Whether leaving it goes on with the boot.
@@ -103,9 +116,11 @@ impl Emergency {
     /// Reaps the shell if it has ended, and has it offered again after a while: a longer one each time, unless it was used.
     pub fn ended(&mut self, console: &Console) {
         let Some(pidfd) = &self.shell else { return };
+        let mut is_there = true;
         match wait::reap(Which::PidFd(pidfd.as_fd())) {
             Ok(None) => return,
             Ok(Some((_, End::Code(code)))) => {
+                is_there = code != NOT_THERE;
                 console.say(Level::Info, format_args!("emergency shell ended with code {code}"));
             }
             Ok(Some((_, End::Signal(signal)))) => {
@@ -116,7 +131,10 @@ impl Emergency {
         }
         self.shell = None;
         self.is_left = true;
-        if clock::now_ms().saturating_sub(self.started_ms) > limits::EMERGENCY_DELAY_MS.1 {
+        let used_ms = clock::now_ms().saturating_sub(self.started_ms);
+        is_there |= used_ms >= limits::EMERGENCY_DELAY_MS.0;
+        self.is_there = is_there;
+        if used_ms > limits::EMERGENCY_DELAY_MS.1 {
             self.delay_ms = limits::EMERGENCY_DELAY_MS.0;
         }
         self.later();
@@ -127,7 +145,7 @@ impl Emergency {
     #[must_use]
     pub fn leads_on(&self, now_ms: u64) -> bool {
         let was_used = now_ms.saturating_sub(self.started_ms) >= limits::EMERGENCY_DELAY_MS.0;
-        self.goes_on && self.is_left && (was_used || self.due_ms.is_some_and(|due| due <= now_ms))
+        self.goes_on && self.is_left && self.is_there && (was_used || self.due_ms.is_some_and(|due| due <= now_ms))
     }
 
     /// Whether whoever had it has left it.
@@ -207,7 +225,7 @@ fn become_shell(console: &Console, path: &CStr, arguments: &Words<COMMAND>) -> !
     let error = failed.unwrap_or_else(|| execute(path, arguments, &environment));
     let path = path.to_str().unwrap_or("?");
     console.say(Level::Error, format_args!("emergency shell {path}: {}", words(error)));
-    process::exit(127)
+    process::exit(NOT_THERE)
 }
 
 fn take_console() -> Result<(), Errno> {

@@ -142,6 +142,8 @@ fn an_emergency_shell_that_is_left_goes_on_with_the_boot() {
 }
 
 fn repaired(machine: &mut Machine) {
+    // The shell is there before the socket is.
+    machine.type_on_console("until inn list > /dev/null 2>&1; do sleep 0.1; done");
     let wrong = machine.type_on_console("inn reload");
     assert!(wrong.code == 2 && wrong.text.contains("the config cannot be used; nothing was changed"), "{}", wrong.text);
     let repair = "-e s/restarts/restart/ -e s/16X/16M/ -e '$aroot = /guests/busybox' /etc/broken.conf";

@@ -119,7 +119,6 @@ impl Machine {
         let ports = ["console", "agent", "monitor"].map(listen);
         let character =
             |port: &str, more: &str| format!("socket,id={port},path={}{more}", sockets.join(port).display());
-        let console = if recipe.command_line.contains("console=") { "" } else { "console=ttyS0" };
         // The kernel ends QEMU when this thread ends, however that happens.
         let mut qemu = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "qemu-system-x86_64"])
@@ -138,7 +137,7 @@ impl Machine {
             .arg("-initrd")
             .arg(image)
             .args(devices)
-            .args(["-append", &format!("{console} panic=-1 {}", recipe.command_line)])
+            .args(["-append", &format!("console=ttyS0 panic=-1 {}", recipe.command_line)])
             .spawn()
             .expect("QEMU starts");
         let [console, agent, monitor] = ports.map(|port| Line::accept(&port, &mut qemu));
