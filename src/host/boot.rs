@@ -151,7 +151,7 @@ fn read_as(line: &[u8], config: &mut Config, diagnostics: &mut Diagnostics) {
     guests.for_each(|text| config.add_kernel_guest(text, diagnostics));
 }
 
-/// Says what this kernel lacks that guests of `plan` cannot start without, a line each. Whether there is anything.
+/// Says what this kernel lacks that guests of `plan` that start with the host cannot start without, a line each. Whether there is anything.
 #[must_use]
 pub fn tell_lacks(console: &Console, plan: &Plan) -> bool {
     let found = features::probe();

@@ -206,12 +206,13 @@ impl Features {
         self.0 >> feature as u32 & 1 == 1
     }
 
-    /// How many guests and services of `plan` cannot start for lack of `feature`.
+    /// How many guests and services of `plan` that are to start with the host cannot, for lack of `feature`.
     #[must_use]
     pub fn keeps_down(self, plan: &Plan, feature: Feature) -> usize {
         let lacks =
             |guest: &&Guest| feature.lacked_by(plan, guest, self).is_some_and(|missing| missing.instead.is_none());
-        if self.has(feature) { 0 } else { plan.guests.iter().filter(lacks).count() }
+        let is_wanted = |guest: &&Guest| guest.autostart && lacks(guest);
+        if self.has(feature) { 0 } else { plan.guests.iter().filter(is_wanted).count() }
     }
 
     /// What guest `id` of `plan` needs and the kernel lacks.
@@ -356,7 +357,8 @@ mod tests {
         let path = std::env::temp_dir().join(format!("inn-features-{}", std::process::id()));
         std::fs::write(
             &path,
-            "[guest a]\nkind=app\nroot=/a\nreadonly=yes\ncommand=/x\ncpus=1\n[guest b]\nkind=os\nroot=/b\n",
+            "[guest a]\nkind=app\nroot=/a\nreadonly=yes\ncommand=/x\ncpus=1\n[guest b]\nkind=os\nroot=/b\n\
+             [guest c]\nkind=os\nroot=/c\nautostart=no\n",
         )
         .unwrap();
         config.read(path.to_str().unwrap().as_bytes(), &mut crate::host::disk::Disk, diagnostics);
@@ -384,11 +386,11 @@ mod tests {
         assert_eq!(lacking(&guard, 0), [(Feature::DeviceGuard, None, true)]);
         assert_eq!(lacking(&guard, 1), [(Feature::DeviceGuard, None, false)]);
         assert_eq!(lacking(&[], 0), []);
-        // Of these only what nothing stands in for keeps a guest down.
+        // Of these only what nothing stands in for keeps a guest down, and one that would not start anyhow is not missed.
         let without = |feature: Feature| Features(!(1 << feature as u32)).keeps_down(plan, feature);
         assert_eq!([Feature::IdMap, Feature::Cpu, Feature::CgroupKill].map(without), [1, 1, 0]);
         assert_eq!(Features(u32::MAX).keeps_down(plan, Feature::Cpu), 0);
-        assert_eq!(lacking(&old, 2), []);
+        assert_eq!(lacking(&old, 3), []);
     }
 
     proptest! {
