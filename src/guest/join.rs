@@ -95,7 +95,8 @@ fn helper(facts: &Facts<'_>, command: &Command<'_>, reports: BorrowedFd<'_>) -> 
         Side::Child => {
             drop(ours);
             if report::await_release(theirs.as_fd()).is_err() {
-                // This process was ended, or has said why it could not go on.
+                // The helper was ended, or has said why it could not go on: this ends as who is killed with it.
+                let _ = signal::send_to(rustix::process::getpid(), libc::SIGKILL as u8);
                 process::exit(1)
             }
             let fault = become_command(facts, command, &inherited, reports);
