@@ -160,7 +160,7 @@ fn a_guest_reloads_stops_and_is_restarted_when_its_watchdog_is_not_fed() {
     ) + &app(
         "beating",
         &root,
-        "notify:READY=1;WATCHDOG_USEC=1000000 beat:60 notify:STATUS=tired term wait",
+        "term notify:READY=1;WATCHDOG_USEC=1000000 beat:60 notify:STATUS=tired wait",
         "ready = notify\nrestart = always",
     ) + &app("ill", &root, "notify:READY=1;WATCHDOG=trigger term wait", "ready = notify\nrestart = never");
     let supervisor = Supervisor::start("watchdog", &config);
