@@ -4,7 +4,7 @@ use core::ffi::CStr;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::fs::{CWD, FileType, FlockOperation, Mode, OFlags};
 
 use crate::sys::Errno;
 
@@ -80,14 +80,30 @@ pub fn write_setting(directory: BorrowedFd<'_>, path: &CStr, value: &[u8]) -> Re
 /// # Errors
 /// As mkdir(2), open(2), write(2) and rename(2).
 pub fn keep(path: &CStr, new: &CStr, text: &[u8]) -> Result<(), Errno> {
-    match rustix::fs::mkdir(c"/run/inn", Mode::RWXU) {
-        Ok(()) | Err(Errno::EXIST) => {}
-        Err(errno) => return Err(errno),
-    }
+    make_run()?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::open(new, flags, Mode::RUSR | Mode::WUSR)?;
     write_all(file.as_fd(), text)?;
     rustix::fs::rename(new, path)
+}
+
+/// Waits for the lock on the file at `path` of `/run/inn`, which is made where it is missing. It is held as long as what is returned.
+///
+/// # Errors
+/// As mkdir(2), open(2) and flock(2).
+pub fn lock(path: &CStr) -> Result<OwnedFd, Errno> {
+    make_run()?;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?;
+    rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockExclusive))?;
+    Ok(file)
+}
+
+fn make_run() -> Result<(), Errno> {
+    match rustix::fs::mkdir(c"/run/inn", Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Writes all of `bytes`, waiting where the other end is slow.

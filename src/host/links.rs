@@ -10,7 +10,7 @@ use core::fmt::{self, Write};
 use core::net::IpAddr;
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::CWD;
+use rustix::fs::{Access, CWD};
 
 use super::files;
 use crate::fault::ErrnoWords;
@@ -27,6 +27,8 @@ use crate::text::Made;
 /// "eth0.42 made 42".
 const KEPT: &CStr = c"/run/inn/links";
 const KEPT_NEW: &CStr = c"/run/inn/links.new";
+/// Whoever makes links, or takes them back, has this meanwhile.
+const LOCK: &CStr = c"/run/inn/links.lock";
 /// Bytes of that: the longest line is of an IPv6 address.
 const KEPT_BYTES: usize = limits::LINK_SETTINGS * 64;
 
@@ -153,11 +155,19 @@ struct State {
 /// Gives the links of `plan` that are there what it says, and takes back what was given before and is not said any more. What fails is
 /// written to `report`, a line each; so is which links are not there, where `tell_missing`.
 pub fn apply(plan: &Plan, tell_missing: bool, report: &mut dyn Write) {
-    let mut kept = [0; KEPT_BYTES];
-    let kept = files::read_path(KEPT, &mut kept).unwrap_or_default();
-    if plan.links.is_empty() && kept.is_empty() {
+    if plan.links.is_empty() && rustix::fs::access(KEPT, Access::EXISTS).is_err() {
         return;
     }
+    // One at a time: what one makes is not to come between what another reads and keeps. Whoever has the newest plan comes last.
+    let _lock = match files::lock(LOCK) {
+        Ok(lock) => lock,
+        Err(errno) => {
+            let _ = writeln!(report, "links: /run/inn/links.lock: {}", words(errno));
+            return;
+        }
+    };
+    let mut kept = [0; KEPT_BYTES];
+    let kept = files::read_path(KEPT, &mut kept).unwrap_or_default();
     let mut network = match Network::open() {
         Ok(network) => network,
         Err(errno) => {

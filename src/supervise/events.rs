@@ -334,6 +334,8 @@ impl<'a> Supervisor<'a> {
     /// Does what follows from the state of things; whether there is more to do at once.
     fn settle(&mut self, now_ms: u64) -> bool {
         if self.reap_more {
+            // Or how it ended is lost among the orphans.
+            self.shell_ended();
             self.reap_more = self.driver.reap(now_ms);
         }
         self.go_down(now_ms);
@@ -412,6 +414,7 @@ impl<'a> Supervisor<'a> {
     fn attend_devices(&mut self, now_ms: u64) {
         if let Role::Init { console, .. } = &self.role
             && self.ending.is_none()
+            && !self.driver.is_changing_host()
         {
             let (plan, journal) = self.driver.plan_and_journal();
             self.devices.attend(plan, console, self.poll, journal, now_ms);

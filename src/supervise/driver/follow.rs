@@ -116,6 +116,12 @@ impl Driver<'_> {
         !matches!(self.reload.stage, Stage::Idle)
     }
 
+    /// Whether the host's own settings are about to be others: nobody else is to make those of now.
+    #[must_use]
+    pub fn is_changing_host(&self) -> bool {
+        matches!(self.reload.stage, Stage::Reading(_) | Stage::Host(..))
+    }
+
     /// Whether another plan is being carried out than at the last call.
     pub fn take_otherwise(&mut self) -> bool {
         core::mem::take(&mut self.reload.is_otherwise)
@@ -123,7 +129,7 @@ impl Driver<'_> {
 
     /// Whether children of this part of the driver are at work.
     pub(super) fn has_reload_child(&self) -> bool {
-        self.reload.hung.is_some() || matches!(self.reload.stage, Stage::Reading(_) | Stage::Host(..))
+        self.reload.hung.is_some() || self.is_changing_host()
     }
 
     /// What the child of reload `serial` has said; nothing as long as it reads.
