@@ -98,7 +98,8 @@ fn emergency(recipe: Recipe, words: &[&str]) {
     machine.check("a shell that ends is started again", |machine| {
         machine.type_on_console("echo $$ > /run/shell");
         machine.console.send("exit\n");
-        machine.console.wait_for("ended", TIMEOUT);
+        // Its end is told, or the other one first, where the boot goes on at once.
+        machine.console.wait_for("inn: emergency shell", TIMEOUT);
         // What is typed before a shell is there is lost with the terminal's old session.
         machine.console.wait_for(PROMPT, TIMEOUT);
         let other = machine.type_on_console("test $(cat /run/shell) != $$");
@@ -108,6 +109,7 @@ fn emergency(recipe: Recipe, words: &[&str]) {
         machine.check("a config that is repaired is carried out, from that shell", repaired);
         machine.check("the shell that is left then is not offered again", |machine| {
             machine.console.send("exit\n");
+            machine.console.wait_for("emergency shell ended with code 0", TIMEOUT);
             machine.console.wait_for("the host goes on with what it has", TIMEOUT);
         });
         return machine.end();
