@@ -87,7 +87,7 @@ fn a_watchdog_that_is_meant_for_another_process_is_not_told() {
     let name = format!("inn-test-watchdog-{}", std::process::id());
     let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
     socket.set_read_timeout(Some(must::PATIENCE)).unwrap();
-    let _supervisor = Supervisor::spawn("watchdog", &slow("watchdog"), |command| {
+    let _supervisor = Supervisor::spawn("manager-watchdog", &slow("manager-watchdog"), |command| {
         command.env("NOTIFY_SOCKET", format!("@{name}")).env("WATCHDOG_USEC", "20000").env("WATCHDOG_PID", "1");
     });
     let (_, first) = next(&socket);

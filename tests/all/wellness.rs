@@ -212,7 +212,8 @@ fn a_factory_reset_whose_power_is_cut_is_gone_on_with_and_touches_nothing_else()
         let played = Command::new("/sbin/e2fsck").arg("-p").arg(&disk).output().expect("e2fsck");
         assert!(matches!(played.status.code(), Some(0 | 1)), "{played:?}");
         assert_eq!(tool("/sbin/debugfs", &["-R", "cat kept/file"], &disk), "kept");
-        let is_over = list("/web").lines().count() <= 3;
+        // All that was there is below that; what the host's guests write comes later.
+        let is_over = !list("/web").contains("/deep/");
         assert!(is_over || list("/state").contains("/reset/"), "the next boot does not go on: {}", list("/state"));
     }
     let recipe = recipe("reset-cut", "6.1", "inn.config=/etc/reset.conf");
