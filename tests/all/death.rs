@@ -148,6 +148,17 @@ fn patched(file: &Path, at: u64, instructions: &[u8]) {
     assert!(Command::new("chmod").arg("755").arg(file).status().unwrap().success());
 }
 
+/// An upgrade to `file` says these words, and changes nothing: neither the program nor guest `one`, which is process `pid`.
+fn is_refused(supervisor: &Supervisor, (file, pid): (&Path, &serde_json::Value), what: &str, words: &str) -> String {
+    let output = upgrade(supervisor, file);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{what}: {said}");
+    assert!(said.contains(words) && said.contains("nothing "), "{what}: {said}");
+    assert_eq!(std::fs::read_link(format!("/proc/{}/exe", supervisor.pid())).unwrap(), must::inn(), "{what}");
+    assert_eq!(supervisor.facts("one")["pid"], *pid, "{what}");
+    said
+}
+
 #[test]
 fn a_new_program_that_cannot_answer_or_read_what_is_kept_does_not_come() {
     if !must::root("a_new_program_that_cannot_answer_or_read_what_is_kept_does_not_come") {
@@ -158,12 +169,8 @@ fn a_new_program_that_cannot_answer_or_read_what_is_kept_does_not_come() {
     let before = supervisor.await_ready("one");
     let file = supervisor.directory.join("inn-bad");
     let refused = |what: &str, words: &str| {
-        let output = upgrade(&supervisor, &file);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{what}: {said}");
-        assert!(said.contains(words) && said.contains("nothing ") && said.lines().count() == 1, "{what}: {said}");
-        assert_eq!(std::fs::read_link(format!("/proc/{}/exe", supervisor.pid())).unwrap(), must::inn(), "{what}");
-        assert_eq!(supervisor.facts("one")["pid"], before["pid"], "{what}");
+        let said = is_refused(&supervisor, (&file, &before["pid"]), what, words);
+        assert_eq!(said.lines().count(), 1, "{what}: {said}");
     };
     let asked = function("9supervise7upgrade13try_to_answer17h").1;
     patched(&file, asked, FAULT);
@@ -281,13 +288,7 @@ fn a_program_that_could_not_go_on_does_not_come() {
     let before = supervisor.await_ready("one");
     let file = supervisor.directory.join("other");
     let refused = |what: &str, words: &str| {
-        let output = upgrade(&supervisor, &file);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{what}: {said}");
-        assert!(said.contains(words) && said.contains("nothing"), "{what}: {said}");
-        let exe = std::fs::read_link(format!("/proc/{}/exe", supervisor.pid())).unwrap();
-        assert_eq!(exe, must::inn(), "{what}");
-        assert_eq!(supervisor.facts("one")["pid"], before["pid"], "{what}");
+        is_refused(&supervisor, (&file, &before["pid"]), what, words);
         let _ = std::fs::remove_file(&file);
     };
     refused("nothing", "ENOENT");
