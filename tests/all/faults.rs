@@ -99,6 +99,8 @@ fn fail_each_call_of_a_stop(error: Errno) {
     for number in 1..CALLS_MAX {
         let started = supervisor.inn(&["start", "--wait", "victim"]);
         assert!(started.status.success(), "before call {number}: {started:?}");
+        // Its program may be told to run before the tracer hears of it: that would be the end of what is to fail.
+        supervisor.wait_for("the tracer to hear of it", |_| injection.executed.swap(false, Ordering::SeqCst));
         injection.arm(number);
         let what = || format!("{error:?} at call {number} ({})", injection.failed.load(Ordering::SeqCst));
         // It may be the answer that fails.

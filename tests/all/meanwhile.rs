@@ -275,20 +275,12 @@ fn a_change_under_way_is_told_as_cut_off_and_a_reload_is_done() {
     let config = "[service one]\ncommand = /bin/sleep 1000\n";
     let Some(supervisor) = start("change-cut", config) else { return };
     let pid = supervisor.await_ready("one")["pid"].clone();
-    // The child that changes stands still while the supervisor dies.
-    let child = |this: &Supervisor| {
-        let own = [pid.as_u64().unwrap() as u32];
-        let parent = format!("PPid:\t{}\n", this.pid());
-        let is_child =
-            |pid: &u32| fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| status.contains(&parent));
-        this.processes().into_iter().find(|pid| !own.contains(pid) && is_child(pid))
-    };
     fs::write(supervisor.directory.join("inn.conf"), format!("{config}[service two]\ncommand = /bin/sleep 1000\n"))
         .unwrap();
     let held = crate::reload::Held::new(&supervisor);
     send(supervisor.pid(), "-HUP");
-    supervisor.wait_for("the child that reads", |this| child(this).is_some());
-    let reader = child(&supervisor).unwrap();
+    // It stands still while the supervisor dies.
+    let reader = crate::reload::reader(&supervisor);
     kill(&supervisor, "-SEGV", GOES_ON);
     supervisor.wait_for("it to be gone", |_| !Path::new(&format!("/proc/{reader}")).exists());
     drop(held);
@@ -298,7 +290,7 @@ fn a_change_under_way_is_told_as_cut_off_and_a_reload_is_done() {
     // A client that changes something is told that nobody knows whether it is done.
     let held = crate::reload::Held::new(&supervisor);
     let client = supervisor.command(&["reload"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    supervisor.wait_for("the child that reads", |this| child(this).is_some());
+    crate::reload::reader(&supervisor);
     kill(&supervisor, "-SEGV", GOES_ON);
     drop(held);
     let output = client.wait_with_output().unwrap();

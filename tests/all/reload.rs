@@ -504,7 +504,7 @@ impl Drop for Held {
 }
 
 /// The child of the supervisor that reads the config.
-fn reader(supervisor: &Supervisor) -> u32 {
+pub fn reader(supervisor: &Supervisor) -> u32 {
     let parent = format!("PPid:\t{}\n", supervisor.pid());
     let is = |pid: &u32| {
         let text = |file| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
