@@ -27,7 +27,7 @@ try: all
 
 ## test     everything: unit, property, whole-binary tests as root, whole machines under QEMU, the aarch64 build
 test: all deps-test kernels debian aarch64
-	INN_MUST_RUN=1 cargo test --tests
+	INN_MUST_RUN=1 cargo test --tests -- --nocapture
 
 ## bench    a guest's start, PID 1's memory and the program's size against other programs, as root (RUNS=200)
 bench: all deps-bench

@@ -26,8 +26,7 @@ pub fn probe() -> &'static Path {
 /// A root with a shell and the probe in it.
 pub fn root(name: &str) -> PathBuf {
     let root = private::busybox(name);
-    let _ = fs::remove_file(root.join("bin/probe"));
-    fs::copy(probe(), root.join("bin/probe")).expect("a copy of the probe");
+    must::install(probe(), root.join("bin/probe"));
     root
 }
 

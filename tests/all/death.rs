@@ -238,7 +238,7 @@ fn upgrade(supervisor: &Supervisor, file: &std::path::Path) -> std::process::Out
 /// A copy of the program, beside the config.
 fn copy(supervisor: &Supervisor) -> std::path::PathBuf {
     let file = supervisor.directory.join("inn-new");
-    std::fs::copy(must::inn(), &file).unwrap();
+    must::install(must::inn(), &file);
     file
 }
 
@@ -294,16 +294,15 @@ fn a_program_that_could_not_go_on_does_not_come() {
     refused("nothing", "ENOENT");
     std::fs::write(&file, "#!/bin/sh\nexit 0\n").unwrap();
     refused("not executable", "EACCES");
-    std::fs::write(&file, "#!/bin/sh\nexit 0\n").unwrap();
-    assert!(Command::new("chmod").arg("755").arg(&file).status().unwrap().success());
+    must::script(&file, "#!/bin/sh\nexit 0\n");
     refused("a script", "no program");
-    std::fs::copy("/bin/true", &file).unwrap();
+    must::install("/bin/true", &file);
     refused("not static", "not static");
-    std::fs::copy(crate::private::busybox("upgrade-busybox").join("bin/sleep"), &file).unwrap();
+    must::install(crate::private::busybox("upgrade-busybox").join("bin/sleep"), &file);
     refused("another program, which exits", "does not answer");
     let mut bytes = std::fs::read(must::inn()).unwrap();
     bytes.truncate(bytes.len() / 2);
-    std::fs::copy(must::inn(), &file).unwrap();
+    must::install(must::inn(), &file);
     std::fs::write(&file, &bytes).unwrap();
     refused("half of it", "");
     std::fs::create_dir(&file).unwrap();
@@ -312,10 +311,10 @@ fn a_program_that_could_not_go_on_does_not_come() {
     std::fs::remove_dir(&file).unwrap();
     // The config says otherwise, or nothing.
     let config = supervisor.directory.join("inn.conf");
-    std::fs::copy(must::inn(), &file).unwrap();
+    must::install(must::inn(), &file);
     std::fs::write(&config, "[service one]\ncommand = /bin/sleep 2000\n").unwrap();
     refused("another config", "says otherwise");
-    std::fs::copy(must::inn(), &file).unwrap();
+    must::install(must::inn(), &file);
     std::fs::write(&config, "[service one\n").unwrap();
     let output = upgrade(&supervisor, &file);
     assert_eq!(output.status.code(), Some(2), "{output:?}");

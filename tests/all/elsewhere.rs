@@ -112,15 +112,11 @@ fn an_init_that_cannot_be_told_holds_nothing_up() {
 /// A host in a guest: its PID 1 is `command`, and `inn supervise` one of its services.
 fn host(name: &str, command: &str, files: &[(&str, &str)], more: &str) -> Supervisor {
     let root = nesting::root(name);
-    // What is there may be a link: it would be followed, and where to is for the guest to say, not for this host.
-    let _ = fs::remove_file(root.join("bin/init"));
-    fs::copy(root.join("bin/reboot"), root.join("bin/init")).expect("a copy of busybox");
+    must::install(root.join("bin/reboot"), root.join("bin/init"));
     for (path, text) in files {
         let path = root.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, text).unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(&path, mode).unwrap();
+        must::script(&path, text);
     }
     let root = root.display();
     let config = format!(
@@ -205,7 +201,7 @@ fn runit_has_it_read_its_config_again_and_end() {
         ("lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", "lib64/ld-linux-x86-64.so.2"),
     ] {
         fs::create_dir_all(root.join(to).parent().unwrap()).unwrap();
-        fs::copy(fetched.join(from), root.join(to)).unwrap_or_else(|error| panic!("{from}: {error}"));
+        must::install(fetched.join(from), root.join(to));
     }
     let supervisor = host("runit", "/bin/runsvdir -P /service", &[("service/inn/run", run)], more);
     await_guests(&supervisor);

@@ -238,7 +238,7 @@ fn those_inside_cannot_change_the_program_that_enters_or_starts_them() {
     supervisor.await_answer();
     // A copy, for it would be this machine's.
     let copy = supervisor.directory.join("inn");
-    fs::copy(must::inn(), &copy).unwrap();
+    must::install(must::inn(), &copy);
     let mode = || fs::metadata(&copy).unwrap().permissions().mode() & 0o7777;
     let before = mode();
     for (name, expected) in [("own", "change EPERM\n"), ("none", "change EROFS\n"), ("app", "change EROFS\n")] {

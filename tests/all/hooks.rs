@@ -1,7 +1,6 @@
 //! Programs of the host that are run at moments of a guest's life: on this host.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -13,8 +12,7 @@ use crate::ready::{app, root};
 fn script(folder: &Path, name: &str, lines: &str) -> PathBuf {
     fs::create_dir_all(folder).unwrap();
     let path = folder.join(name);
-    fs::write(&path, format!("#!/bin/sh\n{lines}\n")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    must::script(&path, &format!("#!/bin/sh\n{lines}\n"));
     path
 }
 

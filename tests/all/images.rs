@@ -17,7 +17,7 @@ const KINDS: [&str; 3] = ["squashfs", "erofs", "ext4"];
 pub fn images(name: &str) -> [PathBuf; 3] {
     let root = busybox(&format!("image-{name}"));
     for program in ["cat", "stat", "sync"] {
-        fs::copy(root.join("bin/sh"), root.join("bin").join(program)).expect("a copy of busybox");
+        must::install(root.join("bin/sh"), root.join("bin").join(program));
     }
     fs::write(root.join("theirs"), "").unwrap();
     std::os::unix::fs::chown(root.join("theirs"), Some(1000), Some(100)).unwrap();

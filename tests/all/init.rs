@@ -697,8 +697,7 @@ fn a_script_that_does_not_say_whose_it_is_is_the_shells() {
     let directory = must::target().join(format!("tmp/script-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
     let script = directory.join("script");
-    std::fs::write(&script, "echo \"$0 $*\"\n").unwrap();
-    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    must::script(&script, "echo \"$0 $*\"\n");
     let output =
         Command::new(must::inn()).args(["init", "script", "a b", "c"]).env("PATH", &directory).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{} a b c\n", script.display()));

@@ -25,7 +25,7 @@ const DIRECTORIES: [&str; 5] =
 /// A supervisor with a guest whose root may mount, `more` said of it, and all that busybox has in it.
 fn start(name: &str, more: &str) -> Supervisor {
     let root = busybox(name);
-    fs::copy(root.join("bin/sh"), root.join("bin/busybox")).unwrap();
+    must::install(root.join("bin/sh"), root.join("bin/busybox"));
     for tool in ["cat", "cp", "ls", "mkdir", "mount", "pivot_root", "umount", "unshare"] {
         let _ = std::os::unix::fs::symlink("busybox", root.join("bin").join(tool));
     }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -54,4 +54,29 @@ pub fn may_run(test: &str, can: bool, why_not: &str) -> bool {
 /// Prints a line that is seen even when the test passes.
 pub fn say(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// Puts a copy of the program `from` at `to`; what is there, a link too, is replaced.
+///
+/// Another process writes it. Of a descriptor of ours each child that another test starts meanwhile would have a copy until
+/// it executes its own program, and what somebody can write to cannot be executed (ETXTBSY).
+pub fn install(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    installing(from.as_ref(), to.as_ref()).stdin(Stdio::null()).status().map(installed).expect("install(1) starts");
+}
+
+/// Makes a program of `text`, as [`install`] does.
+pub fn script(to: impl AsRef<Path>, text: &str) {
+    let mut child = installing(Path::new("/dev/stdin"), to.as_ref()).stdin(Stdio::piped()).spawn().expect("it starts");
+    child.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("it reads");
+    child.wait().map(installed).expect("it ends");
+}
+
+fn installing(from: &Path, to: &Path) -> Command {
+    let mut command = Command::new("install");
+    command.args(["-m", "755", "-T", "--"]).args([from, to]);
+    command
+}
+
+fn installed(status: ExitStatus) {
+    assert!(status.success(), "install(1) failed");
 }

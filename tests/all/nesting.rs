@@ -18,10 +18,10 @@ pub fn root(name: &str) -> PathBuf {
             fs::create_dir_all(top.join(folder)).unwrap();
         }
         for program in ["sh", "sleep", "cat", "id", "stat", "mount"] {
-            fs::copy(root.join("bin/reboot"), top.join("bin").join(program)).expect("a copy of busybox");
+            must::install(root.join("bin/reboot"), top.join("bin").join(program));
         }
     }
-    fs::copy(must::inn(), root.join("bin/inn")).expect("a copy of inn");
+    must::install(must::inn(), root.join("bin/inn"));
     let config = "[guest web]\nkind = app\nroot = /inner\ncommand = /bin/sleep 1000\nstop = SIGKILL\n\
                   [guest box]\nkind = os\nroot = /inner\nephemeral = yes\ncommand = /bin/sleep 1000\nstop = SIGKILL\n";
     fs::write(root.join("etc/inn.conf"), config).unwrap();
@@ -95,7 +95,7 @@ fn a_root_inside_that_only_the_host_could_map_is_refused_where_it_would_be_writt
     }
     let script = "cd / && /bin/busybox mkdir -p /closed/inner && /bin/busybox chmod 700 /closed && inn run --root=/closed/inner --readonly=no -- /bin/id; echo $?";
     let root = root("refused");
-    fs::copy(root.join("bin/sh"), root.join("bin/busybox")).expect("a copy of busybox");
+    must::install(root.join("bin/sh"), root.join("bin/busybox"));
     let mut command = Command::new(must::inn());
     let root = format!("--root={}", root.display());
     command.args(["run", "--kind=os", "--nesting=yes", "--readonly=no", &root, "--", "/bin/sh", "-c", script]);

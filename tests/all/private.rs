@@ -224,7 +224,7 @@ pub fn busybox(name: &str) -> PathBuf {
         fs::create_dir_all(root.join(folder)).unwrap();
     }
     for program in ["sh", "sleep", "reboot"] {
-        fs::copy(fetched(), root.join("bin").join(program)).expect("a copy of busybox");
+        must::install(fetched(), root.join("bin").join(program));
     }
     root
 }

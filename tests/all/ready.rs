@@ -28,8 +28,7 @@ pub fn root(name: &str) -> PathBuf {
     for folder in ["bin", "dev", "proc", "run", "sys", "tmp"] {
         fs::create_dir_all(root.join(folder)).unwrap();
     }
-    let _ = fs::remove_file(root.join("bin/say"));
-    fs::copy(say(), root.join("bin/say")).expect("a copy");
+    must::install(say(), root.join("bin/say"));
     root
 }
 
@@ -60,7 +59,7 @@ fn a_guest_of_each_kind_says_that_it_is_ready_and_how_it_is() {
     let ready = "ready = notify\nrestart = never\nstop = SIGKILL";
     // A service runs on the host, where only root can go through the tests' directory.
     let open = PathBuf::from(format!("/var/tmp/inn-test-say-{}", std::process::id()));
-    fs::copy(say(), &open).unwrap();
+    must::install(say(), &open);
     let config = app("app", &root, words, &format!("user = 1000\n{ready}"))
         + &app("box", &root, words, ready).replace("kind = app", "kind = os")
         + &app("unmapped", &root, words, &format!("userns = none\n{ready}"))

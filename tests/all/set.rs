@@ -214,7 +214,7 @@ fn a_file_system_in_memory_is_resized_while_the_guest_runs() {
 fn a_guest_that_moves_its_mounts_reaches_nothing_of_the_host() {
     let root = busybox("set-hostile");
     for program in ["mount", "umount"] {
-        fs::copy(root.join("bin/sh"), root.join("bin").join(program)).unwrap();
+        must::install(root.join("bin/sh"), root.join("bin").join(program));
     }
     let config = format!(
         "[guest web]\nkind = os\nroot = {}\nready = fd 3\n\

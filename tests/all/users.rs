@@ -323,7 +323,7 @@ fn users_of_several_ranges_are_the_same_to_the_kernel_files_and_commands() {
     }
     let root = busybox("ranges");
     for program in ["cat", "stat"] {
-        fs::copy(root.join("bin/sh"), root.join("bin").join(program)).expect("a copy of busybox");
+        must::install(root.join("bin/sh"), root.join("bin").join(program));
     }
     fs::write(root.join("theirs"), "").unwrap();
     std::os::unix::fs::chown(root.join("theirs"), Some(1500), Some(999)).unwrap();
