@@ -540,7 +540,10 @@ impl Machine {
                 none()
             }
             Event::Stop | Event::Kill => self.kill(Then::Rest, now),
-            Event::Restart => self.kill(Then::Again, now),
+            Event::Restart => {
+                self.forget_ends();
+                self.kill(Then::Again, now)
+            }
             Event::HostGoingDown => {
                 self.host_going_down = true;
                 self.kill(Then::Rest, now)
@@ -574,7 +577,10 @@ impl Machine {
         match event {
             Event::Start => none(),
             Event::Stop => self.stop(Then::Rest, now, policy),
-            Event::Restart => self.stop(Then::Again, now, policy),
+            Event::Restart => {
+                self.forget_ends();
+                self.stop(Then::Again, now, policy)
+            }
             Event::Kill => self.kill(Then::Rest, now),
             // Its turn comes: what depends on it goes first.
             Event::HostGoingDown => self.stay_down(),
@@ -602,7 +608,7 @@ impl Machine {
 
     fn stopping(&mut self, event: Event, now: u64, policy: &Policy<'_>, step: u8) -> Actions {
         match event {
-            Event::Start | Event::Restart => self.then(Then::Again),
+            Event::Start | Event::Restart => self.again(),
             Event::Stop => self.then(Then::Rest),
             Event::Kill => self.kill(Then::Rest, now),
             Event::HostGoingDown => self.stay_down(),
@@ -624,7 +630,7 @@ impl Machine {
 
     fn killing(&mut self, event: Event, now: u64, policy: &Policy<'_>) -> Actions {
         match event {
-            Event::Start | Event::Restart => self.then(Then::Again),
+            Event::Start | Event::Restart => self.again(),
             Event::Stop | Event::Kill => self.then(Then::Rest),
             Event::HostGoingDown => self.stay_down(),
             // The helper was faster than the kill: what it has just made must go too.
@@ -664,7 +670,7 @@ impl Machine {
     /// Nothing of the guest runs, but programs of the host.
     fn in_hooks(&mut self, event: Event, now: u64) -> Actions {
         match event {
-            Event::Start | Event::Restart => self.then(Then::Again),
+            Event::Start | Event::Restart => self.again(),
             Event::Stop => self.then(Then::Rest),
             Event::HostGoingDown => self.stay_down(),
             // The programs go too.
@@ -702,7 +708,7 @@ impl Machine {
 
     fn clearing(&mut self, event: Event, now: u64, policy: &Policy<'_>) -> Actions {
         match event {
-            Event::Start | Event::Restart => self.then(Then::Again),
+            Event::Start | Event::Restart => self.again(),
             Event::Stop | Event::Kill => self.then(Then::Rest),
             Event::HostGoingDown => self.stay_down(),
             Event::Cleared => match policy.hooks_ms(Moment::Destroy).filter(|_| core::mem::take(&mut self.is_made)) {
@@ -760,10 +766,25 @@ impl Machine {
     }
 
     /// Somebody asked for it, so its back-off is forgotten.
+    fn forget_ends(&mut self) {
+        (self.delay_ms, self.ends) = (0, 0);
+    }
+
+    /// Somebody asked for it, and nothing of it exists.
     fn want(&mut self, now: u64) -> Actions {
+        self.forget_ends();
+        self.wait(now)
+    }
+
+    /// Somebody asked for it, and it is on its way down.
+    fn again(&mut self) -> Actions {
+        self.forget_ends();
+        self.then(Then::Again)
+    }
+
+    fn wait(&mut self, now: u64) -> Actions {
         if !self.host_going_down {
             self.then = Then::Policy;
-            (self.delay_ms, self.ends) = (0, 0);
             self.up_ms = 0;
             self.go(State::Waiting, now, Some(limits::WAIT_TIMEOUT_MS));
         }
@@ -837,7 +858,7 @@ impl Machine {
         let exit = self.exit.unwrap_or(Exit::Unknown);
         let again = match (self.then, exit, policy.restart) {
             (Then::Rest, ..) => false,
-            (Then::Again, ..) => return self.want(now),
+            (Then::Again, ..) => return self.wait(now),
             (Then::Policy, Exit::PowerOff, _) => false,
             (Then::Policy, Exit::Reboot, _) => true,
             (Then::Policy, _, Restart::Never) => false,

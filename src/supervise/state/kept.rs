@@ -52,7 +52,8 @@ impl Machine {
         })
     }
 
-    /// How far its start has come is not known: all of it goes, and starts again. What follows is to kill it.
+    /// How far its start has come is not known: all of it goes, and starts again. Nobody asked for that, so its ends count on.
+    /// What follows is to kill it.
     pub fn begin_again(&mut self, now_ms: u64) {
         let _ = self.kill(Then::Again, now_ms);
     }

@@ -397,6 +397,22 @@ fn a_guest_that_ends_too_often_in_too_short_a_time_is_given_up() {
 }
 
 #[test]
+fn a_start_that_is_begun_anew_for_the_program_forgets_no_end() {
+    let give_up = GiveUp { count: 2, within_ms: 10_000, then: Remedy::Stop };
+    let mut bench = Bench::new(Policy { delay_ms: (100, 1_000), give_up, ..policy(Restart::Always) });
+    bench.start();
+    bench.end(Exit::Code(1));
+    bench.time_out();
+    bench.walk(&[(Event::DependenciesReady, State::Starting)]);
+    bench.machine.begin_again(bench.now);
+    bench.walk(&[(Event::Emptied, State::Clearing), (Event::Cleared, State::Waiting)]);
+    bench.walk(&[(Event::DependenciesReady, State::Starting), (Event::Executed, State::Ready)]);
+    assert_eq!(bench.machine.restarts(), 1);
+    bench.end(Exit::Code(1));
+    assert_eq!(bench.machine.state(), State::Failed, "it has ended twice");
+}
+
+#[test]
 fn a_stable_time_and_reboots_from_inside_do_not_count_as_ends() {
     let give_up = GiveUp { count: 2, within_ms: 1_000_000, then: Remedy::Reboot };
     let mut bench = Bench::new(Policy { delay_ms: (100, 100), give_up, ..policy(Restart::Always) });
