@@ -113,7 +113,7 @@ fn every_time_that_runs_runs_on() {
         return;
     }
     let root = root("times");
-    let config = app("deaf", &root, "deaf wait", "stop = SIGTERM 2s SIGKILL")
+    let config = app("deaf", &root, "deaf notify:READY=1 wait", "ready = notify\nstop = SIGTERM 2s SIGKILL")
         + &app("late", &root, "wait", "ready = notify within 3s\nrestart = never\nstop = SIGKILL")
         + &app(
             "silent",
@@ -125,12 +125,14 @@ fn every_time_that_runs_runs_on() {
         + "[service slow]\ncommand = /bin/sleep 1000\nready = command /bin/sleep 1000 within 3s\nrestart = never\n";
     let Some(supervisor) = start("times", &config) else { return };
     supervisor.await_ready("deaf");
-    supervisor.await_ready("silent");
+    // What is on its way is waited for by what stays so: each of these times may be over before it is looked at.
+    let told = |words: &str| supervisor.wait_for(words, |this| said(this, words) > 0);
+    told("guest silent: ready");
     let stop = supervisor.command(&["stop", "deaf"]).stderr(Stdio::piped()).spawn().unwrap();
-    await_state(&supervisor, "deaf", "stopping");
-    supervisor.wait_for("its first end", |this| this.facts("often")["state"] == "delayed");
+    told("guest deaf: stopping");
+    supervisor.wait_for("its first end", |this| this.facts("often")["exit_code"] == 1);
     kill(&supervisor, "-SEGV", GOES_ON);
-    supervisor.wait_for("its second end", |this| this.facts("often")["restarts"] == 1);
+    supervisor.wait_for("its second start", |this| this.facts("often")["restarts"].as_u64() > Some(0));
     kill(&supervisor, "-SEGV", GOES_ON);
     // Who waited has asked once more.
     let stopped = stop.wait_with_output().unwrap();
@@ -148,16 +150,16 @@ fn every_time_that_runs_runs_on() {
 
 #[test]
 fn a_supervisor_that_ends_dies_and_ends() {
-    let config = "[service deaf]\ncommand = /bin/sh -c \"trap '' TERM; echo; while :; do sleep 0.1; done\"\n\
-                  ready = fd 1\nstop = SIGTERM 2s SIGKILL\n[service other]\ncommand = /bin/sleep 1000\n"
-        .replace("ready = fd 1\n", "");
+    let (slow, go) = crate::reload::slow("dies-ending");
+    let config = slow + "[service other]\ncommand = /bin/sleep 1000\n";
     let Some(mut supervisor) = start("dies-ending", &config) else { return };
-    supervisor.wait_for("it to be deaf", |this| this.inn(&["logs", "deaf"]).stdout == b"\n");
+    supervisor.await_ready("slow");
     send(supervisor.pid(), "-TERM");
-    await_state(&supervisor, "deaf", "stopping");
+    await_state(&supervisor, "slow", "stopping");
     let lives = said(&supervisor, GOES_ON);
     send(supervisor.pid(), "-SEGV");
     supervisor.wait_for("its next life", |this| said(this, GOES_ON) > lives);
+    fs::write(go, "").unwrap();
     assert_eq!(supervisor.wait().code(), Some(0), "{}", supervisor.log());
     assert_eq!(supervisor.processes(), Vec::<u32>::new());
     assert!(supervisor.cgroups().is_empty());
@@ -281,9 +283,11 @@ fn a_change_under_way_is_told_as_cut_off_and_a_reload_is_done() {
     send(supervisor.pid(), "-HUP");
     // It stands still while the supervisor dies.
     let reader = crate::reload::reader(&supervisor);
-    kill(&supervisor, "-SEGV", GOES_ON);
-    supervisor.wait_for("it to be gone", |_| !Path::new(&format!("/proc/{reader}")).exists());
+    let lives = said(&supervisor, GOES_ON);
+    send(supervisor.pid(), "-SEGV");
+    supervisor.wait_for("it to be gone", |this| !this.processes().contains(&reader));
     drop(held);
+    supervisor.wait_for("its next life", |this| said(this, GOES_ON) > lives);
     supervisor.await_ready("two");
     assert_eq!(supervisor.facts("one")["pid"], pid);
     assert!(supervisor.inn(&["upgrade", "--quiet"]).status.success());

@@ -1,15 +1,18 @@
 //! `inn reload` on this host: guests that are added, removed and changed while a supervisor runs. The kernel has no
 //! controllers here, so that some changes are refused.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Read as _;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use rustix::fs::{CWD, FileType, Mode};
 
 use crate::faults::{Injection, trace};
 use crate::must;
@@ -25,7 +28,7 @@ fn service(name: &str, more: &str) -> String {
 }
 
 /// A service that does not hear its stop, and ends once the file is there that comes with it.
-fn slow(test: &str) -> (String, PathBuf) {
+pub fn slow(test: &str) -> (String, PathBuf) {
     let go = closed().join(format!("reload-{test}-goes"));
     let _ = fs::remove_file(&go);
     let wait = format!("trap '' TERM; echo >&3; until rm {} 2>/dev/null; do sleep 0.05; done", go.display());
@@ -481,34 +484,39 @@ fn two_hundred_guests_change_and_the_memory_of_the_old_plan_is_given_back() {
 }
 
 /// Keeps whoever reads the config from going on, as storage that hangs does, as long as this lives.
-pub struct Held(Child);
+pub struct Held {
+    /// What is written when all is read: a pipe that nobody reads, whose opening waits for that.
+    pipe: File,
+    file: PathBuf,
+}
 
 impl Held {
     pub fn new(supervisor: &Supervisor) -> Held {
-        let directory = supervisor.directory.join("run/inn");
-        // It holds the lock itself, and is not the parent of who does.
-        let mut child = Command::new("flock");
-        child.arg("--no-fork");
-        child.arg(directory).args(["sh", "-c", "echo; exec sleep 1000"]).stdout(Stdio::piped());
-        let mut child = child.spawn().expect("flock starts");
-        assert_eq!(child.stdout.as_mut().unwrap().read(&mut [0]).unwrap(), 1);
-        Held(child)
+        let file = supervisor.directory.join("run/inn/users.new");
+        let _ = fs::remove_file(&file);
+        let path = file.to_str().unwrap();
+        rustix::fs::mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let pipe = File::options().read(true).custom_flags(nix::libc::O_PATH).open(&file).unwrap();
+        Held { pipe, file }
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        // Who comes from now on finds a file, and who waits a reader.
+        let other = self.file.with_extension("other");
+        let _ = fs::write(&other, "").and_then(|()| fs::rename(&other, &self.file));
+        let pipe = format!("/proc/self/fd/{}", self.pipe.as_raw_fd());
+        let _ = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(pipe);
     }
 }
 
-/// The child of the supervisor that reads the config.
+/// The child of the supervisor that reads the config, once it is held.
 pub fn reader(supervisor: &Supervisor) -> u32 {
-    let parent = format!("PPid:\t{}\n", supervisor.pid());
+    let open = format!("{} ", nix::libc::SYS_openat);
     let is = |pid: &u32| {
         let text = |file| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
-        text("comm") == "inn\n" && text("status").contains(&parent)
+        text("comm") == "inn\n" && text("syscall").starts_with(&open)
     };
     let find = |this: &Supervisor| this.processes().into_iter().find(is);
     supervisor.wait_for("the child", |this| find(this).is_some());
@@ -522,19 +530,18 @@ fn storage_that_hangs_is_told_and_the_supervisor_serves_on() {
     write(&supervisor, &[service("a", ""), service("b", "")].concat());
     let held = Held::new(&supervisor);
     let mut client = supervisor.command(&["reload"]).stderr(Stdio::piped()).spawn().unwrap();
-    let child = nix::unistd::Pid::from_raw(reader(&supervisor) as i32);
-    nix::sys::signal::kill(child, nix::sys::signal::Signal::SIGSTOP).unwrap();
-    drop(held);
+    let child = reader(&supervisor);
     let begun = Instant::now();
     while client.try_wait().unwrap().is_none() {
         assert!(supervisor.inn(&["list"]).status.success());
-        assert!(begun.elapsed() < Duration::from_secs(60), "it is never told");
+        assert!(begun.elapsed() < must::PATIENCE, "it is never told");
         std::thread::sleep(Duration::from_millis(100));
     }
     let (code, _, err) = said(&client.wait_with_output().unwrap());
     assert!(code == 5 && err.contains("its storage hangs; nothing was changed"), "{code} {err}");
     assert_eq!(names(&supervisor), ["a"]);
-    assert!(!fs::exists(format!("/proc/{child}")).unwrap());
+    supervisor.wait_for("its end", |_| !fs::exists(format!("/proc/{child}")).unwrap());
+    drop(held);
     assert_eq!(said(&supervisor.inn(&["reload"])).0, 0);
     supervisor.await_ready("b");
 }
