@@ -57,8 +57,14 @@ impl Supervisor {
 
     /// Kills the supervisor alone, and starts another where it was.
     pub fn start_again(&mut self) {
+        self.start_again_after(|| ());
+    }
+
+    /// The same, and has `meanwhile` happen while there is none.
+    pub fn start_again_after(&mut self, meanwhile: impl FnOnce()) {
         self.child.kill().expect("it is killed");
         self.child.wait().expect("it ends");
+        meanwhile();
         self.child = enter(&self.cgroup, &self.directory).spawn().expect("sh starts");
     }
 
@@ -77,6 +83,10 @@ impl Supervisor {
         let (verb, rest) = arguments.split_first().expect("a verb");
         let mut command = Command::new(must::inn());
         command.arg(verb).arg("--socket").arg(self.directory.join("control")).args(rest).stdin(Stdio::null());
+        if ["list", "status"].contains(verb) && !rest.contains(&"--timeout") {
+            // These give up after ten seconds, in which a busy machine may not let the supervisor run.
+            command.args(["--timeout", "1m"]);
+        }
         command
     }
 

@@ -130,7 +130,7 @@ fn a_service_that_dies_is_started_again_and_all_it_left_is_killed_first() {
     let after = supervisor.processes();
     assert!(before.iter().all(|old| !after.contains(old)), "{before:?} {after:?}");
     // The child's own commands take half an hour: it is not waited for.
-    assert_eq!(code(&supervisor.inn(&["stop", "--timeout", "20s", "worker"])), 0);
+    assert_eq!(code(&supervisor.inn(&["stop", "--timeout", "1m", "worker"])), 0);
     assert_eq!(supervisor.processes(), Vec::<u32>::new());
     assert_eq!(state(&supervisor, "worker"), "down");
 }
@@ -185,7 +185,7 @@ fn output_is_kept_and_a_flood_harms_nobody() {
     assert_eq!(code(&supervisor.inn(&["start", "flood"])), 0);
     supervisor.wait_for("the flood", |this| this.inn(&["logs", "flood"]).stdout.len() > 60_000);
     for _ in 0..20 {
-        assert_eq!(code(&supervisor.inn(&["list", "--timeout", "20s"])), 0, "the flood holds the others up");
+        assert_eq!(code(&supervisor.inn(&["list"])), 0, "the flood holds the others up");
     }
     assert_eq!(code(&supervisor.inn(&["kill", "flood"])), 0);
     let kept = supervisor.inn(&["logs", "flood"]).stdout.len();
@@ -203,7 +203,7 @@ fn a_guest_that_handles_no_signal_is_stopped_without_waiting() {
     let supervisor = Supervisor::start("deaf", &format!("[guest deaf]\n{}", config("app")));
     supervisor.await_answer();
     await_state(&supervisor, "deaf", "ready");
-    assert_eq!(code(&supervisor.inn(&["stop", "--timeout", "20s", "deaf"])), 0, "not after an hour");
+    assert_eq!(code(&supervisor.inn(&["stop", "--timeout", "1m", "deaf"])), 0, "not after an hour");
     assert_eq!((supervisor.processes(), supervisor.cgroups()), (vec![], vec![]));
     drop(supervisor);
     std::fs::remove_dir_all(root).unwrap();
@@ -298,7 +298,8 @@ fn a_second_demand_to_end_kills_at_once() {
     }
     let mut supervisor = Supervisor::start(
         "impatient",
-        "[service stubborn]\ncommand = /bin/sh -c \"trap '' TERM; while :; do sleep 1000; done\"\nstop = SIGTERM 1h\n",
+        "[service stubborn]\ncommand = /bin/sh -c \"trap '' TERM; echo >&5; while :; do sleep 1000; done\"\n\
+         ready = fd 5\nstop = SIGTERM 1h\n",
     );
     supervisor.await_answer();
     await_state(&supervisor, "stubborn", "ready");
@@ -396,15 +397,18 @@ fn what_a_killed_supervisor_left_is_gone_before_the_next_one_starts_it() {
         (0..5).map(|n| format!("[service s{n}]\ncommand = /bin/sleep 1000\nrestart = never\n")).collect();
     let mut supervisor = Supervisor::start("again", &services);
     supervisor.await_answer();
-    await_state(&supervisor, "s4", "ready");
-    let before = supervisor.processes();
-    assert_eq!(before.len(), 5);
+    let all_run = |this: &Supervisor| {
+        for n in 0..5 {
+            await_state(this, &format!("s{n}"), "ready");
+        }
+        // Who has made them may take a moment to end.
+        this.wait_for("nobody else to be there", |this| this.processes().len() == 5);
+        this.processes()
+    };
+    let before = all_run(&supervisor);
     supervisor.start_again();
-    for n in 0..5 {
-        await_state(&supervisor, &format!("s{n}"), "ready");
-    }
-    let after = supervisor.processes();
-    assert!(after.len() == 5 && after.iter().all(|pid| !before.contains(pid)), "{before:?} and {after:?}");
+    let after = all_run(&supervisor);
+    assert!(after.iter().all(|pid| !before.contains(pid)), "{before:?} and {after:?}");
 }
 
 #[test]
@@ -417,13 +421,16 @@ fn a_supervisor_waits_until_what_a_killed_one_had_under_way_has_ended() {
     await_state(&supervisor, "s", "ready");
     let services = supervisor.cgroup("s").parent().unwrap().to_owned();
     let base = std::fs::File::open(services.with_file_name("inn")).unwrap();
-    // As a helper that outlives it would: from its end on, for a while.
-    let helper = std::thread::spawn(move || {
-        base.lock().unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(500));
+    let bound = |this: &Supervisor| std::fs::metadata(this.directory.join("control")).unwrap().modified().unwrap();
+    let before = bound(&supervisor);
+    // As a helper that outlives it would: from its end on, until the next one waits for that.
+    supervisor.start_again_after(|| base.lock().unwrap());
+    supervisor.wait_for("it to wait", |this| {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", this.pid())).unwrap();
+        stat.contains("(inn) S ")
     });
-    supervisor.start_again();
-    helper.join().unwrap();
+    assert_eq!(bound(&supervisor), before, "it does not wait");
+    drop(base);
     await_state(&supervisor, "s", "ready");
 }
 
@@ -435,7 +442,10 @@ fn a_root_whose_directories_are_links_is_refused() {
     let root = busybox("links");
     let supervisor = Supervisor::start(
         "links",
-        &format!("[guest app]\nkind = app\nroot = {}\ncommand = /bin/sleep 9\nautostart = no\n", root.display()),
+        &format!(
+            "[guest app]\nkind = app\nroot = {}\ncommand = /bin/sleep 9\nautostart = no\nrestart = never\n",
+            root.display()
+        ),
     );
     supervisor.await_answer();
     for (name, target) in [("tmp", "../root"), ("run", "/etc"), ("proc", "../proc"), ("dev", "bin"), ("sys", "..")] {
@@ -465,7 +475,10 @@ fn a_root_that_is_written_to_must_be_out_of_others_reach() {
     std::fs::rename(busybox("reach"), &root).unwrap();
     let supervisor = Supervisor::start(
         "reach",
-        &format!("[guest box]\nkind = os\nroot = {}\ncommand = /bin/sleep 1000\nautostart = no\n", root.display()),
+        &format!(
+            "[guest box]\nkind = os\nroot = {}\ncommand = /bin/sleep 1000\nautostart = no\nrestart = never\n",
+            root.display()
+        ),
     );
     supervisor.await_answer();
     let start = |mode| {
