@@ -143,9 +143,9 @@ const HANG: &[u8] = &[0xb8, 34, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7];
 fn patched(file: &Path, at: u64, instructions: &[u8]) {
     let mut bytes = std::fs::read(unstripped()).unwrap();
     bytes[at as usize..][..instructions.len()].copy_from_slice(instructions);
-    let _ = std::fs::remove_file(file);
-    std::fs::write(file, &bytes).unwrap();
-    assert!(Command::new("chmod").arg("755").arg(file).status().unwrap().success());
+    let other = file.with_extension("bytes");
+    std::fs::write(&other, &bytes).unwrap();
+    must::install(&other, file);
 }
 
 /// An upgrade to `file` says these words, and changes nothing: neither the program nor guest `one`, which is process `pid`.
@@ -177,6 +177,9 @@ fn a_new_program_that_cannot_answer_or_read_what_is_kept_does_not_come() {
     refused("one that crashes", "it does not answer as an inn does");
     patched(&file, asked, HANG);
     refused("one that hangs", "the new program does not answer in time");
+    // It is killed then, and no other is asked until it is waited for.
+    let children = format!("/proc/{0}/task/{0}/children", supervisor.pid());
+    supervisor.wait_for("its end", |_| std::fs::read_to_string(&children).unwrap().split_whitespace().count() == 1);
     // The machine in its header, as of aarch64.
     patched(&file, 18, &[183, 0]);
     refused("another machine", "it is a program of another machine");

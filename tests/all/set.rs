@@ -57,7 +57,7 @@ fn size_inside(pid: u32, path: &str) -> u64 {
     text.split_whitespace().map(|word| word.parse::<u64>().unwrap()).product()
 }
 
-const SERVICE: &str = "[service web]\ncommand = /bin/sh -c \"sleep 1000 & sleep 1000\"\nrlimit = core 0:0\n";
+const SERVICE: &str = "[service web]\ncommand = /bin/sh -c \"sleep 1000 & sleep 1000 & wait\"\nrlimit = core 0:0\n";
 
 fn served(name: &str, config: &str) -> Option<Supervisor> {
     if !must::root(name) {
@@ -72,7 +72,7 @@ fn served(name: &str, config: &str) -> Option<Supervisor> {
 #[test]
 fn set_changes_every_process_of_a_guest() {
     let Some(supervisor) = served("set-processes", SERVICE) else { return };
-    supervisor.wait_for("both processes", |this| this.processes().len() >= 3);
+    supervisor.wait_for("its processes", |this| this.members("web").len() == 3);
     let set = supervisor.inn(&["set", "web", "rlimit", "nofile 64:128", "oom-score=500", "rlimit=fsize 1M"]);
     let (code, text) = said(&set);
     assert_eq!(code, 0, "{text}");
@@ -82,7 +82,7 @@ fn set_changes_every_process_of_a_guest() {
          web: rlimit fsize default -> 1048576:1048576\n\
          until the config is read again; --save keeps it there\n"
     );
-    for pid in supervisor.processes() {
+    for pid in supervisor.members("web") {
         assert_eq!(limit_of(pid, "Max open files"), "64:128");
         assert_eq!(limit_of(pid, "Max file size"), "1048576:1048576");
         assert_eq!(limit_of(pid, "Max core file size"), "0:0");
@@ -282,18 +282,17 @@ fn every_call_of_a_change_may_fail() {
     }
 }
 
-/// What a guest has of that which is changed.
-fn now(supervisor: &Supervisor, pid: u32) -> Vec<(String, String, u64)> {
-    let size = size_inside(pid, "/tmp");
-    let others = supervisor.processes();
-    let all = others.iter().map(|pid| (limit_of(*pid, "Max open files"), limit_of(*pid, "Max file size"), size));
+/// What a guest, of which these are the processes, has of that which is changed.
+fn now(pids: &[u32]) -> Vec<(String, String, u64)> {
+    let size = size_inside(pids[0], "/tmp");
+    let all = pids.iter().map(|pid| (limit_of(*pid, "Max open files"), limit_of(*pid, "Max file size"), size));
     all.collect()
 }
 
 fn fail_each_call(error: Option<Errno>) {
     let name = format!("set-{}", error.map_or("killed".into(), |error| format!("{error:?}")));
     let root = busybox(&name);
-    let command = "/bin/sh -c \"sleep 1000 & sleep 1000\"";
+    let command = "/bin/sh -c \"sleep 1000 & sleep 1000 & wait\"";
     let config = format!(
         "[guest web]\nkind = app\nroot = {}\ncommand = {command}\nrlimit = nofile 100:500\nrlimit = fsize 100:500\n\
          tmpfs = /tmp 10M\n",
@@ -302,15 +301,16 @@ fn fail_each_call(error: Option<Errno>) {
     let supervisor = Supervisor::start(&name, &config);
     supervisor.await_answer();
     await_ready(&supervisor, "web");
-    supervisor.wait_for("all processes", |this| this.processes().len() >= 2);
+    // No others: whoever changes them may take a moment to end.
+    supervisor.wait_for("its processes", |this| this.members("web").len() == 3);
+    let pids = supervisor.members("web");
     let set = |value: u64| -> (i32, String) {
         let (files, size) = (format!("rlimit=nofile {value}:500"), format!("rlimit=fsize {value}:500"));
         said(&supervisor.inn(&["set", "--json", "web", &files, &size, &format!("tmpfs=/tmp {value}M")]))
     };
     let is = |value: u64| -> bool {
         let soft = format!("{value}:500");
-        let now = now(&supervisor, first_pid(&supervisor, "web"));
-        now.len() >= 2 && now.iter().all(|one| one.0 == soft && one.1 == soft && one.2 == value << 20)
+        now(&pids).iter().all(|one| one.0 == soft && one.1 == soft && one.2 == value << 20)
     };
     let (code, text) = set(10);
     assert_eq!(code, 0, "{text}");
@@ -331,7 +331,7 @@ fn fail_each_call(error: Option<Errno>) {
         let failed = injection.disarm();
         let what = || format!("{name}: call {number} ({failed}) gave {code} {text}\n{}", supervisor.log());
         // What was not told is found out.
-        let there = now(&supervisor, first_pid(&supervisor, "web"));
+        let there = now(&pids);
         supervisor.wait_for(&format!("one or the other, {} {there:?}", what()), |_| is(old) || is(new));
         assert!(code != 0 || is(new), "it is said to be changed: {}", what());
         assert!(!text.contains("nothing was changed") || is(old), "{}", what());
