@@ -18,6 +18,7 @@ use super::parse::Options;
 use super::terminal::{Relay, Watch};
 use crate::control::wire::{Code, Happening, Name, Reply, Request};
 use crate::fault::ErrnoWords;
+use crate::host::child::wait_readable;
 use crate::host::files;
 use crate::supervise::ring::Reader;
 use crate::sys::{Errno, clock, stdio};
@@ -153,6 +154,7 @@ impl Console<'_> {
     fn hear(&mut self) -> ControlFlow<Left> {
         while let Ok(Some(record)) = self.events.read() {
             let Some(event) = record.event().filter(|event| event.guest == self.name) else { continue };
+            self.look_whether_it_ended();
             match event.what {
                 Happening::Down | Happening::Failed => return ControlFlow::Break(Left::Down),
                 Happening::Started { .. } => {
@@ -171,6 +173,15 @@ impl Console<'_> {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// Tells of the guest's end, once: that it starts again, or is down, may be heard of at the same time.
+    fn look_whether_it_ended(&mut self) {
+        if self.process.as_ref().is_some_and(|process| wait_readable(process.as_fd(), 0)) {
+            self.process = None;
+            self.relay.hold_input();
+            self.tell(format_args!("ended"));
+        }
     }
 
     /// A line between what is shown. The terminal may be raw: a line's end alone would not go back to its beginning.
@@ -196,7 +207,7 @@ impl Console<'_> {
 
     /// Waits for something to happen, and deals with it.
     fn turn(&mut self) -> ControlFlow<Left> {
-        let [input, room, process, signals, told, alone] = self.wait();
+        let [input, room, _, signals, told, alone] = self.wait();
         if signals {
             while let Some(signal) = self.signals.next() {
                 if self.signals.is_about_terminal(signal, Some(&mut self.relay)) {
@@ -218,11 +229,7 @@ impl Console<'_> {
         if self.relay.is_detached(now_ms) || self.relay.is_input_over() {
             return ControlFlow::Break(Left::Detached);
         }
-        if process {
-            self.process = None;
-            self.relay.hold_input();
-            self.tell(format_args!("ended"));
-        }
+        self.look_whether_it_ended();
         if alone && !told { ControlFlow::Break(Left::Alone) } else { ControlFlow::Continue(()) }
     }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::OpenptFlags;
-use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
+use rustix::termios::{Action, Winsize, tcflow, tcgetattr, tcsetwinsize};
 
 use crate::must::{self, PATIENCE};
 use crate::private::{self, Supervisor, busybox};
@@ -363,10 +363,51 @@ fn a_console_stays_attached_while_its_guest_starts_again_and_others_watch_it_too
     assert_eq!(supervisor.inn(&["console", "--escape", "none", "box"]).status.code(), Some(0));
 }
 
-/// How many processes of `guest` run sleep(1).
-fn sleeping(supervisor: &Supervisor, guest: &str) -> usize {
+#[test]
+fn every_end_of_a_guest_is_told_at_its_console_however_late_it_is_heard_of() {
+    if !must::root("every_end_of_a_guest_is_told_at_its_console_however_late_it_is_heard_of") {
+        return;
+    }
+    let config = format!(
+        "[guest box]\nkind = os\nroot = {}\nreadonly = yes\nrestart = always\nrestart-delay = 10m 10m\n\
+         command = /bin/sh -c \"while read line; do echo got $line; done\"\n",
+        busybox("console-late").display()
+    );
+    let supervisor = Supervisor::start("console-late", &config);
+    supervisor.await_ready("box");
+    let socket = supervisor.directory.join("control").display().to_string();
+    let mut terminal = Terminal::start(&["console", "--socket", &socket, "box"]);
+    terminal.shows("detaches");
+    let end = || {
+        let pid = supervisor.facts("box")["pid"].as_i64().unwrap();
+        kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
+        supervisor.wait_for("its end", |this| this.facts("box")["state"] == "delayed");
+    };
+    end();
+    terminal.shows("box: ended");
+    // Held up while it tells of the start, it hears of the next end and the next start together.
+    tcflow(&terminal.slave, Action::OOff).unwrap();
+    assert!(supervisor.inn(&["start", "--wait", "box"]).status.success());
+    let call = format!("/proc/{}/syscall", terminal.child.id());
+    let writes = format!("{} 0x2 ", libc::SYS_write);
+    supervisor
+        .wait_for("it to be held up", |_| std::fs::read_to_string(&call).is_ok_and(|call| call.starts_with(&writes)));
+    end();
+    assert!(supervisor.inn(&["start", "--wait", "box"]).status.success());
+    tcflow(&terminal.slave, Action::OOn).unwrap();
+    terminal.types("on\r");
+    terminal.shows("got on");
+    for told in ["box: ended", "box: started again"] {
+        assert_eq!(terminal.text.matches(told).count(), 2, "{}", terminal.text);
+    }
+    terminal.types("\x1d");
+    assert_eq!(terminal.code(), Some(0));
+}
+
+/// The processes of `guest` that run sleep(1).
+fn sleeping(supervisor: &Supervisor, guest: &str) -> Vec<u32> {
     let is = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n");
-    supervisor.members(guest).iter().filter(|pid| is(pid)).count()
+    supervisor.members(guest).into_iter().filter(is).collect()
 }
 
 #[test]
@@ -390,8 +431,9 @@ fn no_signal_to_a_client_leaves_the_terminal_changed() {
             let mut terminal = Terminal::start(words);
             terminal.shows(started);
             if words[0] == "exec" {
-                // The shell that becomes it does not heed every signal.
-                supervisor.wait_for("the command", |this| sleeping(this, "box") > before);
+                // The shell that becomes it does not heed every signal. Those before it may still be on their way out.
+                let is_new = |pid: &u32| !before.contains(pid);
+                supervisor.wait_for("the command", |this| sleeping(this, "box").iter().any(is_new));
             }
             assert_ne!(modes(&terminal.slave), terminal.fresh, "it has the terminal");
             let sent = Command::new("kill").arg(format!("-{signal}")).arg(terminal.child.id().to_string()).status();
@@ -426,6 +468,12 @@ fn a_client_that_is_stopped_gives_the_terminal_back_until_it_goes_on() {
     let deadline = Instant::now() + PATIENCE;
     while modes(&terminal.slave) != terminal.fresh {
         assert!(Instant::now() < deadline, "it is given back");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // It gives it back before it stops, and what is to let it go on must come after that.
+    let stat = format!("/proc/{}/stat", terminal.child.id());
+    while !std::fs::read_to_string(&stat).unwrap().contains(") T ") {
+        assert!(Instant::now() < deadline, "it stops");
         std::thread::sleep(Duration::from_millis(5));
     }
     send(&terminal.child, Signal::CONT);
