@@ -66,8 +66,6 @@ struct Init<'a> {
     code: Option<u8>,
     /// The terminal, where this process's group had its foreground.
     terminal: Option<OwnedFd>,
-    /// Signals of the kernel's that come of having given the terminal up.
-    handed_off: Set,
     /// The command was sent a signal to stop.
     was_told_to_stop: bool,
     /// It has been stopped at its terminal, and this process has stopped with it.
@@ -91,7 +89,6 @@ impl<'a> Init<'a> {
             command: None,
             code: None,
             terminal: None,
-            handed_off: Set::NONE,
             was_told_to_stop: false,
             is_suspended: false,
         };
@@ -118,7 +115,10 @@ impl<'a> Init<'a> {
             let is_ours = |terminal: &OwnedFd| terminal::foreground(terminal.as_fd()) == Ok(process::own_group());
             self.terminal = terminal.filter(is_ours);
         } else if terminal::give_up(stdio::input()).is_ok() && process::leads_session() {
-            self.handed_off = Set::NONE.with(HUP).with(CONT);
+            // The kernel has sent these, if any, before that returned; what comes from now on is somebody's.
+            if let Ok(own) = signal::descriptor(Set::NONE.with(HUP).with(CONT)) {
+                while let Ok(Some(_)) = signal::next(own.as_fd()) {}
+            }
         }
     }
 
@@ -208,10 +208,6 @@ impl<'a> Init<'a> {
             // Of a message that nobody reads.
             libc::SIGPIPE if sender == number(rustix::process::getpid()) => return,
             _ => {}
-        }
-        if self.handed_off != self.handed_off.without(signal) {
-            self.handed_off = self.handed_off.without(signal);
-            return;
         }
         if self.orders.pause {
             if matches!(i32::from(signal), libc::SIGINT | libc::SIGTERM) {

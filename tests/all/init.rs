@@ -7,6 +7,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::foreground::{Terminal, end, inn, started};
@@ -180,7 +181,7 @@ fn init_exits_with_0_for_codes_that_were_named_and_no_other() {
 fn init_gives_the_exit_code_also_where_sigchld_was_ignored() {
     let script = "trap '' CHLD; exec \"$0\" init -- sh -c 'exit 4'";
     let status =
-        Command::new("timeout").args(["20", "bash", "-c", script]).arg(must::inn()).status().expect("bash starts");
+        Command::new("timeout").args(["60", "bash", "-c", script]).arg(must::inn()).status().expect("bash starts");
     assert_eq!(status.code(), Some(4));
 }
 
@@ -461,7 +462,8 @@ fn init_that_cannot_reap_orphans_warns() {
 
 #[test]
 fn init_tells_what_it_reaps_where_it_is_asked_to() {
-    let script = "(true &); until [ -z \"$(pgrep -P $PPID true)\" ]; do :; done";
+    // Until it has no child but this shell: what the shell runs by itself is called like the shell.
+    let script = "(true &); until [ \"$(pgrep -P $PPID)\" = $$ ]; do :; done";
     let output = as_pid_1(&["-w", "sh", "-c", script]).output().unwrap();
     assert!(errors(&output).contains("inn: init: reaped process "), "{}", errors(&output));
     let output = as_pid_1(&["sh", "-c", script]).output().unwrap();
@@ -480,8 +482,9 @@ fn init_waits_for_what_it_adopted_where_it_is_asked_to() {
         let mut heard = Heard::start(&mut command);
         assert_eq!(heard.line(), "up");
         let init = if pid_1 { children(heard.pid())[0] } else { heard.pid() };
-        // The command is gone, and its end has been heard of.
-        eventually(|| children(init).len() == 1 && children(init).iter().all(|pid| stat(*pid)[0] != "Z"), "it stays");
+        // The command is gone, and its end has been heard of: what leads a session is the only child.
+        let is_adopted = |pid: &i32| stat(*pid).get(3).is_some_and(|session| *session == pid.to_string());
+        eventually(|| matches!(&children(init)[..], [pid] if is_adopted(pid)), "it stays");
         send(init, libc::SIGTERM);
         assert_eq!(heard.line(), "heard");
         assert_eq!(heard.code(), Some(7));
@@ -598,6 +601,29 @@ fn what_comes_of_a_terminal_s_handing_over_is_not_passed_on() {
     send(command, libc::SIGKILL);
     assert_eq!(terminal.code(), Some(137));
     assert_eq!(terminal.text().lines().count(), 3, "{}", terminal.text());
+}
+
+#[test]
+fn a_signal_is_passed_on_that_comes_before_init_has_dealt_with_the_handing_over() {
+    // It says that the command has started before it hears of any signal: here it has to wait for room to say so.
+    let path = must::target().join(format!("tmp/init-errors-{}", std::process::id()));
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let errors =
+        rustix::fs::open(path.to_str().unwrap(), OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
+            .unwrap();
+    while rustix::io::write(&errors, &[b'.'; 4096]).is_ok() {}
+    let (inn, hear) = (must::inn().display(), hear().display());
+    let script = format!("exec {inn} init -s -vv --setsid {hear} 2>{}", path.display());
+    let mut terminal = Terminal::start_program(Path::new("sh"), &["-c", &script]);
+    terminal.shows("\n");
+    let command = terminal.text().trim_start_matches("ready ").trim_end().parse().unwrap();
+    send(terminal.child.id() as i32, libc::SIGHUP);
+    while rustix::io::read(&errors, &mut [0; 4096]).is_ok() {}
+    terminal.shows(&format!("\n{}\r\n", libc::SIGHUP));
+    send(command, libc::SIGKILL);
+    assert_eq!(terminal.code(), Some(137));
+    std::fs::remove_file(path).unwrap();
 }
 
 #[test]
