@@ -99,8 +99,9 @@ fn run(name: &CStr, target: &Target, words: &[&CStr], arguments: &Arguments) -> 
 
 /// Whether the guest's first process is no more: then nothing can be done in it, whatever it was that failed.
 fn has_ended(pidfd: BorrowedFd<'_>, fault: Fault) -> bool {
-    // What killed a helper inside kills the guest too, or the guest is what could not be found any more.
-    let is_likely = fault.step == Step::Helper || i32::from(fault.errno) == libc::ESRCH;
+    // What killed a helper inside kills the guest too; or the guest is what could not be found any more, or what nothing more
+    // could be made in (pid_namespaces(7)).
+    let is_likely = fault.step == Step::Helper || [libc::ESRCH, libc::ENOMEM].contains(&i32::from(fault.errno));
     let moment = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
     (0..if is_likely { 20 } else { 1 }).any(|_| {
         // It has ended only when all that ran in it has been waited for; some of that may be ours.
