@@ -233,7 +233,7 @@ fn those_inside_cannot_change_the_program_that_enters_or_starts_them() {
     let more = "seccomp = +clone3";
     let config = guest("own", &format!("kind = os\n{more}"))
         + &guest("none", &format!("kind = os\nuserns = none\n{more}"))
-        + &guest("app", &format!("kind = app\nuserns = none\n{more}"));
+        + &guest("bound", &format!("kind = app\nuserns = none\n{more}"));
     let supervisor = Supervisor::start("runtime", &config);
     supervisor.await_answer();
     // A copy, for it would be this machine's.
@@ -241,7 +241,7 @@ fn those_inside_cannot_change_the_program_that_enters_or_starts_them() {
     must::install(must::inn(), &copy);
     let mode = || fs::metadata(&copy).unwrap().permissions().mode() & 0o7777;
     let before = mode();
-    for (name, expected) in [("own", "change EPERM\n"), ("none", "change EROFS\n"), ("app", "change EROFS\n")] {
+    for (name, expected) in [("own", "change EPERM\n"), ("none", "change EROFS\n"), ("bound", "change EROFS\n")] {
         supervisor.await_ready(name);
         let hunt =
             supervisor.command(&["exec", name, "/bin/probe", "hunt", "exe"]).stdout(Stdio::piped()).spawn().unwrap();

@@ -38,11 +38,7 @@ impl Supervisor {
 
     /// The same, with a last word on how the process is made.
     pub fn spawn(name: &str, config: &str, prepare: impl FnOnce(&mut Command)) -> Supervisor {
-        // Two tests with one name would get on until they happened to run at once. A thread is called like its test.
-        let test = std::thread::current().name().map(str::to_owned);
-        let before = NAMES.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), test.clone());
-        let is_own = before.is_none_or(|before| before.is_some() && before == test);
-        assert!(is_own, "{name} is the name of another test's supervisor");
+        is_one_tests("supervisor", name);
         let name = format!("inn-test-{name}-{}", std::process::id());
         let directory = closed().join(&name);
         fs::create_dir_all(&directory).expect("a directory");
@@ -207,6 +203,16 @@ impl Drop for Supervisor {
     }
 }
 
+/// Fails where another test has what is called so: they would get on until they happened to run at once.
+pub fn is_one_tests(what: &str, name: &str) {
+    // A thread is called like its test.
+    let test = std::thread::current().name().map(str::to_owned);
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = names.insert(format!("{what} {name}"), test.clone());
+    let is_own = before.is_none_or(|before| before.is_some() && before == test);
+    assert!(is_own, "{name} is the name of another test's {what}");
+}
+
 /// A directory that other users of this host cannot reach, as a root that is written to must be.
 pub fn closed() -> PathBuf {
     let directory = must::target().join("private");
@@ -229,6 +235,7 @@ fn fetched() -> &'static Path {
 
 /// A root with busybox in it.
 pub fn busybox(name: &str) -> PathBuf {
+    is_one_tests("root", name);
     let root = closed().join(format!("root-{name}"));
     for folder in ["bin", "dev", "proc", "run", "sys", "tmp"] {
         fs::create_dir_all(root.join(folder)).unwrap();
