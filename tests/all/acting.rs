@@ -1,7 +1,7 @@
 //! Verbs that do something to several guests at once, on this host: patterns, waiting, freezing.
 
 use std::fs;
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::time::Instant;
 
 use crate::must;
@@ -78,13 +78,21 @@ fn a_name_that_no_guest_can_have_is_told_and_nothing_is_done() {
 
 #[test]
 fn all_are_stopped_at_once() {
+    let go = crate::private::closed().join(format!("at-once-{}", std::process::id()));
+    let script = format!("trap : TERM; echo >&3; until [ -e {} ]; do sleep 0.02; done", go.display());
     let stubborn: String = (0..6)
-        .map(|n| format!("[service s{n}]\ncommand = /bin/sh -c \"trap : TERM; while :; do sleep 1; done\"\nstop = SIGTERM 2s SIGKILL\n"))
+        .map(|n| {
+            format!("[service s{n}]\ncommand = /bin/sh -c \"{script}\"\nready = fd 3\nstop = SIGTERM 60s SIGKILL\n")
+        })
         .collect();
     let Some(this) = supervisor("at-once", &stubborn) else { return };
     this.wait_for("all of them", |this| states(this).matches(":ready").count() == 6);
-    // Each takes two seconds; one after the other they would take twelve. The log says in which order it went.
-    assert_eq!(said(&this.inn(&["stop", "-q", "s*"])), (0, String::new()));
+    // None of them ends before all have been asked to. The log says in which order it went.
+    let stop = this.command(&["stop", "-q", "s*"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    this.wait_for("all of them to stop", |this| states(this).matches(":stopping").count() == 6);
+    fs::write(&go, "").unwrap();
+    assert_eq!(said(&stop.wait_with_output().unwrap()), (0, String::new()));
+    fs::remove_file(go).unwrap();
     let log = this.log();
     let last_begun = log.rfind(": stopping").expect("it was said");
     let first_gone = log.find(": down").expect("it was said");
@@ -97,20 +105,20 @@ fn who_is_late_is_told_with_what_it_waits_for() {
         [service web]\ncommand = /bin/sleep 1000\nautostart = no\nafter = slow\n\
         [service stays]\ncommand = /bin/sh -c \"trap '' TERM; echo >&3; while :; do sleep 1; done\"\nready = fd 3\nstop = SIGTERM 60s SIGKILL\n";
     let Some(this) = supervisor("who-is-late", config) else { return };
-    this.wait_for("it to run", |this| states(this).contains("stays:ready"));
-    let (code, text) = said(&this.inn(&["start", "--wait", "--timeout", "200ms", "web", "slow", "stays"]));
+    this.wait_for("it to run", |this| states(this).starts_with("slow:running web:down stays:ready"));
+    let (code, text) = said(&this.inn(&["start", "--wait", "--timeout", "5s", "web", "slow", "stays"]));
     assert_eq!(code, 5, "{text}");
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[0].starts_with("inn: web: not ready in time: waiting for slow; slow is not ready: "), "{text}");
     assert!(lines[1].starts_with("inn: slow: not ready in time: running; it waits for a newline"), "{text}");
     // One that is to be there already is not late, whoever was before it.
-    let (code, text) = said(&this.inn(&["stop", "--timeout", "200ms", "stays", "web"]));
+    let (code, text) = said(&this.inn(&["stop", "--timeout", "5s", "stays", "web"]));
     assert_eq!((code, text.as_str()), (5, "inn: stays: not gone in time: stopping\n"));
     assert_eq!(said(&this.inn(&["kill", "stays"])), (0, String::new()));
 }
 
 /// What a service counts, to see whether it goes on.
-const COUNTER: &str = "[service web]\ncommand = /bin/sh -c \"while :; do echo x; sleep 0.01; done\"\nlog = 64K\n";
+const COUNTER: &str = "[service web]\ncommand = /bin/sh -c \"while :; do echo x; sleep 0.01; done\"\nlog = 4M\n";
 
 fn lines(supervisor: &Supervisor) -> usize {
     supervisor.inn(&["logs", "web"]).stdout.len()

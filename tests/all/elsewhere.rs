@@ -11,6 +11,13 @@ use crate::must;
 use crate::nesting;
 use crate::private::{Supervisor, busybox};
 
+/// Waits until it is told that the program is alive, and nothing else.
+fn is_alive(socket: &UnixDatagram) {
+    let mut buffer = [0; 512];
+    let length = socket.recv(&mut buffer).expect("a message");
+    assert_eq!(String::from_utf8_lossy(&buffer[..length]), "WATCHDOG=1");
+}
+
 /// The next message but those that only say that the program is alive; whether there were such.
 fn next(socket: &UnixDatagram) -> (String, bool) {
     let (mut buffer, mut is_alive) = ([0; 512], false);
@@ -28,13 +35,17 @@ fn said(output: &Output) -> String {
     [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes)).concat()
 }
 
+/// A guest that is ready when it has a file.
+fn waiting(name: &str) -> String {
+    let root = busybox(name);
+    let command = "command = /bin/sleep 1000\nready = file /tmp/up\nstop = SIGKILL";
+    format!("[guest slow]\nkind = app\nroot = {}\n{command}\n", root.display())
+}
+
 /// A guest that is ready a moment after it has started.
 fn slow(name: &str) -> String {
-    format!(
-        "[guest slow]\nkind = app\nroot = {}\nready = file /tmp/up\nstop = SIGKILL\n\
-         command = /bin/sh -c \"/bin/sleep 0.2; echo > /tmp/up; exec /bin/sleep 1000\"\n",
-        busybox(name).display()
-    )
+    let command = "command = /bin/sh -c \"/bin/sleep 0.2; echo > /tmp/up; exec /bin/sleep 1000\"";
+    waiting(name).replace("command = /bin/sleep 1000", command)
 }
 
 #[test]
@@ -53,17 +64,20 @@ fn another_init_is_told_when_guests_are_ready_are_reloaded_and_stop() {
         };
         let socket = UnixDatagram::bind_addr(&address.unwrap()).unwrap();
         socket.set_read_timeout(Some(must::PATIENCE)).unwrap();
-        let mut supervisor = Supervisor::spawn("manager", &slow("manager"), |command| {
+        let mut supervisor = Supervisor::spawn("manager", &waiting("manager"), |command| {
             let name = if is_abstract { format!("@{name}") } else { name.clone() };
             command.env("NOTIFY_SOCKET", name).env("WATCHDOG_USEC", "100000");
         });
         let (text, _) = next(&socket);
         assert!(text.contains("STATUS=starting guests\nEXTEND_TIMEOUT_USEC="), "{text}");
-        let (text, is_alive) = next(&socket);
+        // It is told that the loop goes on while a guest starts.
+        is_alive(&socket);
+        let up = supervisor.inside_of("slow", &["/bin/sh", "-c", "echo > /tmp/up"]);
+        assert!(up.status.success(), "{up:?}");
+        let (text, _) = next(&socket);
         assert_eq!(supervisor.facts("slow")["state"], "ready");
         let pid = supervisor.pid();
         assert_eq!(text, format!("READY=1\nMAINPID={pid}\nSTATUS=1 guests and services; `inn list` shows them"));
-        assert!(is_alive, "it is told that the loop goes on while a guest starts");
 
         assert!(supervisor.inn(&["reload"]).status.success());
         let (text, _) = next(&socket);
@@ -271,6 +285,9 @@ fn openrc_starts_it_reloads_it_and_stops_it_with_its_guests() {
     let files = [("etc/inittab", OPENRC), ("etc/init.d/inn", script.as_str())];
     let supervisor = host("openrc", "/bin/init", &files, "stop = SIGUSR2 30s SIGKILL");
     await_guests(&supervisor);
+    // Its guests may be there before OpenRC is done with the start, and it reloads nothing before that.
+    let status = |this: &Supervisor| inside(this, &["/sbin/rc-service", "inn", "status"]);
+    supervisor.wait_for("the service", |this| status(this).contains("status: started"));
     dies_and_goes_on(&supervisor);
     let change = "echo 'description = another' >> /etc/inn.conf && rc-service inn reload";
     inside(&supervisor, &["/bin/sh", "-c", change]);

@@ -40,6 +40,13 @@ fn writers(supervisor: &Supervisor) -> Vec<u32> {
     supervisor.processes().into_iter().filter(is).collect()
 }
 
+/// Waits until the writer has nothing to do: what it has just written it has not noted yet, and another would write it again.
+fn rests(supervisor: &Supervisor, writer: u32) {
+    supervisor.wait_for("the writer to rest", |_| {
+        fs::read_to_string(format!("/proc/{writer}/stat")).is_ok_and(|stat| stat.contains(") S "))
+    });
+}
+
 fn kill(pid: u32, signal: &str) {
     assert!(Command::new("kill").arg(signal).arg(pid.to_string()).status().unwrap().success());
 }
@@ -75,6 +82,7 @@ fn output_is_in_a_file_that_only_root_reads_with_the_time_of_each_line() {
 
     // One process for all; it goes on where it was when it is killed, and a guest that comes later is its too.
     let [writer] = writers(&supervisor)[..] else { panic!("{:?}", writers(&supervisor)) };
+    rests(&supervisor, writer);
     kill(writer, "-KILL");
     supervisor.wait_for("another", |this| writers(this).iter().any(|pid| *pid != writer));
     assert!(supervisor.log().contains("the process that writes log files has ended"));
@@ -101,6 +109,7 @@ fn files_are_rotated_and_hold_all_that_they_have_room_for_also_when_the_supervis
     let mut supervisor = start("rotated", config);
     supervisor.wait_for("all of it", |this| this.inn(&["logs", "many"]).stdout.ends_with(b"\nend\n"));
     assert!(supervisor.inn(&["logs", "many"]).stderr.is_empty(), "nothing is lost");
+    supervisor.wait_for("the other", |this| this.inn(&["logs", "one"]).stdout.ends_with(b"\n20000\n"));
     kill(supervisor.pid(), "-TERM");
     assert_eq!(supervisor.wait().code(), Some(0));
     let directory = directory("rotated");

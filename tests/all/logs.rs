@@ -7,11 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::must;
+use crate::must::{self, PATIENCE};
 use crate::private::Supervisor;
-
-/// A generous time for anything to happen.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A verb that goes on printing.
 struct Following {
@@ -266,9 +263,7 @@ fn logs_that_cannot_be_printed_say_so_and_end() {
         let output = output.wait_with_output().unwrap();
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code() == Some(1) && told.contains("ENOSPC"), "{words:?}: {told}");
-        let (read, write) = std::io::pipe().unwrap();
-        drop(read);
-        let mut child = supervisor.command(words).stdout(write).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = supervisor.command(words).stdout(must::unread()).stderr(Stdio::null()).spawn().unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(1), "{words:?}: nobody reads");
     }
     // A reader that goes away later ends it too.

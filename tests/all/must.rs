@@ -51,6 +51,15 @@ pub fn may_run(test: &str, can: bool, why_not: &str) -> bool {
     can
 }
 
+/// A pipe that nobody reads any more: a child that another test starts has a copy of each end until it executes its program.
+pub fn unread() -> std::io::PipeWriter {
+    let (_, mut write) = std::io::pipe().expect("a pipe");
+    while write.write(b".").is_ok() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    write
+}
+
 /// Prints a line that is seen even when the test passes.
 pub fn say(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");

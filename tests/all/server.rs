@@ -11,6 +11,7 @@ use innkeep::limits;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::pipe::PipeFlags;
 
 const NOW: u64 = 1_000_000;
 
@@ -115,7 +116,7 @@ fn a_descriptor_arrives_with_its_reply() {
     let mut host = Host::new("descriptor");
     let (client, id) = host.connect();
     host.ask(&client, id, Request::List);
-    let (reader, writer) = rustix::pipe::pipe().unwrap();
+    let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
     rustix::io::write(&writer, b"hello").unwrap();
     assert_eq!(host.server.send(id, &Reply::Logs { guest: "web", file: "" }, Some(reader.as_fd()), NOW), Sent::Done);
     let mut buffer = [0; limits::MESSAGE_BYTES];
@@ -147,6 +148,8 @@ fn a_socket_that_nobody_listens_to_is_replaced_and_a_live_one_is_not() {
         server,
         Server::bind(&CString::new(format!("{}2", path.to_str().unwrap())).unwrap()).unwrap(),
     ));
+    // A child that another test starts has a copy of it until it executes its program.
+    while Client::connect(path).is_ok() {}
     assert!(Server::bind(path).is_ok());
     std::fs::remove_dir_all(directory).unwrap();
 }
@@ -275,7 +278,8 @@ fn one_client_too_many_is_told_so_and_the_others_stay() {
 fn descriptors_that_a_client_sends_are_not_kept() {
     let mut host = Host::new("gift");
     let (socket, id) = host.connect_raw();
-    let (reader, writer) = rustix::pipe::pipe().unwrap();
+    // What another test starts meanwhile must not keep it.
+    let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = rustix::net::SendAncillaryBuffer::new(&mut space);
     let gift = [writer.as_fd()];

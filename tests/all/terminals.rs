@@ -114,7 +114,9 @@ fn a_shell_on_a_terminal_has_job_control_and_comes_again_when_it_is_left() {
     assert_eq!(pid(&supervisor, "login"), first);
     // Somebody leaves it as a program does that was killed; and something behind that hears no hang-up.
     line.types("trap '' HUP; sleep 1000 & stty raw -echo; exit\n");
-    supervisor.wait_for("another shell", |this| !matches!(pid(this, "login"), 0) && pid(this, "login") != first);
+    // What is typed before its prompt is there may be lost with what was there before.
+    line.shows("@");
+    supervisor.wait_for("another shell", |this| ![0, first].contains(&pid(this, "login")));
     line.types("echo $((40 + 3))\n");
     line.shows("echo $((40 + 3))\r\n43\r\n@");
     supervisor.wait_for("nothing else", |this| this.members("login").len() == 1);
@@ -152,8 +154,9 @@ fn a_line_that_is_hung_up_ends_its_shell_and_the_terminal_that_is_gone_is_told_o
     assert_eq!(log.matches(lacks).count(), 1, "{log}");
     assert!(log.contains(&format!("{lacks} ({}, ", tty.display())), "{log}");
     assert!(log.matches("starts again in").count() <= 3, "{log}");
-    let status = String::from_utf8(supervisor.inn(&["status", "login"]).stdout).unwrap();
-    assert!(status.contains("there is no such terminal yet: it is tried again"), "{status}");
+    let status = |this: &Supervisor| String::from_utf8(this.inn(&["status", "login"]).stdout).unwrap();
+    let why = "there is no such terminal yet: it is tried again";
+    supervisor.wait_for(why, |this| status(this).contains(why));
     let mut line = Line::new();
     symlink(&line.path, &tty).unwrap();
     line.shows("@");
@@ -179,8 +182,8 @@ fn a_terminal_has_one_owner() {
     let other = "service second: not started: make the terminal its session's: ioctl: EPERM (not permitted)";
     assert_eq!(log.matches(other).count(), 1, "{log}");
     assert!(log.contains(&format!("{other} ({}, ", line.path)), "{log}");
-    let status = String::from_utf8(supervisor.inn(&["status", "second"]).stdout).unwrap();
-    assert!(status.contains("it has another owner"), "{status}");
+    let status = |this: &Supervisor| String::from_utf8(this.inn(&["status", "second"]).stdout).unwrap();
+    supervisor.wait_for("the reason", |this| status(this).contains("it has another owner"));
     for name in ["none", "file"] {
         supervisor.wait_for("its end", |this| this.facts(name)["state"] == "failed");
         let log = supervisor.log();
@@ -190,6 +193,7 @@ fn a_terminal_has_one_owner() {
     line.types("echo $$\n");
     line.shows(&format!("\n{}\r\n@", pid(&supervisor, "first")));
     assert!(supervisor.inn(&["stop", "first"]).status.success());
+    line.shows("@");
     supervisor.await_ready("second");
     line.types("echo $$\n");
     line.shows(&format!("\n{}\r\n", pid(&supervisor, "second")));

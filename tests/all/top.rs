@@ -37,9 +37,10 @@ struct Top {
 
 impl Top {
     fn start(supervisor: &Supervisor, rows: u16, columns: u16, term: Option<&str>, words: &[&str]) -> Top {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = openpt(flags).unwrap();
         unlockpt(&master).unwrap();
-        let peer = ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        let peer = ioctl_tiocgptpeer(&master, flags).unwrap();
         resize(&master, rows, columns);
         let before = tcgetattr(&peer).unwrap();
         let inn = supervisor.command(&[&["top"], words].concat());
@@ -55,7 +56,7 @@ impl Top {
         let stdio = || Stdio::from(File::options().read(true).write(true).open(&path).unwrap());
         let child = command.stdin(stdio()).stdout(stdio()).stderr(stdio()).spawn().unwrap();
         let (told, heard) = channel();
-        let reader = rustix::io::dup(&master).unwrap();
+        let reader = rustix::io::fcntl_dupfd_cloexec(&master, 0).unwrap();
         std::thread::spawn(move || {
             let mut buffer = [0; 65536];
             while let Ok(count @ 1..) = rustix::io::read(&reader, &mut buffer) {
@@ -196,10 +197,12 @@ fn what_cannot_be_addressed_gets_one_look() {
 #[test]
 fn top_ends_with_its_terminal_and_without_a_supervisor() {
     let Some(this) = supervisor("top-ends", 1) else { return };
-    let mut top = Top::start(&this, 24, 80, Some("vt100"), &["--interval", "100ms"]);
+    // It is not in the middle of a look when the supervisor is killed.
+    let mut top = Top::start(&this, 24, 80, Some("vt100"), &["--interval", "10m"]);
     top.wait_for(&["s0 ", "\x1b[J"]);
     let settings = top.settings();
     drop(this);
+    top.types(" ");
     let shown = top.wait_for(&["no supervisor answers", "\x1b[?25h"]);
     assert!(shown.contains("inn: "), "{shown:?}");
     assert_eq!(top.child.wait().unwrap().code(), Some(1));

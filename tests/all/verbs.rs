@@ -36,7 +36,8 @@ impl Fake {
         let directory = std::env::temp_dir().join(format!("inn-verbs-{}-{name}", std::process::id()));
         let path = CString::new(directory.join("control").to_str().unwrap()).unwrap();
         let server = Server::bind(&path).unwrap();
-        let (stopped, stop) = rustix::pipe::pipe().unwrap();
+        // What another test starts meanwhile must not keep its other end.
+        let (stopped, stop) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
         let thread = std::thread::spawn(move || serve(server, &stopped, answer));
         Fake { directory, stop: Some(stop), thread: Some(thread) }
     }
@@ -373,9 +374,7 @@ fn output_that_cannot_be_written_is_an_error_that_is_told() {
         let words = String::from_utf8(output.stderr).unwrap();
         assert_eq!(words, "inn: write to standard output: ENOSPC (no space left)\n");
     }
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    let output = fake.command(&["list"]).stdout(writer).output().unwrap();
+    let output = fake.command(&["list"]).stdout(must::unread()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(output.stderr, b"inn: write to standard output: EPIPE (nobody reads)\n");
 }
