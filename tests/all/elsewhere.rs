@@ -179,7 +179,7 @@ fn busybox_init_starts_it_again_and_stops_its_guests_in_order() {
         return;
     }
     let inittab = "::respawn:/bin/inn supervise\n::shutdown:/bin/inn stop '*'\n";
-    let supervisor = host("busybox-init", "/bin/init", &[("etc/inittab", inittab)], "stop = SIGUSR2 30s SIGKILL");
+    let supervisor = host("busybox-init", "/bin/init", &[("etc/inittab", inittab)], "stop = SIGUSR2 60s SIGKILL");
     await_guests(&supervisor);
     dies_and_goes_on(&supervisor);
     let first = number_of_inner(&supervisor);
