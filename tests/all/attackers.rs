@@ -131,13 +131,14 @@ fn on_entering(machine: &mut Machine, kernel: &str) {
     for guest in guests {
         machine.check(&format!("{guest}: who enters is neither overwritten, traced nor read"), |machine| {
             machine.ok(&format!("inn start --wait {guest}"));
+            machine.until(&format!("inn logs {guest} | grep holding"), |output| output.code == 0);
             // `/tmp/again` is a script for `/proc/self/exe`: the kernel is to run who enters once more, from inside.
             let enter = format!(
                 "n=0; while [ $n -lt 20 ]; do timeout -s KILL 4 inn exec {guest} true; n=$((n + 1)); done; \
                  timeout -s KILL 4 inn exec {guest} /tmp/again; sleep 1"
             );
             harmless(machine, guest, &format!("{enter}; inn logs {guest}"));
-            machine.ok(&format!("inn logs {guest} | grep holding; inn kill {guest}"));
+            machine.ok(&format!("inn kill {guest}"));
         });
     }
     machine.check("what a guest types into its terminal does not reach who entered it", |machine| {
