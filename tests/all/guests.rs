@@ -417,7 +417,8 @@ fn limits(machine: &mut Machine) {
         machine.ok("inn exec app sh -c 'cat /dev/zero &' >/dev/null 2>&1");
         let count = machine.ok(&format!("cat {cgroup}/pids.current"));
         assert!(count.parse::<u32>().unwrap() >= 2, "its own, and the one that was executed: {count}");
-        machine.ok("inn exec app killall -9 cat");
+        // It may still be the shell that becomes it.
+        machine.until("inn exec app killall -9 cat", |output| output.code == 0);
     });
     machine.check("a guest cannot change its own limits", |machine| {
         let cgroup = machine.guest("box").cgroup();
@@ -498,7 +499,8 @@ fn nothing_is_left(machine: &mut Machine) {
         let count = "ls /proc/1/fd | wc -l";
         let before: u32 = machine.ok(count).parse().unwrap();
         machine.ok("for n in 1 2 3 4 5; do inn restart --wait app || exit 1; done");
-        machine.until(count, |output| output.text.parse() == Ok(before));
+        // Before, one may have been on its way out.
+        machine.until(count, |output| output.text.parse::<u32>().is_ok_and(|now| now <= before));
     });
 }
 

@@ -29,7 +29,8 @@ fn set_limits(kernel: &'static str) {
         command_line: "inn.guest=extra,kind=app,root=/guests/busybox,command=/bin/idle",
     };
     let Some(mut machine) = Machine::boot_with_disk(recipe, &disk) else { return };
-    machine.guest_until("web", |guest| guest.is_ready());
+    // Its shell, and what that sleeps by.
+    machine.guest_until("web", |guest| guest.is_ready() && guest.number("processes") == 2);
     machine.check("every limit of a cgroup is set while the guest runs", every_limit);
     machine.check("a limit that is taken away is gone", taken_away);
     machine.check("limits of processes are set for all of them", processes);
@@ -192,7 +193,7 @@ fn below_use(machine: &mut Machine) {
 
 fn had_back(machine: &mut Machine) {
     // The disk is read by a process in its cgroup, which pays for the pages of it, as long as somebody has it open.
-    machine.ok("setsid sleep 100000 < /dev/vda > /dev/null 2>&1 &");
+    machine.ok("exec 3</dev/vda; setsid sleep 100000 </dev/null >/dev/null 2>&1 &");
     let cgroup = machine.guest("full").cgroup();
     machine.ok(&format!("sh -c 'exec 3</dev/vda; echo $$ > {cgroup}/guest/cgroup.procs; cat <&3 > /dev/null'"));
     let pid = machine.guest("full").pid();
