@@ -145,7 +145,7 @@ fn leaving_nothing(arguments: &[&str]) -> Output {
     let new: Vec<_> = links().difference(&before).cloned().collect();
     assert!(new.is_empty(), "links left behind: {new:?}");
     // A guest's processes are all in its cgroup, which could not be removed as long as there are any.
-    let left: Vec<_> = cgroups().into_iter().filter(|path| path.to_string_lossy().contains(&own)).collect();
+    let left: Vec<_> = cgroups().into_iter().filter(|path| path.ends_with(&own)).collect();
     assert!(left.is_empty(), "cgroups left behind: {left:?}");
     // Its helpers are not, but they have its environment.
     let marked = |path: PathBuf| {

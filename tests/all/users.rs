@@ -168,9 +168,10 @@ fn running(words: &[&str]) -> (Child, Users) {
     (child, Users { base: numbers[1], count: numbers[2] })
 }
 
-fn recorded(users: Users) -> bool {
+/// Whether `users` are recorded as those of `inn run`, process `pid`: another's may have the same as soon as it has ended.
+fn recorded(users: Users, pid: u32) -> bool {
     let record = fs::read_to_string("/run/inn/users").unwrap_or_default();
-    record.contains(&format!(" {} {} ", users.base, users.count))
+    record.contains(&format!(" {} {} {pid} ", users.base, users.count))
 }
 
 #[test]
@@ -179,8 +180,8 @@ fn guests_of_inn_run_share_no_users_and_leave_no_line() {
         return;
     }
     let mut all: Vec<_> = (0..4).map(|_| running(&[])).collect();
-    for (number, (_, users)) in all.iter().enumerate() {
-        assert!(recorded(*users), "{users:?}");
+    for (number, (child, users)) in all.iter().enumerate() {
+        assert!(recorded(*users, child.id()), "{users:?}");
         assert!(all[..number].iter().all(|(_, other)| !other.overlaps(*users)), "{users:?}");
     }
     // One is killed, and cannot take its line out; whoever comes next does.
@@ -189,11 +190,11 @@ fn guests_of_inn_run_share_no_users_and_leave_no_line() {
     killed.wait().expect("it ends");
     private::remove_run(killed.id());
     all.push(running(&[]));
-    assert!(all.iter().any(|(_, users)| *users == last) || !recorded(last), "what is dead holds nothing");
+    assert!(!recorded(last, killed.id()), "what is dead holds nothing");
     for (mut child, users) in all {
         drop(child.stdin.take());
         assert!(child.wait().expect("it ends").success());
-        assert!(!recorded(users), "{users:?}");
+        assert!(!recorded(users, child.id()), "{users:?}");
     }
 }
 
@@ -278,17 +279,14 @@ fn a_guest_that_uses_its_inotify_instances_up_takes_none_of_the_hosts_or_of_anot
     let section = |name: &str| SLEEPER.replace("NAME", name).replace("ROOT", root.to_str().expect("UTF-8"));
     let supervisor = Supervisor::start("inotify", &(section("greedy") + &section("modest")));
     supervisor.await_answer();
-    let pid = |guest: &str| {
-        let output = supervisor.inn(&["status", guest, "--json"]);
-        serde_json::from_slice::<serde_json::Value>(&output.stdout).ok().and_then(|facts| facts["pid"].as_u64())
-    };
-    supervisor.wait_for("both", |_| pid("greedy").is_some() && pid("modest").is_some());
-    let (mut greedy, took) = take_instances(pid("greedy").expect("it runs"));
+    // Before that its users may not be mapped yet.
+    let [greedy, modest] = ["greedy", "modest"].map(|guest| supervisor.await_ready(guest)["pid"].as_u64());
+    let (mut greedy, took) = take_instances(greedy.expect("it runs"));
     let bound: usize =
         fs::read_to_string("/proc/sys/fs/inotify/max_user_instances").unwrap().trim().parse().expect("a number");
     assert!(bound < 1000 && took == bound, "{took} of {bound}: the kernel's limit for one user is its limit");
     rustix::fs::inotify::init(rustix::fs::inotify::CreateFlags::CLOEXEC).expect("an instance for the host's root");
-    let (mut modest, left) = take_instances(pid("modest").expect("it runs"));
+    let (mut modest, left) = take_instances(modest.expect("it runs"));
     assert_eq!(left, bound, "another guest has as many");
     for child in [&mut greedy, &mut modest] {
         drop(child.stdin.take());
