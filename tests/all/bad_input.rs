@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use innkeep::cli::verb::{Act, OPTIONS, Operands, VERBS, Verb};
@@ -528,10 +528,21 @@ fn more_clients_than_there_is_room_for_are_told_so() {
     if !must::root("more_clients_than_there_is_room_for_are_told_so") {
         return;
     }
-    let supervisor = hotel("crowd");
-    // Each is being answered, so that none is dropped for saying nothing: it waits for a guest that does not stop by itself.
+    let config = "[service late]\ncommand = /bin/sleep 100000\nready = fd 3 within 1h\nstop = SIGKILL\n";
+    let supervisor = Supervisor::start("bad-crowd", config);
+    supervisor.await_answer();
+    supervisor.wait_for("a service that is not ready", |this| this.facts("late")["state"] == "running");
     let descriptors = descriptors(&supervisor);
-    let crowd: Vec<OwnedFd> = (0..limits::CLIENTS).map(|_| client(&supervisor)).collect();
+    // Each is being answered, so that none is dropped for saying nothing: it waits for what does not become ready.
+    let late = innkeep::control::wire::Name::new(b"late").unwrap();
+    let wait = Request::Wait { guest: late, until: innkeep::control::wire::Until::Ready };
+    let wait = wait.encode(&mut [0; REQUEST_BYTES]).to_vec();
+    let wait_for_it = |_| {
+        let client = client(&supervisor);
+        send(&client, &wait, SendFlags::NOSIGNAL).expect("it asks");
+        client
+    };
+    let crowd: Vec<OwnedFd> = (0..limits::CLIENTS).map(wait_for_it).collect();
     let refused = supervisor.inn(&["list"]);
     assert_refused(&refused, 1, "one too many");
     assert!(text(&refused.stderr).contains("too many clients at once"), "{}", text(&refused.stderr));
@@ -601,7 +612,7 @@ fn a_guest_that_vanishes_meanwhile_is_told_as_such() {
         (&["status", "web"], &[0]),
         (&["logs", "-n", "1"], &[0]),
         (&["set", "web", "rlimit", "core 0"], &[0, 4]),
-        (&["freeze", "web"], &[0, 1, 4]),
+        (&["freeze", "--timeout", "60s", "web"], &[0, 1, 4]),
         (&["thaw", "web"], &[0, 4]),
     ];
     meanwhile(&supervisor, &verbs, &|_| {
@@ -648,27 +659,33 @@ fn a_guest_that_the_config_loses_meanwhile_is_told_as_such() {
     assert_serves(&supervisor);
 }
 
+/// How often [`meanwhile`] makes its change at least.
+const ROUNDS: u32 = 4;
+
 /// Runs each of `verbs` again and again while `change` is made again and again: each ends with one of its exit codes, and with
 /// words where that is a failure.
 fn meanwhile(supervisor: &Supervisor, verbs: &[(&[&str], &[i32])], change: &(dyn Fn(u32) + Sync)) {
-    let over = AtomicBool::new(false);
-    let rounds = std::thread::scope(|scope| {
+    let (over, rounds) = (AtomicBool::new(false), AtomicU32::new(0));
+    std::thread::scope(|scope| {
         let changes = scope.spawn(|| {
-            let mut rounds = 0;
             while !over.load(Ordering::SeqCst) {
-                change(rounds);
-                rounds += 1;
+                change(rounds.load(Ordering::SeqCst));
+                rounds.fetch_add(1, Ordering::SeqCst);
             }
-            rounds
         });
-        let over = &over;
+        let rounds = &rounds;
         let hands: Vec<_> = verbs
             .iter()
             .map(|&(arguments, codes)| {
                 scope.spawn(move || {
-                    let until = Instant::now() + Duration::from_secs(8);
+                    let begun = Instant::now();
+                    // Until enough was changed, however long that takes.
+                    let goes_on = || match rounds.load(Ordering::SeqCst) {
+                        ..ROUNDS => begun.elapsed() < must::PATIENCE,
+                        _ => begun.elapsed() < Duration::from_secs(8),
+                    };
                     let mut seen = std::collections::BTreeMap::new();
-                    while Instant::now() < until {
+                    while goes_on() {
                         let output = supervisor.command(arguments).output().unwrap();
                         let (code, said) = (output.status.code(), text(&output.stderr));
                         let what = format!("{arguments:?}: {:?}: {said}", output.status);
@@ -686,14 +703,15 @@ fn meanwhile(supervisor: &Supervisor, verbs: &[(&[&str], &[i32])], change: &(dyn
             .collect();
         let results: Vec<_> = hands.into_iter().map(|hand| hand.join()).collect();
         over.store(true, Ordering::SeqCst);
-        let rounds = changes.join();
+        let changes = changes.join();
         for result in results {
             must::say(&format!("{:?}", result.expect("a verb went wrong")));
         }
-        rounds.expect("the change can always be made")
+        changes.expect("the change can always be made");
     });
+    let rounds = rounds.into_inner();
     must::say(&format!("{rounds} rounds"));
-    assert!(rounds > 3, "{rounds}");
+    assert!(rounds >= ROUNDS, "{rounds}");
 }
 
 #[test]
@@ -803,6 +821,7 @@ fn kill_at_each_call(name: &str, arguments: &[&str]) {
     // What the first one makes stays for the next ones.
     assert!(supervisor.inn(arguments).status.success());
     assert!(supervisor.inn(&["exec", "web", "/bin/sh", "-c", ":"]).status.success());
+    supervisor.wait_for("only the guests' own processes", |this| this.processes().len() == 2);
     let (members, cgroups, open) = (supervisor.processes(), supervisor.cgroups(), descriptors(&supervisor));
     let web = supervisor.facts("web")["pid"].clone();
     let below = || {
