@@ -77,7 +77,7 @@ fn a_panic_leaves_its_place_and_its_words_and_ends_even_if_the_words_panic() {
     assert!(cargo.status().expect("cargo starts").success());
     let die = |how| {
         let output =
-            Command::new("timeout").arg("20").arg(target.join("debug/inn")).arg(how).output().expect("timeout starts");
+            Command::new("timeout").arg("60").arg(target.join("debug/inn")).arg(how).output().expect("timeout starts");
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     let (code, words) = die("panic");

@@ -104,6 +104,10 @@ fn what_verbs_print_is_what_their_schemas_say() {
         &["list"],
     ] {
         let verb = words[0];
+        if verb == "logs" {
+            // It runs, and may not have said anything yet.
+            this.wait_for("its first words", |this| !this.inn(words).stdout.is_empty());
+        }
         // Beside the supervisor, where the kernel's counters can be read too.
         let mut command = vec![verb, "--json"];
         if verb != "check" {
