@@ -170,18 +170,33 @@ impl<'a> Supervisor<'a> {
         Ok(())
     }
 
+    /// Makes the control socket, unless it is there; where that fails, it is tried again later.
+    fn insist_on_socket(&mut self, now_ms: u64) {
+        self.socket_at_ms = None;
+        if self.server.is_none()
+            && let Err(refusal) = self.listen()
+        {
+            self.driver.journal.error(format_args!("no control socket: {refusal}; trying again"));
+            self.socket_at_ms = Some(now_ms.saturating_add(SOCKET_RETRY_MS));
+        }
+    }
+
     /// Starts the guests that start with the host, or goes on with those that there are, and runs until all is to go down
     /// and is.
     pub fn run(&mut self) -> Outcome {
         let now_ms = clock::now_ms();
         match self.left.take() {
-            Some((host, is_back)) => self.recall(&host, is_back, now_ms),
-            None => self.begin(now_ms),
+            Some((host, is_back)) => {
+                self.recall(&host, is_back, now_ms);
+                self.insist_on_socket(now_ms);
+            }
+            None => {
+                // Whoever starts with the host may ask for something at once.
+                self.insist_on_socket(now_ms);
+                self.begin(now_ms);
+            }
         }
         self.watch_shell();
-        if self.server.is_none() {
-            self.socket_at_ms = Some(now_ms);
-        }
         let mut events = poll::no_events();
         loop {
             let now_ms = clock::now_ms();
@@ -334,9 +349,13 @@ impl<'a> Supervisor<'a> {
     /// Does what follows from the state of things; whether there is more to do at once.
     fn settle(&mut self, now_ms: u64) -> bool {
         if self.reap_more {
-            // Or how it ended is lost among the orphans.
             self.shell_ended();
-            self.reap_more = self.driver.reap(now_ms);
+            let shell = match &self.role {
+                Role::Init { emergency: Some(emergency), .. } => emergency.pid(),
+                _ => 0,
+            };
+            // Among the orphans it would be lost how it ended.
+            self.reap_more = self.driver.reap(shell, now_ms);
         }
         self.go_down(now_ms);
         self.attend_devices(now_ms);
@@ -464,11 +483,7 @@ impl<'a> Supervisor<'a> {
             self.requests.forget(client);
         }
         if self.socket_at_ms.is_some_and(|due| due <= now_ms) {
-            self.socket_at_ms = None;
-            if let Err(refusal) = self.listen() {
-                self.driver.journal.error(format_args!("no control socket: {refusal}; trying again"));
-                self.socket_at_ms = Some(now_ms.saturating_add(SOCKET_RETRY_MS));
-            }
+            self.insist_on_socket(now_ms);
         }
         let stays = self.boots_on(now_ms).is_none();
         if let Role::Init { console, emergency: Some(emergency), .. } = &mut self.role

@@ -32,10 +32,12 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Reaps up to `limits::REAP_BATCH` ended children that raised SIGCHLD: orphans, and guests. Whether there may be more.
-    pub fn reap(&mut self, now_ms: u64) -> bool {
+    /// Reaps up to `limits::REAP_BATCH` ended children that raised SIGCHLD: orphans, and guests. Whether there may be more. Process
+    /// `shell` is another's to wait for, who has to do so before the next call.
+    pub fn reap(&mut self, shell: u32, now_ms: u64) -> bool {
         for _ in 0..limits::REAP_BATCH {
             let pid = match wait::peek(Which::Ordinary) {
+                Ok(Some((pid, _))) if pid.as_raw_nonzero().get() as u32 == shell => return true,
                 Ok(Some((pid, _))) => pid,
                 Ok(None) | Err(Errno::CHILD) => return false,
                 Err(errno) => {
