@@ -241,6 +241,11 @@ pub const PREPARE_TIMEOUT_MS: u64 = 30_000;
 pub const UP_TIMEOUT_MS: u64 = 120_000;
 /// The emergency shell is offered again after so long: at first, and at most.
 pub const EMERGENCY_DELAY_MS: (u64, u64) = (1_000, 30_000);
+/// Before the emergency shell has the console, what was said is to be out: so often that is looked at, and so long between two looks.
+/// A slow line takes its whole buffer in that time.
+pub const CONSOLE_LOOKS: u32 = 500;
+/// See [`CONSOLE_LOOKS`].
+pub const CONSOLE_LOOK_MS: u64 = 10;
 /// So many deaths of a supervisor within [`DEATHS_WITHIN_MS`], and it starts nothing any more.
 pub const DEATHS: usize = 3;
 /// A minute: who dies that often in it dies of something that comes again.

@@ -6,6 +6,7 @@ use core::ffi::CStr;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Access, CWD};
+use rustix::time::Timespec;
 
 use super::console::{self, Console, Level};
 use super::files;
@@ -232,6 +233,7 @@ fn take_console() -> Result<(), Errno> {
     rustix::process::setsid()?;
     // Opened anew: PID 1's own console never blocks, a shell's must.
     let file = console::open_for_program()?;
+    let_out(file.as_fd());
     // A console has one owner: a login there loses it, and has it again when this shell is left.
     let file = terminal::hang_up(file.as_fd()).and_then(|()| console::open_for_program()).unwrap_or(file);
     // Without job control a shell is still a shell.
@@ -240,6 +242,25 @@ fn take_console() -> Result<(), Errno> {
         descriptor::place(file.as_fd(), number)?;
     }
     Ok(())
+}
+
+/// Waits until what was said is out, for a hang-up takes back what is still on its way over a slow line. One that stands still is
+/// not waited for long: so many looks, and no moment by the clock, which may leap.
+fn let_out(terminal: BorrowedFd<'_>) {
+    let pause = Timespec { tv_sec: 0, tv_nsec: (limits::CONSOLE_LOOK_MS * 1_000_000) as _ };
+    for _ in 0..limits::CONSOLE_LOOKS {
+        match terminal::unsent(terminal) {
+            Ok(1..) => {
+                let _ = rustix::thread::nanosleep(&pause);
+            }
+            // What the device itself has takes no longer than that.
+            Ok(_) => {
+                let _ = rustix::termios::tcdrain(terminal);
+                return;
+            }
+            Err(_) => return,
+        }
+    }
 }
 
 fn words(error: Errno) -> ErrnoWords {

@@ -65,6 +65,18 @@ pub fn hang_up(terminal: BorrowedFd<'_>) -> Result<(), Errno> {
     unsafe { call(libc::SYS_ioctl, [terminal.as_raw_fd() as usize, libc::TIOCVHANGUP as usize]) }.map(drop)
 }
 
+/// How many bytes of what was written to `terminal` are still to go out.
+///
+/// # Errors
+/// ENOTTY where it is no terminal.
+pub fn unsent(terminal: BorrowedFd<'_>) -> Result<i32, Errno> {
+    let mut bytes = 0i32;
+    let list = [terminal.as_raw_fd() as usize, libc::TIOCOUTQ as usize, &raw mut bytes as usize];
+    // SAFETY: writes a number that lives beyond the call.
+    unsafe { call(libc::SYS_ioctl, list) }?;
+    Ok(bytes)
+}
+
 /// Gives the controlling terminal up. Where this process leads its session, all of that loses it, and the foreground is sent
 /// SIGHUP and SIGCONT.
 ///
