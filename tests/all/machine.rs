@@ -5,8 +5,7 @@
 //! with a name: one that fails says so, and the others are done all the same.
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
@@ -14,20 +13,33 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::event::{PollFd, PollFlags};
+use rustix::fd::OwnedFd;
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
 use serde_json::Value;
 
 use crate::must;
 
 /// Bounds against hanging, not expectations: software emulation on a loaded machine is slow.
-const BOOT_TIMEOUT: Duration = Duration::from_secs(300);
+const BOOT_TIMEOUT: Duration = Duration::from_secs(600);
 /// See [`BOOT_TIMEOUT`].
 pub const TIMEOUT: Duration = Duration::from_secs(600);
-/// All that a machine waits for and does not get: a host that does not come up must not cost a time-out for each check.
-const IN_VAIN: Duration = TIMEOUT;
+/// All of a machine's life: a host that does not come up must not cost a time-out for each check.
+const MACHINE_TIMEOUT: Duration = Duration::from_secs(1800);
+/// How long a line is waited for that does not come any more once that is over.
+const LAST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the agent lets a command run: less than [`TIMEOUT`], so that it answers still.
 const COMMAND_SECONDS: u64 = 570;
 /// Machines at once: the test machines have two cores.
 const MACHINES: usize = 2;
+/// Bytes of a port that nobody has read: what a machine says in all its life.
+const PORT_BYTES: usize = 1 << 20;
+/// Of a shell that nobody configured, at the root.
+pub const PROMPT: &str = "/ # ";
+/// Words for QEMU: time goes by as the machine works, and where nobody works it takes none. One that this host lets stand still for
+/// a while notices nothing of it. Not for one with a disk: while that answers nobody works, and time would fly.
+pub const OWN_TIME: [&str; 2] = ["-icount", "shift=auto,sleep=off"];
 /// Lines of a console that a failure shows.
 const TAIL_LINES: usize = 40;
 
@@ -52,7 +64,7 @@ pub struct Machine {
     pub console: Line,
     agent: Line,
     monitor: Line,
-    patience: Duration,
+    deadline: Instant,
     number: u32,
     checks: usize,
     failures: Vec<String>,
@@ -111,14 +123,13 @@ impl Machine {
         let turn = Turn::take();
         let image = image(&recipe, more);
         let sockets = must::target().join(format!("machines/{name}.{}", std::process::id()));
-        std::fs::create_dir_all(&sockets).expect("a directory for its sockets");
+        let _ = std::fs::remove_dir_all(&sockets);
+        std::fs::create_dir_all(&sockets).expect("a directory for its ports");
         let logs = must::target().join("machine-logs");
         std::fs::create_dir_all(&logs).expect("a directory for its log");
         let log = logs.join(format!("{name}.log"));
-        let listen = |port: &str| UnixListener::bind(sockets.join(port)).expect("a socket");
-        let ports = ["console", "agent", "monitor"].map(listen);
-        let character =
-            |port: &str, more: &str| format!("socket,id={port},path={}{more}", sockets.join(port).display());
+        let ports = ["console", "agent", "monitor"].map(|port| Port::make(sockets.join(port).display().to_string()));
+        let character = |port: &str, more: &str| format!("pipe,id={port},path={}{more}", sockets.join(port).display());
         // The kernel ends QEMU when this thread ends, however that happens.
         let mut qemu = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "qemu-system-x86_64"])
@@ -137,10 +148,12 @@ impl Machine {
             .arg("-initrd")
             .arg(image)
             .args(devices)
-            .args(["-append", &format!("console=ttyS0 panic=-1 {}", recipe.command_line)])
+            // Whether its timer works is not asked: where this host has other things to do just then, it does not seem to.
+            .args(["-append", &format!("console=ttyS0 panic=-1 no_timer_check {}", recipe.command_line)])
             .spawn()
             .expect("QEMU starts");
-        let [console, agent, monitor] = ports.map(|port| Line::accept(&port, &mut qemu));
+        let deadline = Instant::now() + MACHINE_TIMEOUT;
+        let [console, agent, monitor] = ports.map(|port| Line::open(port, &mut qemu, deadline));
         let (checks, failures, number) = (0, Vec::new(), 0);
         Some(Machine {
             name,
@@ -148,7 +161,7 @@ impl Machine {
             console,
             agent,
             monitor,
-            patience: IN_VAIN,
+            deadline,
             number,
             checks,
             failures,
@@ -184,17 +197,16 @@ impl Machine {
 
     /// Runs `command` again and again until `holds` of its output: how soon is the machine's affair, only never fails.
     pub fn until(&mut self, command: &str, holds: impl Fn(&Output) -> bool) -> Output {
-        let begun = Instant::now();
+        let now = Instant::now();
+        let deadline = (now + TIMEOUT).min(self.deadline.max(now + LAST_TIMEOUT));
         loop {
             let look = Instant::now();
             let output = self.run(command);
             if holds(&output) {
                 return output;
             }
-            if begun.elapsed() > self.patience {
-                self.patience = Duration::ZERO;
-                panic!("`{command}` never gave what it should; last: {} {}", output.code, output.text);
-            }
+            let is_over = Instant::now() >= deadline;
+            assert!(!is_over, "`{command}` never gave what it should; last: {} {}", output.code, output.text);
             // What is waited for needs the machine's time as well.
             thread::sleep(look.elapsed().max(Duration::from_millis(100)));
         }
@@ -218,10 +230,13 @@ impl Machine {
 
     /// A key of a keyboard, as the monitor of QEMU names it: "ctrl-alt-delete".
     pub fn press(&mut self, key: &str) {
+        // What comes before its driver is lost.
+        self.console.has_said("AT Translated Set 2 keyboard", BOOT_TIMEOUT);
         self.monitor.send(&format!("sendkey {key}\n"));
     }
 
-    /// Runs a command with the shell on the console.
+    /// Runs a command with the shell on the console, which has shown its prompt, and does so again: what is typed before a shell
+    /// has its terminal is lost with what was there before.
     pub fn type_on_console(&mut self, command: &str) -> Output {
         self.number += 1;
         let number = self.number;
@@ -229,6 +244,7 @@ impl Machine {
         self.console.send(&format!("{command}; echo \"<<\"{number} $?\">>\"\n"));
         let text = self.console.wait_for(&format!("<<{number} "), TIMEOUT);
         let code = self.console.wait_for(">>", TIMEOUT);
+        self.console.wait_for(PROMPT, TIMEOUT);
         Output { code: code.trim_end_matches(">>").parse().expect("an exit code"), text }
     }
 
@@ -369,7 +385,11 @@ fn made_of(trees: &[PathBuf], more: &[&str]) -> Made {
 fn image(recipe: &Recipe, more: &[&str]) -> PathBuf {
     static MADE: Mutex<BTreeMap<PathBuf, Made>> = Mutex::new(BTreeMap::new());
     let mut all = MADE.lock().unwrap_or_else(PoisonError::into_inner);
-    let image = must::target().join(format!("images/{}-{}.cpio.gz", recipe.folder, recipe.kernel));
+    // Each has a file of its own: QEMU may not have read that of another yet.
+    let mut hasher = DefaultHasher::new();
+    more.hash(&mut hasher);
+    let name = format!("images/{}-{}-{:x}.cpio.gz", recipe.folder, recipe.kernel, hasher.finish());
+    let image = must::target().join(name);
     let machines = must::project().join("tests/machines");
     let made = made_of(&[machines.join("common"), machines.join(recipe.folder)], more);
     if all.get(&image) == Some(&made) {
@@ -399,11 +419,32 @@ fn image(recipe: &Recipe, more: &[&str]) -> PathBuf {
     image
 }
 
-/// One end of a serial port: a thread reads it, so that the machine never waits for this end.
+/// A port of a machine that is not there yet: two pipes. They hold all that it says, so it never waits for this end, which may be
+/// late: a serial port that does drops what the kernel says.
+struct Port {
+    path: String,
+    output: OwnedFd,
+}
+
+impl Port {
+    fn make(path: String) -> Port {
+        for end in ["in", "out"] {
+            let mode = Mode::RUSR | Mode::WUSR;
+            rustix::fs::mknodat(rustix::fs::CWD, &*format!("{path}.{end}"), FileType::Fifo, mode, 0).expect("a pipe");
+        }
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let output = rustix::fs::open(&*format!("{path}.out"), flags, Mode::empty()).expect("a pipe");
+        rustix::pipe::fcntl_setpipe_size(&output, PORT_BYTES).expect("a large pipe");
+        Port { path, output }
+    }
+}
+
+/// One end of a serial port: a thread reads it.
 pub struct Line {
-    stream: UnixStream,
+    input: OwnedFd,
     heard: Arc<Heard>,
     looked_at: usize,
+    deadline: Instant,
 }
 
 #[derive(Default)]
@@ -425,24 +466,30 @@ impl Heard {
 }
 
 impl Line {
-    fn accept(listener: &UnixListener, qemu: &mut Child) -> Line {
-        listener.set_nonblocking(true).expect("a socket can be asked not to block");
-        let stream = loop {
-            match listener.accept() {
-                Ok((stream, _)) => break stream,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) => panic!("QEMU does not connect: {error}"),
+    fn open(port: Port, qemu: &mut Child, deadline: Instant) -> Line {
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let input = loop {
+            match rustix::fs::open(&*format!("{}.in", port.path), flags, Mode::empty()) {
+                Ok(input) => break input,
+                // Nobody reads it yet.
+                Err(Errno::NXIO) => {}
+                Err(error) => panic!("a pipe: {error}"),
             }
             let ended = qemu.try_wait().expect("QEMU can be waited for");
             assert!(ended.is_none(), "QEMU ended at once");
             thread::sleep(Duration::from_millis(10));
         };
         let heard = Arc::<Heard>::default();
-        let (mut reader, writer) = (stream.try_clone().expect("a second descriptor"), heard.clone());
+        let (reader, writer) = (port.output, heard.clone());
         thread::spawn(move || {
             let mut buffer = [0; 4096];
             loop {
-                let count = reader.read(&mut buffer).unwrap_or(0);
+                // It hangs up once somebody has had it open.
+                let _ = rustix::event::poll(&mut [PollFd::new(&reader, PollFlags::IN)], None);
+                let count = match rustix::io::read(&reader, &mut buffer) {
+                    Err(Errno::AGAIN) => continue,
+                    other => other.unwrap_or(0),
+                };
                 let mut state = writer.lock();
                 state.bytes.extend_from_slice(&buffer[..count]);
                 state.closed = count == 0;
@@ -452,24 +499,36 @@ impl Line {
                 }
             }
         });
-        Line { stream, heard, looked_at: 0 }
+        Line { input, heard, looked_at: 0, deadline }
     }
 
     /// Types `text`.
     pub fn send(&mut self, text: &str) {
-        self.stream.write_all(text.as_bytes()).expect("the machine is there");
+        assert_eq!(rustix::io::write(&self.input, text.as_bytes()), Ok(text.len()), "the machine is there");
     }
 
     /// What has not been looked at, up to and with `end`, which must come.
     pub fn wait_for(&mut self, end: &str, timeout: Duration) -> String {
-        let deadline = Instant::now() + timeout;
+        let looked_at = self.looked_at;
+        let text = self.wait_behind(looked_at, end, timeout);
+        self.looked_at = text.1;
+        text.0
+    }
+
+    /// Waits until `words` were heard, be that before what was looked at.
+    pub fn has_said(&self, words: &str, timeout: Duration) {
+        self.wait_behind(0, words, timeout);
+    }
+
+    /// What is behind `start`, up to and with `end`, and where that is over.
+    fn wait_behind(&self, start: usize, end: &str, timeout: Duration) -> (String, usize) {
+        let now = Instant::now();
+        let deadline = (now + timeout).min(self.deadline.max(now + LAST_TIMEOUT));
         let mut state = self.heard.lock();
         loop {
-            let new = &state.bytes[self.looked_at..];
+            let new = &state.bytes[start..];
             if let Some(at) = new.windows(end.len()).position(|window| window == end.as_bytes()) {
-                let text = String::from_utf8_lossy(&new[..at + end.len()]).into_owned();
-                self.looked_at += at + end.len();
-                return text;
+                return (String::from_utf8_lossy(&new[..at + end.len()]).into_owned(), start + at + end.len());
             }
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(!state.closed, "the machine ended before {end:?}; last: {}", String::from_utf8_lossy(new));

@@ -1,6 +1,6 @@
 //! Services of a machine: all that they can have, guests between them, and a login on the console that PID 1 speaks on.
 
-use crate::machine::{Guest, Machine, Recipe, TIMEOUT};
+use crate::machine::{Guest, Machine, PROMPT, Recipe, TIMEOUT};
 use crate::must;
 
 #[test]
@@ -35,7 +35,7 @@ fn services(kernel: &'static str) {
         machine.type_on_console("touch /run/left");
         machine.console.send("exit\n");
         machine.guest_until("login", Guest::is_ready);
-        machine.console.wait_for("/ # ", TIMEOUT);
+        machine.console.wait_for(PROMPT, TIMEOUT);
         let shell = machine.type_on_console("cat /proc/self/cgroup");
         assert!(shell.text.contains("/inn.services/login"), "{}", shell.text);
     });
@@ -90,12 +90,17 @@ fn order(machine: &mut Machine) {
 }
 
 fn login(machine: &mut Machine) {
+    // Before that a getty takes back what was typed.
+    machine.console.has_said(PROMPT, TIMEOUT);
     let first = machine.guest_until("login", Guest::is_ready).pid();
     let shell = machine.type_on_console("test $(tty) = /dev/ttyS0 && cat /proc/self/cgroup");
     assert!(shell.code == 0 && shell.text.contains("/inn.services/login"), "{}", shell.text);
-    machine.console.send("echo in front; sleep 1000\n");
+    machine.console.send("echo in front; tail -f /dev/null\n");
     machine.console.wait_for("\nin front", TIMEOUT);
+    // Before that it is not in the foreground, and what it does not hear nobody does.
+    machine.until("pidof tail", |output| output.code == 0);
     machine.console.send("\x03");
+    machine.console.wait_for(PROMPT, TIMEOUT);
     assert_eq!(
         machine
             .type_on_console("test $$ = $(cat /sys/fs/cgroup/inn.services/login/guest/cgroup.procs | head -n 1)")
@@ -105,7 +110,7 @@ fn login(machine: &mut Machine) {
     // A wild program's modes are not the next one's.
     machine.console.send("stty raw -echo; exit\n");
     machine.guest_until("login", |guest| guest.is_ready() && guest.pid() != first);
-    machine.console.wait_for("/ # ", TIMEOUT);
+    machine.console.wait_for(PROMPT, TIMEOUT);
     assert_eq!(machine.type_on_console("true").code, 0);
 }
 
@@ -114,7 +119,7 @@ fn rescue(machine: &mut Machine) {
     machine.tell("inn start brief");
     machine.console.wait_for("brief ended 2 times within 1m: rescue", TIMEOUT);
     machine.console.wait_for("emergency shell on the console", TIMEOUT);
-    machine.console.wait_for("/ # ", TIMEOUT);
+    machine.console.wait_for(PROMPT, TIMEOUT);
     let shell = machine.type_on_console("test $PPID = 1 && tty && cat /proc/self/cgroup");
     assert!(shell.code == 0 && shell.text.contains("/dev/ttyS0") && !shell.text.contains("/login"), "{}", shell.text);
     let status = machine.until("inn status login", |output| output.text.contains("it has another owner"));

@@ -5,12 +5,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::machine::{Machine, Recipe, TIMEOUT};
+use crate::machine::{Machine, PROMPT, Recipe, TIMEOUT};
 use crate::must;
 use crate::rooted::{checker, ext4, partition, tool, tree};
-
-/// Of a shell that nobody configured.
-const PROMPT: &str = "/ # ";
 
 /// The console must have said each of these.
 fn says(machine: &Machine, lines: &[&str]) {
@@ -32,8 +29,8 @@ fn goes_down(machine: &mut Machine) {
 
 #[test]
 fn a_host_whose_kernel_has_no_cgroup2_has_a_shell() {
-    let recipe =
-        Recipe { name: "no-cgroup2", kernel: "6.12", folder: "wanting", command_line: "rdinit=/bin/no-cgroup2" };
+    let command_line = "loglevel=3 rdinit=/bin/no-cgroup2";
+    let recipe = Recipe { name: "no-cgroup2", kernel: "6.12", folder: "wanting", command_line };
     let Some(mut machine) = Machine::power_on(recipe) else { return };
     machine.check("it says so, and why each guest and service is down", |machine| {
         machine.console.wait_for("guest limited: failed", TIMEOUT);
@@ -50,6 +47,7 @@ fn a_host_whose_kernel_has_no_cgroup2_has_a_shell() {
         );
     });
     machine.check("PID 1 answers all the same", |machine| {
+        machine.console.has_said(PROMPT, TIMEOUT);
         let list = machine.type_on_console("inn list --plain");
         assert!(list.code == 0 && list.text.contains("plain\tfailed"), "{}", list.text);
         let status = machine.type_on_console("inn status | grep 'cgroup v2'");
@@ -61,7 +59,12 @@ fn a_host_whose_kernel_has_no_cgroup2_has_a_shell() {
 
 #[test]
 fn a_host_whose_controllers_are_taken_and_that_may_have_no_user_namespace_runs_what_needs_neither() {
-    let recipe = Recipe { name: "cgroup-v1", kernel: "6.1", folder: "wanting", command_line: "rdinit=/bin/cgroup-v1" };
+    let recipe = Recipe {
+        name: "cgroup-v1",
+        kernel: "6.1",
+        folder: "wanting",
+        command_line: "loglevel=3 rdinit=/bin/cgroup-v1",
+    };
     let Some(mut machine) = Machine::boot(recipe) else { return };
     machine.check("cgroup v2 is mounted over version 1, and a guest that asks for nothing of it runs", |machine| {
         machine.guest_until("plain", |guest| guest.is_ready());
@@ -160,6 +163,7 @@ fn a_host_that_can_write_nothing_and_whose_root_has_no_dev_comes_up_and_has_a_sh
         assert!(!console.contains("/dev/pts") && !console.contains("keep a seed"), "{console}");
     });
     machine.check("the shell on the console works", |machine| {
+        machine.console.has_said(PROMPT, TIMEOUT);
         let list = machine.type_on_console("inn list --plain");
         assert!(list.code == 0 && list.text.contains("plain\tready"), "{}", list.text);
         assert!(machine.type_on_console("grep ' / ext4 ro' /proc/mounts").code == 0);
@@ -195,7 +199,8 @@ fn fill(disk: &Path) {
 
 #[test]
 fn a_host_whose_disk_is_full_and_whose_config_is_partly_away_loses_nothing() {
-    let recipe = Recipe { name: "full", kernel: "6.1", folder: "initramfs", command_line: "root=LABEL=root rw" };
+    let recipe =
+        Recipe { name: "full", kernel: "6.1", folder: "initramfs", command_line: "loglevel=3 root=LABEL=root rw" };
     if !must::qemu("full") {
         return;
     }
@@ -242,7 +247,7 @@ fn a_host_whose_disk_is_full_and_whose_config_is_partly_away_loses_nothing() {
         assert_eq!(machine.ok("wc -c < /etc/machine-id"), "33");
         machine.guest_until("talks", |guest| guest.is_ready());
         machine.console.wait_for("talks: could not write its log file: write: ENOSPC", TIMEOUT);
-        assert_eq!(machine.ok("inn logs talks | tail -n 1"), "1000");
+        machine.until("inn logs talks | tail -n 1", |output| output.text == "1000");
         assert_eq!(machine.ok("head -n 1 /var/log/talks.log"), old.trim_end());
     });
     machine.check("a change that cannot be saved is not made, and the config is as it was", |machine| {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::machine::{Guest, Machine, Recipe, TIMEOUT};
+use crate::machine::{Guest, Machine, OWN_TIME, Recipe, TIMEOUT};
 use crate::must;
 
 const BITES: &str = "softdog: Initiating system reboot";
@@ -14,7 +14,7 @@ fn recipe(name: &'static str, kernel: &'static str, command_line: &'static str) 
 
 #[test]
 fn a_watchdog_is_petted_and_resets_a_machine_whose_pid_1_hangs() {
-    let Some(mut machine) = Machine::boot(recipe("watchdog", "6.1", "")) else { return };
+    let Some(mut machine) = Machine::boot_with_devices(recipe("watchdog", "6.1", ""), &OWN_TIME, &[]) else { return };
     machine.check("it has the time-out of the config, and is petted for longer than that", |machine| {
         assert_eq!(machine.ok("cat /sys/class/watchdog/watchdog0/timeout"), "3");
         let seconds = |text: &str| text.split('.').next().unwrap().parse::<u64>().unwrap();
@@ -33,13 +33,8 @@ fn a_watchdog_is_petted_and_resets_a_machine_whose_pid_1_hangs() {
 
 #[test]
 fn a_watchdog_is_petted_while_the_host_comes_up_and_resets_a_machine_that_hangs_meanwhile() {
-    if !must::qemu("hung") {
-        return;
-    }
-    let disk = disk("hung");
-    let drive = format!("file={},format=raw,if=virtio", disk.display());
     let recipe = recipe("hung", "6.1", "inn.config=/etc/hung.conf");
-    let Some(mut machine) = Machine::power_on_with(recipe, &["-drive", &drive], &[]) else { return };
+    let Some(mut machine) = Machine::power_on_with(recipe, &OWN_TIME, &["--module", "brd"]) else { return };
     machine.check("what takes longer than its time is waited for, and who hangs is not", |machine| {
         machine.console.wait_for("checked", TIMEOUT);
         machine.console.wait_for(BITES, TIMEOUT);
@@ -51,7 +46,7 @@ fn a_watchdog_is_petted_while_the_host_comes_up_and_resets_a_machine_that_hangs_
 #[test]
 fn a_watchdog_is_no_longer_petted_once_a_critical_guest_is_missed_for_too_long() {
     let recipe = recipe("critical", "6.12", "inn.config=/etc/sick.conf");
-    let Some(mut machine) = Machine::power_on(recipe) else { return };
+    let Some(mut machine) = Machine::power_on_with(recipe, &OWN_TIME, &[]) else { return };
     machine.check("it is given up, and there is a shell", |machine| {
         machine.console.wait_for("sick ended 2 times within 1m: rescue", TIMEOUT);
         machine.console.wait_for("emergency shell on the console", TIMEOUT);
@@ -83,8 +78,10 @@ fn disk(name: &str) -> PathBuf {
 #[test]
 fn a_boot_is_judged_once_its_critical_guests_are_ready_and_a_bad_one_ends_with_its_reason() {
     let disk = disk("judged");
+    let drive = format!("file={},format=raw,if=virtio", disk.display());
     let recipe = recipe("judged", "6.1", "inn.config=/etc/judged.conf");
-    let Some(mut machine) = Machine::boot_with(recipe, &disk, &[], &[]) else { return };
+    // It may go down before its agent has come up.
+    let Some(mut machine) = Machine::power_on_with(recipe, &["-drive", &drive], &[]) else { return };
     machine.check("a bad one is marked, and the host starts again", |machine| {
         machine.console.wait_for("inn: guest needed: started", TIMEOUT);
         let said = machine.console.wait_for("reboot: Restarting system", TIMEOUT);
