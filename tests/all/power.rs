@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use crate::machine::{Machine, Recipe, TIMEOUT};
 use crate::must;
@@ -30,12 +31,19 @@ fn assert_clean(disk: &Path) {
 
 /// Compiles what makes a disk hang.
 pub fn programs(kernel: &str) -> PathBuf {
+    static MADE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
     let tree = must::target().join(format!("programs-power-{kernel}"));
+    // Made once: another test may be reading it for its image.
+    if made.contains(&tree) {
+        return tree;
+    }
     std::fs::create_dir_all(tree.join("bin")).expect("a directory");
     let source = must::project().join("tests/programs/map.c");
     let words = ["-static", "-Os", "-s", "-Wall", "-Wextra", "-Werror", "-o"];
     let compiled = Command::new("gcc").args(words).arg(tree.join("bin/map")).arg(source).status();
     assert!(compiled.expect("gcc starts (Debian: gcc libc6-dev)").success(), "gcc failed");
+    made.push(tree.clone());
     tree
 }
 
@@ -53,8 +61,9 @@ const PREPARE: &str = "set -e; mkdir -p /store /busy /hung /inner /over; \
     inn start --wait stuck; ";
 
 /// Has what is in memory swapped out: only going down brings it back.
-const SWAP: &str = "cd /sys/fs/cgroup/inn.services/agent; echo 1M >memory.high; echo max >memory.high; \
-    awk '/swap/ && $4 >= 1000 { found = 1 } END { exit !found }' /proc/swaps";
+const SWAP: &str = "cd /sys/fs/cgroup/inn.services/agent; \
+    until awk '/swap/ && $4 >= 1000 { found = 1 } END { exit !found }' /proc/swaps; do \
+    echo 1M >memory.high; echo max >memory.high; done";
 
 /// Somebody is to suspend the machine, waits for the disk that hangs first, and nobody else can restart it meanwhile.
 const HOLD: &str = "setsid sh -c 'echo freeze >/sys/power/state' </dev/null >/dev/null 2>&1 & \
