@@ -169,6 +169,8 @@ fn own_service(machine: &mut Machine) {
     assert_eq!(machine.ok(&format!("cat {cgroup}/memory.max {cgroup}/pids.max")), "20971520\n5");
     let base: u64 = machine.ok("sed 's/.* //; q' /proc/self/uid_map").parse().expect("a number");
     assert!(base > 65_536, "the host has all users");
+    // It is there once its process has put itself there.
+    machine.until(&format!("cat {cgroup}/cgroup.procs"), |output| !output.text.is_empty());
     let user: u64 =
         machine.ok(&format!("stat -c %u /proc/$(head -n 1 {cgroup}/cgroup.procs)")).parse().expect("a user");
     assert!(user > 65_536, "the service is a user of the guest's range, not {user}");

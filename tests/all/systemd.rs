@@ -63,7 +63,11 @@ fn systemd_starts_reloads_watches_and_stops_it_and_its_faults_are_no_guests_affa
         assert_eq!(machine.ok("readlink /proc/1/exe"), "/usr/lib/systemd/systemd");
         machine.until("systemctl is-active inn", |output| output.text == "active");
         assert_eq!(shown(machine, "StatusText"), "2 guests and services; `inn list` shows them");
-        let journal = machine.ok("journalctl -u inn -o cat --no-pager");
+        // Who keeps it may be late.
+        let journal = machine.until("journalctl -u inn -o cat --no-pager", |output| {
+            output.text.contains("guest slow: ready") && output.text.contains("Started inn.service")
+        });
+        let journal = journal.text;
         let at = |words: &str| journal.find(words).unwrap_or_else(|| panic!("no {words} in {journal}"));
         assert!(at("guest web: started") < at("guest slow: ready"));
         assert!(at("guest slow: ready") < at("Started inn.service"), "{journal}");
@@ -83,7 +87,7 @@ fn systemd_starts_reloads_watches_and_stops_it_and_its_faults_are_no_guests_affa
         let broken = machine.run("cp /etc/inn.conf /tmp/; echo no >>/etc/inn.conf; systemctl reload inn");
         assert_ne!(broken.code, 0);
         machine.ok("cp /tmp/inn.conf /etc/");
-        assert_eq!(machine.ok("systemctl is-active inn"), "active");
+        machine.until("systemctl is-active inn", |output| output.text == "active");
     });
     machine.check("a fault of it is no guest's affair, nor systemd's", |machine| {
         let (before, main) = (pids(machine), shown(machine, "MainPID"));
@@ -103,16 +107,21 @@ fn systemd_starts_reloads_watches_and_stops_it_and_its_faults_are_no_guests_affa
         let before = pids(machine);
         machine.ok("systemctl kill --kill-whom=main -s STOP inn");
         await_another(machine, "2", before);
-        assert!(machine.ok("journalctl -u inn -o cat --no-pager").contains("Failed with result 'watchdog'"));
+        machine.until("journalctl -u inn -o cat --no-pager", |output| {
+            output.text.contains("Failed with result 'watchdog'")
+        });
     });
     machine.check("it stops its guests in order, and leaves nothing", |machine| {
         machine.ok("systemctl stop inn");
         let state = machine.ok("systemctl show inn -P ActiveState -P SubState -P Result -P ExecMainStatus");
         assert_eq!(state, "success\n0\ninactive\ndead");
-        let journal = machine.ok("journalctl -u inn -o cat --no-pager -n 12");
+        let journal = machine.until("journalctl -u inn -o cat --no-pager -n 12", |output| {
+            output.text.contains("guest slow: down") && output.text.contains("guest web: down")
+        });
+        let journal = journal.text;
         let at = |words: &str| journal.rfind(words).unwrap_or_else(|| panic!("no {words} in {journal}"));
         assert!(at("guest slow: down") < at("guest web: down"), "{journal}");
-        assert_ne!(machine.run("test -d /sys/fs/cgroup/system.slice/inn.service").code, 0);
+        machine.until("test -d /sys/fs/cgroup/system.slice/inn.service", |output| output.code != 0);
         assert_ne!(machine.run("pgrep idle").code, 0);
     });
     machine.check("a machine that goes down waits for its guests", |machine| {
