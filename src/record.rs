@@ -6,7 +6,6 @@
 use core::ffi::CStr;
 use core::fmt::{self, Write};
 
-use rustix::event::Timespec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::process::Pid;
@@ -16,7 +15,7 @@ use crate::host::files::{self, write_all};
 use crate::limits;
 use crate::plan::record::{Line, RUN};
 use crate::plan::{Plan, Users};
-use crate::sys::{Errno, clock};
+use crate::sys::Errno;
 use crate::text::{self, Made};
 
 /// Where the record is.
@@ -93,7 +92,8 @@ impl<'a> Record<'a> {
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = rustix::fs::openat(CWD, DIRECTORY, flags, Mode::empty()).map_err(at("openat"))?;
-        lock(directory.as_fd()).map_err(at("flock"))?;
+        let exclusive = FlockOperation::NonBlockingLockExclusive;
+        files::lock_within(directory.as_fd(), exclusive, limits::RECORD_WAIT_MS).map_err(at("flock"))?;
         // Also says whether the directory can be written to, before anything relies on it.
         let new = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         rustix::fs::openat(&directory, NEW_FILE, new, Mode::RUSR | Mode::WUSR).map_err(at("openat"))?;
@@ -202,20 +202,6 @@ impl<'a> Record<'a> {
 /// Whether some of `users` belong to a guest of `plan`.
 fn is_given(plan: &Plan, users: Users) -> bool {
     plan.all().any(|guest| plan.users(guest).ranges().iter().any(|other| other.overlaps(users)))
-}
-
-/// Takes the lock, which others have for a moment only.
-fn lock(directory: BorrowedFd<'_>) -> Result<(), Errno> {
-    let until_ms = clock::now_ms().saturating_add(limits::RECORD_WAIT_MS);
-    loop {
-        match rustix::fs::flock(directory, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::AGAIN) if clock::now_ms() < until_ms => {
-                let pause = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
-                let _ = rustix::event::poll(&mut [], Some(&pause));
-            }
-            result => return result,
-        }
-    }
 }
 
 fn is_alive(owner: Process) -> bool {

@@ -9,12 +9,13 @@ use core::mem::MaybeUninit;
 
 use rustix::event::Timespec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, RawDir};
 use rustix::process::Pid;
 
 use super::inside;
 use super::limit::Limit;
 use crate::fault::{At, Fault, Step};
+use crate::host::files;
 use crate::limits;
 use crate::plan::{Extents, Guest, Kind, Plan};
 use crate::sys::{Errno, clock, machine, signal};
@@ -201,16 +202,13 @@ impl Base {
         &self.guests
     }
 
-    /// Makes this process the one whose guests are here, as long as it has the base open. Whether it is.
+    /// Makes this process the one whose guests are here, as long as it has the base open. What one that was killed had under
+    /// way holds its claim a moment longer.
     ///
     /// # Errors
-    /// As flock(2).
-    pub fn claim(&self) -> Result<bool, Errno> {
-        match rustix::fs::flock(&self.guests, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(true),
-            Err(Errno::AGAIN) => Ok(false),
-            Err(errno) => Err(errno),
-        }
+    /// As flock(2); EAGAIN where another has it.
+    pub fn claim(&self) -> Result<(), Errno> {
+        files::lock_within(self.guests.as_fd(), FlockOperation::NonBlockingLockExclusive, limits::CLAIM_TIMEOUT_MS)
     }
 
     /// Whether the controller `CONTROLLERS[number]` works here.

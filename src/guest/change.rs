@@ -340,8 +340,12 @@ impl<'a> Frozen<'a> {
         let until_ms = clock::now_ms().saturating_add(limits::FREEZE_TIMEOUT_MS);
         write(cgroup, c"cgroup.freeze", b"1").at(Step::Freeze)?;
         let frozen = Frozen { cgroup, stays };
-        while read_number(cgroup, c"cgroup.events", b"frozen ") == Some(0) {
+        loop {
+            // Before the look: who stood still meanwhile, with all of this host, looks again.
             let left_ms = until_ms.saturating_sub(clock::now_ms());
+            if read_number(cgroup, c"cgroup.events", b"frozen ") != Some(0) {
+                return Ok(frozen);
+            }
             if left_ms == 0 {
                 return Err(Errno::TIMEDOUT).at(Step::Freeze);
             }
@@ -349,7 +353,6 @@ impl<'a> Frozen<'a> {
             let pause = Timespec { tv_sec: 0, tv_nsec: (left_ms.min(20) * 1_000_000) as i64 };
             let _ = rustix::event::poll(&mut [PollFd::from_borrowed_fd(events.as_fd(), PollFlags::PRI)], Some(&pause));
         }
-        Ok(frozen)
     }
 }
 

@@ -5,17 +5,16 @@
 
 use core::ffi::CStr;
 
-use rustix::event::Timespec;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, FlockOperation, Mode, OFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags};
 
 use crate::fault::{At, Fault, Step};
-use crate::host::superblock;
+use crate::host::{files, superblock};
 use crate::limits;
 use crate::plan::Layer;
 use crate::sys::mount::Attributes;
-use crate::sys::{Errno, clock, loop_device};
+use crate::sys::{Errno, loop_device};
 use crate::text::Made;
 
 /// What an image can hold. The numbers are the details of [`Step::MountImage`].
@@ -92,17 +91,8 @@ pub fn open(path: &CStr, layer: Layer, attributes: Attributes) -> Result<OwnedFd
 
 /// Locks the file, for as long as a loop device has it. That of a guest that has just ended is let go in a moment.
 fn lock(file: BorrowedFd<'_>, writable: bool) -> Result<(), Errno> {
-    let lock = if writable { FlockOperation::NonBlockingLockExclusive } else { FlockOperation::NonBlockingLockShared };
-    let until_ms = clock::now_ms().saturating_add(limits::IMAGE_WAIT_MS);
-    loop {
-        match rustix::fs::flock(file, lock) {
-            Err(Errno::AGAIN) if clock::now_ms() < until_ms => {
-                let pause = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
-                let _ = rustix::event::poll(&mut [], Some(&pause));
-            }
-            result => return result,
-        }
-    }
+    let kind = if writable { FlockOperation::NonBlockingLockExclusive } else { FlockOperation::NonBlockingLockShared };
+    files::lock_within(file, kind, limits::IMAGE_WAIT_MS)
 }
 
 /// A loop device with `file`.

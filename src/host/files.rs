@@ -5,8 +5,12 @@ use core::ffi::CStr;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, FlockOperation, Mode, OFlags};
+use rustix::time::Timespec;
 
 use crate::sys::Errno;
+
+/// Between two looks at a lock that another has.
+const LOCK_LOOK_MS: u64 = 5;
 
 /// Opens a regular file for reading. A device, pipe, socket or directory is refused: EISDIR or EINVAL.
 ///
@@ -97,6 +101,24 @@ pub fn lock(path: &CStr) -> Result<OwnedFd, Errno> {
     let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?;
     rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockExclusive))?;
     Ok(file)
+}
+
+/// Locks `file`, which others have for a moment only, and looks for so long whether they still do. It is looks that count, not
+/// the clock: who stood still meanwhile, with all of this host, looks again.
+///
+/// # Errors
+/// As flock(2); EAGAIN where another has it for longer.
+pub fn lock_within(file: BorrowedFd<'_>, kind: FlockOperation, wait_ms: u64) -> Result<(), Errno> {
+    let pause = Timespec { tv_sec: 0, tv_nsec: LOCK_LOOK_MS as i64 * 1_000_000 };
+    for _ in 0..wait_ms / LOCK_LOOK_MS {
+        match rustix::fs::flock(file, kind) {
+            Err(Errno::AGAIN | Errno::INTR) => {
+                let _ = rustix::thread::nanosleep(&pause);
+            }
+            result => return result,
+        }
+    }
+    rustix::fs::flock(file, kind)
 }
 
 fn make_run() -> Result<(), Errno> {

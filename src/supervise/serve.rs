@@ -36,8 +36,6 @@ const NAME: &CStr = c"inn";
 const BASE: &str = "inn";
 /// Cgroups of a guest that processes find themselves in without having been put there for a reason: see guest/cgroup.rs.
 const COMMON: [&[u8]; 2] = [b"exec", b"inn.init"];
-/// Between two looks at whether another supervisor is gone.
-const CLAIM_PAUSE_NS: i64 = 20_000_000;
 /// PID 1 has nobody to give up to: what its loop cannot do without is tried again after so long.
 const RETRY_NS: i64 = 200_000_000;
 
@@ -263,16 +261,12 @@ fn try_to_leave<'a>(
     Ok(())
 }
 
-/// Makes this the supervisor of the guests in `base`. What one that was killed had under way holds its claim a moment longer.
+/// Makes this the supervisor of the guests in `base`.
 fn claim(base: &Base) -> Result<(), Refused> {
-    let until_ms = clock::now_ms().saturating_add(limits::CLAIM_TIMEOUT_MS);
-    while !base.claim().map_err(|errno| Refused::Call("flock", errno))? {
-        if clock::now_ms() >= until_ms {
-            return Err(Refused::CgroupTaken);
-        }
-        let _ = rustix::thread::nanosleep(&rustix::time::Timespec { tv_sec: 0, tv_nsec: CLAIM_PAUSE_NS });
-    }
-    Ok(())
+    base.claim().map_err(|errno| match errno {
+        Errno::AGAIN => Refused::CgroupTaken,
+        errno => Refused::Call("flock", errno),
+    })
 }
 
 /// Says so where the host cannot keep what it is to keep.
