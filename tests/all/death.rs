@@ -547,6 +547,9 @@ fn a_hundred_deaths_of_pid_1_under_load_lose_nobody() {
     let tree = must::target().join("programs-death");
     std::fs::create_dir_all(tree.join("bin")).expect("a directory");
     fault(&tree.join("bin"));
+    // One that dies when it knows some of its guests; the file that it was made of is not wanted there.
+    patched(&tree.join("bin/inn-bad"), function("recall_guest").1, FAULT);
+    std::fs::remove_file(tree.join("bin/inn-bad.bytes")).expect("it was made");
     let more = ["--tree", tree.to_str().expect("a path of text")];
     let Some(mut machine) = Machine::boot_with_devices(recipe, &[], &more) else { return };
     machine.until("inn list --plain | cut -f 2 | grep -vcE 'ready|down'", |output| output.text.trim() == "0");
@@ -572,6 +575,16 @@ fn a_hundred_deaths_of_pid_1_under_load_lose_nobody() {
     machine.check("another program takes its place under all of them, and nobody notices", |machine| {
         machine.ok("cp /bin/inn /tmp/inn-new && inn upgrade --quiet /tmp/inn-new");
         assert_eq!(machine.ok("readlink /proc/1/exe"), "/tmp/inn-new");
+        assert_eq!(machine.ok(STILL), before);
+    });
+    machine.check("one that dies before it has taken over is followed by the one before", |machine| {
+        let output = machine.run("inn upgrade /bin/inn-bad 2>&1");
+        assert_eq!(output.code, 1, "{}", output.text);
+        let words = "has died before it had taken over; the one before goes on";
+        assert!(output.text.contains(words), "{}", output.text);
+        assert_eq!(machine.ok("readlink /proc/1/exe"), "/tmp/inn-new");
+        let host: serde_json::Value = serde_json::from_str(&machine.ok("inn status --json")).unwrap();
+        assert_eq!(host["safe_mode"], false, "{host}");
         assert_eq!(machine.ok(STILL), before);
     });
     machine.check("no line of its output is lost", |machine| {
