@@ -1,6 +1,8 @@
 /* Has another process fault by itself (ptrace(2), x86_64): `fault PID overflow` makes it call itself without end,
  * `fault PID illegal` execute what is no instruction, `fault PID read` read where there is nothing, and
- * `fault PID go ADDRESS` go on there, as behind a call. It is written into its own copy of its program, in memory. */
+ * `fault PID go ADDRESS` go on there, as behind a call. It is written into its own copy of its program, in memory, where
+ * that has begun: what deals with the fault must not come across it. */
+#include <elf.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +13,18 @@
 static int die(const char *what) {
     perror(what);
     return 1;
+}
+
+/* Where its program begins; 0 where that is not known. */
+static unsigned long entry(const char *pid) {
+    char path[64];
+    Elf64_auxv_t one;
+    snprintf(path, sizeof path, "/proc/%s/auxv", pid);
+    FILE *file = fopen(path, "r");
+    while (file && fread(&one, sizeof one, 1, file) == 1)
+        if (one.a_type == AT_ENTRY)
+            return one.a_un.a_val;
+    return 0;
 }
 
 int main(int count, char **words) {
@@ -26,6 +40,7 @@ int main(int count, char **words) {
         return die("PTRACE_GETREGS");
     /* The call that it was in is not made again. */
     registers.orig_rax = -1;
+    registers.rip = count == 4 ? strtoul(words[3], NULL, 0) : entry(words[1]);
     unsigned long word = ptrace(PTRACE_PEEKTEXT, pid, registers.rip, 0);
     if (!strcmp(words[2], "overflow"))
         word = (word & ~0xfffffffffful) | 0xfffffffbe8ul; /* call -5 */
@@ -35,7 +50,6 @@ int main(int count, char **words) {
         word = (word & ~0xfffful) | 0x008b; /* mov (%rax),%eax */
         registers.rax = 8;
     } else if (count == 4) {
-        registers.rip = strtoul(words[3], NULL, 0);
         registers.rsp = ((registers.rsp - 4096) & ~15ul) - 8;
     } else
         return 2;
