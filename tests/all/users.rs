@@ -213,7 +213,7 @@ fn a_supervisors_guest_keeps_its_range_across_restarts_and_changes() {
         return;
     }
     let (first, second) = rivals();
-    let root = busybox("users");
+    let root = busybox("users-kept");
     let section = |name: &str| SLEEPER.replace("NAME", name).replace("ROOT", root.to_str().expect("UTF-8"));
     let mut supervisor = Supervisor::start("users", &section(&second));
     supervisor.await_answer();
