@@ -72,6 +72,7 @@ fn another_init_is_told_when_guests_are_ready_are_reloaded_and_stop() {
         assert!(text.contains("STATUS=starting guests\nEXTEND_TIMEOUT_USEC="), "{text}");
         // It is told that the loop goes on while a guest starts.
         is_alive(&socket);
+        supervisor.wait_for("its program", |this| this.facts("slow")["state"] == "running");
         let up = supervisor.inside_of("slow", &["/bin/sh", "-c", "echo > /tmp/up"]);
         assert!(up.status.success(), "{up:?}");
         let (text, _) = next(&socket);
