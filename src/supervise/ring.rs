@@ -171,6 +171,12 @@ impl Ring {
         self.written
     }
 
+    /// Where it ends now, for [`Reader::end_at`].
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.length
+    }
+
     /// Up to which byte a reader that others go on for has come.
     ///
     /// # Errors
@@ -283,6 +289,11 @@ impl<Memory: AsFd> Reader<Memory> {
         let least = self.oldest(self.length()?);
         write(copy.as_fd(), &[&length.to_le_bytes()], LENGTH)?;
         Ok(Reader { memory: copy, blocks: self.blocks, next: self.next, end: length, lost: self.lost, least })
+    }
+
+    /// Reads nothing from `end` on, which is what [`Ring::end`] was once.
+    pub fn end_at(&mut self, end: u64) {
+        self.end = end;
     }
 
     /// Where it is.

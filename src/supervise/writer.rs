@@ -2,10 +2,10 @@
 //! has died, and ends when all is written. Nobody waits for it, and what it cannot write is kept in memory as far as that goes.
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::process::Pid;
 
-use super::log_files::{self, REPORT_BYTES, Report};
+use super::log_files::{self, Elsewhere, REPORT_BYTES, Report};
 use super::order::Set;
 use super::poll::{Interest, Poll, Source};
 use super::ring::Ring;
@@ -95,6 +95,17 @@ impl Writer {
     /// There is a log that it does not know.
     pub fn renew(&mut self) {
         (self.is_wanted, self.is_stale) = (true, true);
+    }
+
+    /// What guest `id` writes from now on is not for the file that it knows: it is for another, or for none. Its log ends at `end`.
+    pub fn go_elsewhere(&mut self, id: GuestId, end: Option<u64>) {
+        let socket = self.child.as_ref().and_then(|child| child.socket.as_ref());
+        if let Some((socket, end)) = socket.zip(end) {
+            // Where this fails it may write on until it has ended.
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            let _ = rustix::net::send(socket, &Elsewhere { id, end }.encode(), flags);
+        }
+        self.renew();
     }
 
     /// When [`Writer::keep`] or [`Writer::look`] is to be called.

@@ -12,6 +12,7 @@ use crate::supervise::change::{NotBegun, Outcome};
 use crate::supervise::health::Health;
 use crate::supervise::order::{self, Set};
 use crate::supervise::reload::{self, Child, Ended, Reading, Told, Wanted};
+use crate::supervise::ring::Ring;
 use crate::supervise::snapshot::is_up;
 use crate::supervise::state::{Event, State};
 use crate::sys::Errno;
@@ -385,7 +386,8 @@ impl Driver<'_> {
         self.reload.is_stale |= !is_removed;
         self.note_plan();
         if had_files || self.plan.guest(id).is_some_and(|guest| !guest.log_to.path().is_empty()) {
-            self.writer.renew();
+            let ring = self.table.slots.get(index(id)).and_then(|slot| slot.ring.as_ref());
+            self.writer.go_elsewhere(id, ring.map(Ring::end));
         }
         let is_of_another_size = self.plan.guest(id).is_none_or(|guest| guest.log_bytes != log_bytes);
         let Some(slot) = self.table.slots.get_mut(index(id)) else { return };
