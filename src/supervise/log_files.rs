@@ -106,8 +106,11 @@ impl Heard {
             match rustix::net::recv(socket, &mut bytes, RecvFlags::DONTWAIT) {
                 Err(Errno::AGAIN | Errno::INTR) => return,
                 Ok((ELSEWHERE_BYTES, _)) => {
-                    // There is room for one of each guest, and the first is the one that counts.
-                    let _ = self.elsewhere.push(Elsewhere::decode(bytes));
+                    let elsewhere = Elsewhere::decode(bytes);
+                    // The first is the one that counts, and there is room for one of each guest.
+                    if self.end(elsewhere.id) == u64::MAX {
+                        let _ = self.elsewhere.push(elsewhere);
+                    }
                 }
                 _ => {
                     self.is_over = true;

@@ -341,7 +341,13 @@ fn a_log_goes_elsewhere_from_the_next_start_on() {
     supervisor.wait_for("the first file", |_| text("one").contains("hello"));
     let told = reload(&supervisor, &with(&to("two")));
     assert!(told.contains("! a: log: ") && told.contains("a runs on as it is until it is restarted: log\n"), "{told}");
+    // Who writes the first file finds all of it at once: its end, and what is not for it.
+    let is = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "inn-log\n");
+    let writer = supervisor.processes().into_iter().find(is).expect("it writes").to_string();
+    assert!(Command::new("kill").args(["-STOP", &writer]).status().unwrap().success());
     assert!(supervisor.inn(&["restart", "--wait", "a"]).status.success());
+    supervisor.wait_for("both lines", |this| said(&this.inn(&["logs", "a"])).1.matches("hello").count() == 2);
+    assert!(Command::new("kill").args(["-CONT", &writer]).status().unwrap().success());
     supervisor.wait_for("the second file", |_| text("two").contains("hello"));
     assert_eq!(text("one").matches("hello").count(), 1, "{}", text("one"));
     reload(&supervisor, &with("log = 4K"));
