@@ -26,6 +26,8 @@ use crate::text::Made;
 const BUFFER_BYTES: usize = 16 << 10;
 /// What stands before a line, or is said of lost bytes, at most.
 const WORDS_BYTES: usize = 96;
+/// What comes for each piece at most: the end of a line, a word on lost bytes, and its time.
+const OVERHEAD_BYTES: usize = 2 * WORDS_BYTES;
 /// How often a file is tried again that could not be written: at first, and at most.
 const RETRY_MS: (u64, u64) = (1_000, 30_000);
 /// How often is looked for more where the kernel does not tell.
@@ -241,19 +243,25 @@ impl<'p> Log<'p> {
     ) -> Result<(), Fault> {
         let (mut file, mut size) = self.open()?;
         let mut in_line = size > 0 && last_byte(&file, size) != b'\n';
-        // A line that this guest has not begun is ended; so is one that another file is to go on with.
+        let mut room = BUFFER_BYTES;
         let is_full = size.saturating_add(BUFFER_BYTES as u64) > self.limit;
+        if is_full {
+            room = usize::try_from(self.limit.saturating_sub(size)).unwrap_or(BUFFER_BYTES).min(BUFFER_BYTES);
+        }
+        // A line that this guest has not begun is ended. A full file has the rest of its last line, as far as there is room for it.
         let is_begun = self.in_line.unwrap_or(before != Place::default());
-        if in_line && (is_full || !is_begun) {
+        let only_line = is_full && in_line && is_begun && room > OVERHEAD_BYTES;
+        if in_line && !only_line && (is_full || !is_begun) {
             append(&file, b"\n", size)?;
             (size, in_line) = (size + 1, false);
         }
-        if is_full {
+        if is_full && !only_line {
             self.rotate(&file)?;
             (file, size) = self.open()?;
+            room = BUFFER_BYTES;
         }
         buffer.clear();
-        self.gather(buffer, &mut in_line)?;
+        self.gather(buffer, room, only_line, &mut in_line)?;
         // That some of it is for another file was said before it came.
         let end = heard.end(self.id);
         heard.hear(socket);
@@ -314,12 +322,11 @@ impl<'p> Log<'p> {
         Ok(name)
     }
 
-    /// Fills `buffer` with lines.
-    fn gather(&mut self, buffer: &mut Buffer, in_line: &mut bool) -> Result<(), Fault> {
+    /// Fills `buffer` with lines, `room` bytes at most; or with the rest of the one that it is in, where that is `only_line`.
+    fn gather(&mut self, buffer: &mut Buffer, room: usize, only_line: bool, in_line: &mut bool) -> Result<(), Fault> {
         let mut piece = [0; 4096];
         let wall_us = clock::wall_us();
-        // What comes for each piece: the end of a line, a word on lost bytes, and its time.
-        while let Some(room @ 1..) = BUFFER_BYTES.checked_sub(buffer.len() + 2 * WORDS_BYTES) {
+        while let Some(room @ 1..) = room.checked_sub(buffer.len() + OVERHEAD_BYTES) {
             let room = room.min(piece.len());
             let chunk = self.reader.read_line(piece.get_mut(..room).unwrap_or_default()).at(Step::WriteLogFile)?;
             let bytes = piece.get(..chunk.bytes).unwrap_or_default();
@@ -335,6 +342,9 @@ impl<'p> Log<'p> {
             }
             let _ = buffer.extend_from_slice(bytes);
             *in_line = *last != b'\n';
+            if only_line && !*in_line {
+                break;
+            }
         }
         Ok(())
     }

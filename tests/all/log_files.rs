@@ -130,6 +130,53 @@ fn files_are_rotated_and_hold_all_that_they_have_room_for_also_when_the_supervis
 }
 
 #[test]
+fn a_line_is_whole_in_one_file_where_there_is_room_for_it() {
+    if !must::root("a_line_is_whole_in_one_file_where_there_is_room_for_it") {
+        return;
+    }
+    let config = "[host]\nlog-size = 4M\n\
+                  [service many]\nlog = DIR/many.log 64K 99\nrestart = never\nautostart = no\n\
+                  command = /bin/sh -c \"seq -f %0200.0f 1 5000; echo end\"\n\
+                  [service long]\nlog = DIR/long.log 64K 9\nrestart = never\nautostart = no\n\
+                  command = /bin/sh -c \"tr '\\\\0' x < /dev/zero | head -c 100000; echo; echo end\"\n";
+    let supervisor = start("whole", config);
+    let writer = {
+        supervisor.wait_for("who writes", |this| writers(this).len() == 1);
+        writers(&supervisor)[0]
+    };
+    // Who is behind has its buffer full, which ends anywhere in a line.
+    kill(writer, "-STOP");
+    assert_eq!(supervisor.inn(&["start", "many", "long"]).status.code(), Some(0));
+    for name in ["many", "long"] {
+        supervisor.wait_for("all of it", |this| this.inn(&["logs", name]).stdout.ends_with(b"\nend\n"));
+    }
+    kill(writer, "-CONT");
+    let directory = directory("whole");
+    let files = |name: &str| -> Vec<String> {
+        let older = (1..99).rev().map(|number| directory.join(format!("{name}.log.{number}")));
+        let files = older.chain([directory.join(format!("{name}.log"))]);
+        files.filter(|file| file.exists()).map(|file| read(&file)).collect()
+    };
+    for name in ["many", "long"] {
+        supervisor.wait_for("the files", |_| files(name).last().is_some_and(|file| file.ends_with(" end\n")));
+    }
+    let many = files("many");
+    assert!(
+        many.len() > 15 && many.iter().all(|file| file.len() <= 64 << 10 && file.ends_with('\n')),
+        "{}",
+        many.len()
+    );
+    let expected: String = (1..=5000).map(|number| format!("{number:0200}\n")).collect();
+    assert!(many.iter().map(|file| written(file)).collect::<String>() == expected + "end\n");
+    // One for which there is none goes on in the next.
+    let long = files("long");
+    assert!(long.iter().all(|file| file.len() <= 64 << 10 && file.ends_with('\n')));
+    assert_eq!(long.iter().map(|file| file.lines().count()).collect::<Vec<_>>(), [1, 2]);
+    let long: String = long.iter().map(|file| written(file)).collect();
+    assert_eq!(long.replace('\n', ""), "x".repeat(100_000) + "end");
+}
+
+#[test]
 fn a_file_that_cannot_be_written_is_told_once_and_harms_nobody() {
     if !must::root("a_file_that_cannot_be_written_is_told_once_and_harms_nobody") {
         return;
