@@ -65,69 +65,6 @@ impl Report {
     }
 }
 
-/// Bytes of an [`Elsewhere`].
-const ELSEWHERE_BYTES: usize = 10;
-
-/// What it is told: what comes from a place on is not for the file that it knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Elsewhere {
-    /// Whose file.
-    pub id: GuestId,
-    /// Where its log ended then ([`Ring::end`]).
-    pub end: u64,
-}
-
-impl Elsewhere {
-    /// As bytes.
-    #[must_use]
-    pub fn encode(self) -> [u8; ELSEWHERE_BYTES] {
-        let mut bytes = [0; ELSEWHERE_BYTES];
-        bytes[..2].copy_from_slice(&self.id.0.to_le_bytes());
-        bytes[2..].copy_from_slice(&self.end.to_le_bytes());
-        bytes
-    }
-
-    fn decode(bytes: [u8; ELSEWHERE_BYTES]) -> Elsewhere {
-        let [low, high, end @ ..] = bytes;
-        Elsewhere { id: GuestId(u16::from_le_bytes([low, high])), end: u64::from_le_bytes(end) }
-    }
-}
-
-/// What was heard of the supervisor.
-#[derive(Default)]
-struct Heard {
-    elsewhere: heapless::Vec<Elsewhere, { limits::GUESTS }>,
-    /// It is gone, or has said that this is all.
-    is_over: bool,
-}
-
-impl Heard {
-    fn hear(&mut self, socket: &OwnedFd) {
-        loop {
-            let mut bytes = [0; ELSEWHERE_BYTES];
-            match rustix::net::recv(socket, &mut bytes, RecvFlags::DONTWAIT) {
-                Err(Errno::AGAIN | Errno::INTR) => return,
-                Ok((ELSEWHERE_BYTES, _)) => {
-                    let elsewhere = Elsewhere::decode(bytes);
-                    // The first is the one that counts, and there is room for one of each guest.
-                    if self.end(elsewhere.id) == u64::MAX {
-                        let _ = self.elsewhere.push(elsewhere);
-                    }
-                }
-                _ => {
-                    self.is_over = true;
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Where the log of guest `id` ends for this process.
-    fn end(&self, id: GuestId) -> u64 {
-        self.elsewhere.iter().find(|elsewhere| elsewhere.id == id).map_or(u64::MAX, |elsewhere| elsewhere.end)
-    }
-}
-
 /// A guest's log.
 struct Log<'p> {
     id: GuestId,
@@ -168,14 +105,13 @@ pub fn run<'p>(plan: &'p Plan, rings: &mut dyn Iterator<Item = (GuestId, &'p Rin
         must_look |= !told.as_ref().is_some_and(watch);
     }
     let mut buffer = Buffer::new();
-    let mut heard = Heard::default();
+    let mut is_last = false;
     loop {
-        let is_last = heard.is_over;
         let now_ms = clock::now_ms();
         let mut is_more = false;
         for log in logs.iter_mut().filter(|log| is_last || log.retry_at_ms <= now_ms) {
             let had_failed = log.retry_at_ms != 0;
-            let written = log.write_some(&mut buffer, socket, &mut heard);
+            let written = log.write_some(&mut buffer);
             is_more |= written == Ok(true);
             let fault = written.err();
             log.delay_ms = if fault.is_some() { (2 * log.delay_ms).clamp(RETRY_MS.0, RETRY_MS.1) } else { 0 };
@@ -192,7 +128,7 @@ pub fn run<'p>(plan: &'p Plan, rings: &mut dyn Iterator<Item = (GuestId, &'p Rin
         let retry_ms = retry.map(|at_ms| at_ms.saturating_sub(clock::now_ms()));
         let look_ms = if is_more { Some(0) } else { must_look.then_some(LOOK_MS) };
         wait(socket, told.as_ref(), retry_ms.into_iter().chain(look_ms).min());
-        heard.hear(socket);
+        is_last |= is_over(socket);
     }
 }
 
@@ -208,6 +144,12 @@ fn wait(socket: &OwnedFd, told: Option<&OwnedFd>, within_ms: Option<u64>) {
     }
 }
 
+/// Whether the supervisor is gone, or has said that this is all.
+fn is_over(socket: &OwnedFd) -> bool {
+    let heard = rustix::net::recv(socket, &mut [0; 8], RecvFlags::DONTWAIT);
+    !matches!(heard, Err(Errno::AGAIN | Errno::INTR))
+}
+
 impl<'p> Log<'p> {
     fn new(plan: &'p Plan, id: GuestId, ring: &'p Ring) -> Option<Log<'p>> {
         let LogTo::Files { path, kib, count } = plan.guest(id)?.log_to else { return None };
@@ -218,15 +160,15 @@ impl<'p> Log<'p> {
     }
 
     /// Writes what there is, a buffer of it at most. Whether there may be more.
-    fn write_some(&mut self, buffer: &mut Buffer, socket: &OwnedFd, heard: &mut Heard) -> Result<bool, Fault> {
-        self.reader.end_at(heard.end(self.id));
+    fn write_some(&mut self, buffer: &mut Buffer) -> Result<bool, Fault> {
+        self.reader.heed_stop().at(Step::WriteLogFile)?;
         let before = self.reader.place();
         if self.reader.next_time_us().at(Step::WriteLogFile)?.is_none() {
             // It may have gone on over what is empty.
             self.reader.go_back(before, 0);
             return Ok(false);
         }
-        let result = self.write_from(before, buffer, socket, heard);
+        let result = self.write_from(before, buffer);
         if result.is_err() {
             // What is written over meanwhile is counted then.
             self.reader.go_back(before, 0);
@@ -234,13 +176,7 @@ impl<'p> Log<'p> {
         result.map(|()| true)
     }
 
-    fn write_from(
-        &mut self,
-        before: Place,
-        buffer: &mut Buffer,
-        socket: &OwnedFd,
-        heard: &mut Heard,
-    ) -> Result<(), Fault> {
+    fn write_from(&mut self, before: Place, buffer: &mut Buffer) -> Result<(), Fault> {
         let (mut file, mut size) = self.open()?;
         let mut in_line = size > 0 && last_byte(&file, size) != b'\n';
         let mut room = BUFFER_BYTES;
@@ -263,9 +199,7 @@ impl<'p> Log<'p> {
         buffer.clear();
         self.gather(buffer, room, only_line, &mut in_line)?;
         // That some of it is for another file was said before it came.
-        let end = heard.end(self.id);
-        heard.hear(socket);
-        if heard.end(self.id) != end {
+        if self.reader.heed_stop().at(Step::WriteLogFile)? {
             self.reader.go_back(before, 0);
             return Ok(());
         }

@@ -93,7 +93,7 @@ pub fn may_stop<'p>(count: usize, after: impl Fn(GuestId) -> &'p [GuestId], is_d
 }
 
 /// The first `count` guests of a plan.
-pub fn ids(count: usize) -> impl Iterator<Item = GuestId> {
+pub fn ids(count: usize) -> impl Iterator<Item = GuestId> + Clone {
     (0..count.min(limits::GUESTS)).map(|index| GuestId(index as u16))
 }
 

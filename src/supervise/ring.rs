@@ -24,6 +24,8 @@ const MAGIC: [u8; 8] = *b"innlog02";
 const LENGTH: u64 = 16;
 /// Where a reader that goes on for another leaves its [`Place`].
 const PLACE: u64 = 24;
+/// Where that reader is to stop: the tape's length then, and one more; 0 for nowhere.
+const STOP: u64 = 48;
 /// Where the blocks begin.
 const BLOCKS: u64 = 4096;
 /// Bytes of a block.
@@ -171,10 +173,23 @@ impl Ring {
         self.written
     }
 
-    /// Where it ends now, for [`Reader::end_at`].
-    #[must_use]
-    pub fn end(&self) -> u64 {
-        self.length
+    /// What comes from now on is not for the reader that others go on for, until [`Ring::let_on`]. The first time counts.
+    ///
+    /// # Errors
+    /// As pwrite(2).
+    pub fn stop(&self) -> Result<(), Errno> {
+        match stop(self.memory.as_fd())? {
+            u64::MAX => write(self.memory.as_fd(), &[&(self.length + 1).to_le_bytes()], STOP),
+            _ => Ok(()),
+        }
+    }
+
+    /// What comes is for that reader again.
+    ///
+    /// # Errors
+    /// As pwrite(2).
+    pub fn let_on(&self) -> Result<(), Errno> {
+        write(self.memory.as_fd(), &[&[0; 8]], STOP)
     }
 
     /// Up to which byte a reader that others go on for has come.
@@ -189,6 +204,13 @@ impl Ring {
 fn open_again(memory: &OwnedFd, access: OFlags) -> Result<OwnedFd, Errno> {
     let path = Made::new(format_args!("/proc/self/fd/{}", rustix::fd::AsRawFd::as_raw_fd(memory)));
     rustix::fs::open(path.as_c_str(), access | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Where the tape ends for the reader that others go on for; the largest number where it does not.
+fn stop(memory: BorrowedFd<'_>) -> Result<u64, Errno> {
+    let mut bytes = [0; 8];
+    read(memory, &mut bytes, STOP)?;
+    Ok(number(&bytes, 0).wrapping_sub(1))
 }
 
 /// Bytes that one more record, which begins where the tape ends, can hold.
@@ -291,9 +313,13 @@ impl<Memory: AsFd> Reader<Memory> {
         Ok(Reader { memory: copy, blocks: self.blocks, next: self.next, end: length, lost: self.lost, least })
     }
 
-    /// Reads nothing from `end` on, which is what [`Ring::end`] was once.
-    pub fn end_at(&mut self, end: u64) {
-        self.end = end;
+    /// Heeds where it is to stop ([`Ring::stop`]). Whether that is otherwise than it knew.
+    ///
+    /// # Errors
+    /// As pread(2).
+    pub fn heed_stop(&mut self) -> Result<bool, Errno> {
+        let end = stop(self.memory.as_fd())?;
+        Ok(core::mem::replace(&mut self.end, end) != end)
     }
 
     /// Where it is.

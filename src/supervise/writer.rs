@@ -2,10 +2,10 @@
 //! has died, and ends when all is written. Nobody waits for it, and what it cannot write is kept in memory as far as that goes.
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
 use rustix::process::Pid;
 
-use super::log_files::{self, Elsewhere, REPORT_BYTES, Report};
+use super::log_files::{self, REPORT_BYTES, Report};
 use super::order::Set;
 use super::poll::{Interest, Poll, Source};
 use super::ring::Ring;
@@ -97,17 +97,6 @@ impl Writer {
         (self.is_wanted, self.is_stale) = (true, true);
     }
 
-    /// What guest `id` writes from now on is not for the file that it knows: it is for another, or for none. Its log ends at `end`.
-    pub fn go_elsewhere(&mut self, id: GuestId, end: Option<u64>) {
-        let socket = self.child.as_ref().and_then(|child| child.socket.as_ref());
-        if let Some((socket, end)) = socket.zip(end) {
-            // Where this fails it may write on until it has ended.
-            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            let _ = rustix::net::send(socket, &Elsewhere { id, end }.encode(), flags);
-        }
-        self.renew();
-    }
-
     /// When [`Writer::keep`] or [`Writer::look`] is to be called.
     #[must_use]
     pub fn deadline_ms(&self) -> Option<u64> {
@@ -122,7 +111,7 @@ impl Writer {
     pub fn keep<'p>(
         &mut self,
         plan: &'p Plan,
-        rings: &mut dyn Iterator<Item = (GuestId, &'p Ring)>,
+        mut rings: impl Iterator<Item = (GuestId, &'p Ring)> + Clone,
         poll: &Poll,
         now_ms: u64,
     ) -> Result<(), Errno> {
@@ -144,7 +133,9 @@ impl Writer {
             return Ok(());
         }
         self.back_off(now_ms);
-        self.child = Some(start(plan, rings, poll)?);
+        // It knows where each log goes now.
+        rings.clone().try_for_each(|(_, ring)| ring.let_on())?;
+        self.child = Some(start(plan, &mut rings, poll)?);
         self.is_stale = false;
         self.again_at_ms = None;
         Ok(())

@@ -345,15 +345,23 @@ fn a_log_goes_elsewhere_from_the_next_start_on() {
     let is = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "inn-log\n");
     let writer = supervisor.processes().into_iter().find(is).expect("it writes").to_string();
     assert!(Command::new("kill").args(["-STOP", &writer]).status().unwrap().success());
+    let hellos = |count| {
+        let logs = |this: &Supervisor| said(&this.inn(&["logs", "a"])).1;
+        supervisor.wait_for("its line", |this| logs(this).matches("hello").count() == count);
+    };
     assert!(supervisor.inn(&["restart", "--wait", "a"]).status.success());
-    supervisor.wait_for("both lines", |this| said(&this.inn(&["logs", "a"])).1.matches("hello").count() == 2);
+    hellos(2);
+    // It has been asked to end by now.
+    reload(&supervisor, &with(&to("three")));
+    assert!(supervisor.inn(&["restart", "--wait", "a"]).status.success());
+    hellos(3);
     assert!(Command::new("kill").args(["-CONT", &writer]).status().unwrap().success());
-    supervisor.wait_for("the second file", |_| text("two").contains("hello"));
-    assert_eq!(text("one").matches("hello").count(), 1, "{}", text("one"));
+    supervisor.wait_for("the last file", |_| text("three").matches("hello").count() == 2);
+    assert_eq!((text("one").matches("hello").count(), text("two")), (1, String::new()), "{}", text("one"));
     reload(&supervisor, &with("log = 4K"));
     assert!(supervisor.inn(&["restart", "--wait", "a"]).status.success());
     supervisor.wait_for("its log", |this| said(&this.inn(&["logs", "a"])).1.contains("hello"));
-    assert_eq!(text("two").matches("hello").count(), 1, "{}", text("two"));
+    assert_eq!(text("three").matches("hello").count(), 2, "{}", text("three"));
 }
 
 #[test]

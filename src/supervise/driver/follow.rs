@@ -15,8 +15,8 @@ use crate::supervise::reload::{self, Child, Ended, Reading, Told, Wanted};
 use crate::supervise::ring::Ring;
 use crate::supervise::snapshot::is_up;
 use crate::supervise::state::{Event, State};
-use crate::sys::Errno;
 use crate::sys::memory::{Static, discard_spare, wipe};
+use crate::sys::{Errno, clock};
 
 /// Where the plan goes that is read first; from then on the one that it takes the place of is where the next goes.
 static SPARE: Static<Plan> = Static::new(Plan::new());
@@ -387,7 +387,11 @@ impl Driver<'_> {
         self.note_plan();
         if had_files || self.plan.guest(id).is_some_and(|guest| !guest.log_to.path().is_empty()) {
             let ring = self.table.slots.get(index(id)).and_then(|slot| slot.ring.as_ref());
-            self.writer.go_elsewhere(id, ring.map(Ring::end));
+            // What comes from now on is not for the file that the process that writes it knows, as long as that one is there.
+            if let Some(Err(errno)) = ring.map(Ring::stop) {
+                self.journal.trouble("have a log go elsewhere", errno, clock::now_ms());
+            }
+            self.writer.renew();
         }
         let is_of_another_size = self.plan.guest(id).is_none_or(|guest| guest.log_bytes != log_bytes);
         let Some(slot) = self.table.slots.get_mut(index(id)) else { return };

@@ -70,9 +70,8 @@ impl<'a> Driver<'a> {
     /// Sees to it that log files are written.
     pub fn keep_logs(&mut self, now_ms: u64) {
         let (slots, plan) = (&self.table.slots, &*self.plan);
-        let mut rings =
-            order::ids(slots.len()).zip(slots.iter()).filter_map(|(id, slot)| Some((id, slot.ring.as_ref()?)));
-        if let Err(errno) = self.writer.keep(plan, &mut rings, self.poll, now_ms) {
+        let rings = order::ids(slots.len()).zip(slots.iter()).filter_map(|(id, slot)| Some((id, slot.ring.as_ref()?)));
+        if let Err(errno) = self.writer.keep(plan, rings, self.poll, now_ms) {
             self.journal.trouble("start what writes log files", errno, now_ms);
         }
     }

@@ -273,3 +273,22 @@ fn the_smallest_and_the_largest_ring_keep_what_they_promise() {
         assert_eq!(kept + lost, chunks * APPEND_BYTES as u64);
     }
 }
+
+#[test]
+fn what_comes_behind_a_stop_is_for_one_that_is_let_on() {
+    let mut ring = ring(KEEP);
+    let mut reader = reader(&ring);
+    ring.stop().unwrap();
+    ring.append(b"second", 2).unwrap();
+    // Another time says nothing new.
+    ring.stop().unwrap();
+    assert_eq!([(); 2].map(|()| reader.heed_stop()), [Ok(true), Ok(false)]);
+    assert_eq!(drain(&mut reader).0, b"");
+    ring.let_on().unwrap();
+    assert_eq!(reader.heed_stop(), Ok(true));
+    assert_eq!(drain(&mut reader).0, b"second");
+    ring.stop().unwrap();
+    ring.append(b"third", 3).unwrap();
+    assert_eq!(reader.heed_stop(), Ok(true));
+    assert_eq!(drain(&mut reader).0, b"");
+}
