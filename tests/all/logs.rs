@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::death;
 use crate::must::{self, PATIENCE};
-use crate::private::Supervisor;
+use crate::private::{Supervisor, busybox};
 
 /// A verb that goes on printing.
 struct Following {
@@ -304,4 +305,40 @@ fn a_guest_whose_log_is_the_kernels_has_its_share_of_it() {
     assert!(shown + counted >= 1001 && shown <= 150, "{shown} and {counted}");
     let logs = supervisor.inn(&["logs", "web"]);
     assert!(String::from_utf8_lossy(&logs.stderr).contains("its output goes to the kernel's log"), "{logs:?}");
+}
+
+/// Has `guest` print its last words and end while nobody reads; then what is in its log.
+fn last_words(supervisor: &Supervisor, guest: &str) -> Vec<u32> {
+    let pid = supervisor.await_ready(guest)["pid"].as_u64().unwrap() as u32;
+    death::send(supervisor.pid(), "-STOP");
+    death::send(pid, "-USR1");
+    supervisor.wait_for("its end", |_| std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") Z "));
+    death::send(supervisor.pid(), "-CONT");
+    supervisor.wait_for("word of that", |this| this.facts(guest)["state"] == "down");
+    let logs = String::from_utf8(supervisor.inn(&["logs", guest]).stdout).unwrap();
+    logs.lines().map(|line| line.trim_end().parse().unwrap()).collect()
+}
+
+#[test]
+fn last_words_are_kept_in_however_many_pieces_they_come() {
+    if !must::root("last_words_are_kept_in_however_many_pieces_they_come") {
+        return;
+    }
+    // A terminal holds more than it gives at once, and of this pipe each piece that was written is read alone (pipe(2), O_DIRECT).
+    let config = format!(
+        "[guest box]\nkind = os\nroot = {}\nephemeral = yes\nrestart = never\nready = fd 3\n\
+         command = /bin/sh -c \"trap 'i=0; while [ $i -lt 1500 ]; do i=$((i+1)); echo $i; done; exit' USR1; echo >&3; \
+         while :; do sleep 0.01; done\"\n\
+         [service pieces]\nrestart = never\nready = fd 3\n\
+         command = /usr/bin/env python3 -c \"import fcntl, os, signal; signal.pthread_sigmask(signal.SIG_BLOCK, [10]); \
+         fcntl.fcntl(1, fcntl.F_SETFL, os.O_WRONLY | os.O_DIRECT); os.write(3, bytes([10])); signal.sigwait([10]); \
+         [os.write(1, (str(n) + chr(10)).encode()) for n in range(1, 13)]\"\n",
+        busybox("last-words").display()
+    );
+    let supervisor = Supervisor::start("last-words", &config);
+    supervisor.await_answer();
+    for (guest, last) in [("box", 1500), ("pieces", 12)] {
+        let lines = last_words(&supervisor, guest);
+        assert!(lines.iter().copied().eq(1..=last), "{guest}: {} lines, until {:?}", lines.len(), lines.last());
+    }
 }
