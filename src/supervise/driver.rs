@@ -32,7 +32,7 @@ use super::journal::Journal;
 use super::kernel_log::KernelLog;
 use super::kmsg::{Kmsg, Share};
 use super::news::News;
-use super::oom::{Quiet, Victim};
+use super::oom::{Quiet, Untold, Victim};
 use super::order::{self, Set};
 use super::poll::{Interest, Part, Poll, Source};
 use super::reload::From;
@@ -129,8 +129,7 @@ struct Slot {
     cpu_throttled: u32,
     /// Processes killed for want of memory in this run.
     killed: u32,
-    /// How many of them nobody was told of yet; less than nothing where the log was faster than the count.
-    untold: i32,
+    untold: Untold,
     memory: Option<OwnedFd>,
     /// The last of them, and when.
     victim: Option<(Victim, u64)>,
@@ -531,7 +530,7 @@ impl<'a> Driver<'a> {
             *health = Health::new();
         }
         slot.born_ms = 0;
-        (slot.killed, slot.untold) = (0, 0);
+        (slot.killed, slot.untold) = (0, Untold::default());
         let watch = |part, fd: &OwnedFd| self.poll.watch(fd.as_fd(), Source::Guest(part, id), Interest::Readable);
         if let Some(keys) = self.table.keys.get_mut(index(id)) {
             keys.helper = starting.pid.as_raw_nonzero().get() as u32;

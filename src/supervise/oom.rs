@@ -102,6 +102,31 @@ impl Quiet {
     }
 }
 
+/// Processes of a guest that were killed and that nobody was told of yet. The kernel logs a kill and then counts it, and both are
+/// read one after the other: either may be ahead.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Untold(i32);
+
+impl Untold {
+    /// So many more were counted.
+    pub fn counted(&mut self, more: u32) {
+        self.0 = self.0.saturating_add_unsigned(more);
+    }
+
+    /// The log names one, of whom is told.
+    pub fn named(&mut self) {
+        self.0 = self.0.saturating_sub(1);
+    }
+
+    /// Those whom the log, read to its end, does not name: now they are told. Where it is ahead nobody is, and the count of whom it
+    /// names is still to come.
+    pub fn take_nameless(&mut self) -> Option<u32> {
+        let count = u32::try_from(self.0).ok().filter(|count| *count > 0)?;
+        self.0 = 0;
+        Some(count)
+    }
+}
+
 /// Whose process was killed, and which, where `record` tells of one of a guest below `base`, or of a service beside it: the
 /// cgroup of all guests, below the root of cgroup v2.
 #[must_use]
@@ -244,6 +269,22 @@ mod tests {
         assert_eq!((quiet.note(0, 72_999), quiet.note(0, 73_000)), (None, Some(499)));
         assert_eq!((quiet.due_ms(), quiet.note(0, 99_000)), (None, None), "nothing is told twice");
         assert_eq!(quiet.note(3, 99_000), Some(3));
+    }
+
+    #[test]
+    fn a_kill_that_is_logged_before_it_is_counted_is_told_once() {
+        let mut untold = Untold::default();
+        untold.counted(1);
+        untold.named();
+        // The next one, whose count comes when the log was read to its end.
+        untold.named();
+        assert_eq!(untold.take_nameless(), None);
+        untold.counted(1);
+        assert_eq!(untold.take_nameless(), None);
+        // The kernel names ten in five seconds.
+        untold.counted(3);
+        untold.named();
+        assert_eq!((untold.take_nameless(), untold.take_nameless()), (Some(2), None));
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl<'a> Driver<'a> {
         if more > 0 {
             slot.killed = killed;
             slot.oom_kills = slot.oom_kills.saturating_add(more);
-            slot.untold = slot.untold.saturating_add_unsigned(more);
+            slot.untold.counted(more);
             self.bereft.add(id);
         }
     }
@@ -57,9 +57,8 @@ impl<'a> Driver<'a> {
                 Next::Cut => {}
                 Next::End => {
                     while let Some(id) = self.bereft.take_first() {
-                        let untold = self.slot_mut(id).map_or(0, |slot| core::mem::take(&mut slot.untold));
-                        if let count @ 1.. = untold {
-                            self.announce_killed(id, count.unsigned_abs(), None, now_ms);
+                        if let Some(count) = self.slot_mut(id).and_then(|slot| slot.untold.take_nameless()) {
+                            self.announce_killed(id, count, None, now_ms);
                         }
                     }
                     return false;
@@ -76,7 +75,7 @@ impl<'a> Driver<'a> {
         let is_service = self.guest(id).is_some_and(|guest| guest.kind == Kind::Service);
         let Some(slot) = self.table.slots.get_mut(index(id)) else { return };
         if is_service == (kind == Kind::Service) {
-            slot.untold -= 1;
+            slot.untold.named();
             slot.victim = Some((victim, now_ms));
             self.announce_killed(id, 1, Some(victim), now_ms);
         }
