@@ -228,11 +228,22 @@ impl Machine {
         Guest::find(&output.text, guest).expect("it was there")
     }
 
-    /// A key of a keyboard, as the monitor of QEMU names it: "ctrl-alt-delete".
+    /// Presses a key of a keyboard, as the monitor of QEMU names it: "ctrl-alt-delete". The machine has an agent.
     pub fn press(&mut self, key: &str) {
-        // What comes before its driver is lost.
-        self.console.has_said("AT Translated Set 2 keyboard", BOOT_TIMEOUT);
+        // What comes before is lost. On the console the driver tells of itself a moment before it hears, here when it does.
+        self.until("grep -A 5 'AT Translated Set 2 keyboard' /proc/bus/input/devices | grep -w kbd", |it| it.code == 0);
         self.monitor.send(&format!("sendkey {key}\n"));
+    }
+
+    /// The same where there is no agent: again and again, until the console says `words`, be they the machine's last.
+    pub fn press_until(&mut self, key: &str, words: &str) {
+        self.console.has_said("AT Translated Set 2 keyboard", BOOT_TIMEOUT);
+        let deadline = Instant::now() + TIMEOUT;
+        while !self.console.all().contains(words) {
+            assert!(Instant::now() < deadline, "never came: {words:?}; the console: {}", self.console.all());
+            let _ = rustix::io::write(&self.monitor.input, format!("sendkey {key}\n").as_bytes());
+            thread::sleep(Duration::from_secs(2));
+        }
     }
 
     /// Runs a command with the shell on the console, which has shown its prompt, and does so again: what is typed before a shell

@@ -191,8 +191,7 @@ fn a_power_signal_ends_the_wait_for_a_root() {
     let Some(mut machine) = Machine::power_on_with(recipe, &[], &["--tree", text(&checker)]) else { return };
     machine.check("the machine starts again", |machine| {
         machine.console.wait_for("waiting for LABEL=none, 3600 s at most", TIMEOUT);
-        machine.press("ctrl-alt-delete");
-        machine.console.wait_for("reboot: Restarting system", TIMEOUT);
+        machine.press_until("ctrl-alt-delete", "reboot: Restarting system");
     });
     machine.end();
 }

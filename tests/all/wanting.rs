@@ -302,8 +302,7 @@ fn an_emergency_program_that_asks_is_asked_whatever_is_wrong_with_the_config() {
         }
     });
     machine.check("the keyboard restarts it", |machine| {
-        machine.press("ctrl-alt-delete");
-        machine.console.wait_for("reboot: Restarting system", TIMEOUT);
+        machine.press_until("ctrl-alt-delete", "reboot: Restarting system");
         assert!(machine.wait().success());
     });
     machine.end();
