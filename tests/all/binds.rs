@@ -16,7 +16,8 @@ struct Folders {
 impl Folders {
     fn new(name: &str) -> Folders {
         let name = format!("bind-{name}-{}", std::process::id());
-        let open = std::env::temp_dir().join(format!("inn-test-{name}"));
+        // Where others come through, whatever TMPDIR says.
+        let open = PathBuf::from(format!("/tmp/inn-test-{name}"));
         let folders = Folders { closed: private::closed().join(name), open };
         for folder in [&folders.closed, &folders.open] {
             fs::create_dir_all(folder).expect("a directory");

@@ -43,6 +43,8 @@ pub fn qemu(test: &str) -> bool {
 
 /// Whether `can`; says so where not, or fails where the test must run.
 pub fn may_run(test: &str, can: bool, why_not: &str) -> bool {
+    // The files that it makes are for users of guests too, whatever this process was started with.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let must = std::env::var_os("INN_MUST_RUN").is_some_and(|value| value == "1");
     assert!(can || !must, "{test} must run, and cannot: {why_not}");
     if !can {
