@@ -211,7 +211,7 @@ fn every_byte_is_in_the_json_of_its_log() {
     let joined: String = long.iter().map(|part| part["text"].as_str().unwrap()).collect();
     assert_eq!((joined.len(), joined.trim_matches('0')), (1_000_000, ""));
 
-    has(&supervisor, &["logs", "tiny"], "end");
+    has(&supervisor, &["logs", "tiny"], "end\n");
     let output = supervisor.inn(&["logs", "tiny"]);
     let written: u64 = (1..=100_000).map(|n: u64| n.to_string().len() as u64 + 1).sum::<u64>() + 4;
     let lost = written - output.stdout.len() as u64;
