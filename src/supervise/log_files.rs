@@ -22,12 +22,17 @@ use crate::plan::{GuestId, LogTo, Plan};
 use crate::sys::{Errno, clock, descriptor, process, signal};
 use crate::text::Made;
 
-/// Bytes that are written at once. A file that has no more room than that is full.
+/// Bytes that are written at once.
 const BUFFER_BYTES: usize = 16 << 10;
+/// Bytes that a file has left when it is full, for the rest of its last line.
+const REST_BYTES: usize = 4 << 10;
 /// What stands before a line, or is said of lost bytes, at most.
 const WORDS_BYTES: usize = 96;
 /// What comes for each piece at most: the end of a line, a word on lost bytes, and its time.
 const OVERHEAD_BYTES: usize = 2 * WORDS_BYTES;
+
+const _: () = assert!(BUFFER_BYTES + REST_BYTES < limits::LOG_FILE_BYTES.0 as usize && OVERHEAD_BYTES < REST_BYTES);
+
 /// How often a file is tried again that could not be written: at first, and at most.
 const RETRY_MS: (u64, u64) = (1_000, 30_000);
 /// How often is looked for more where the kernel does not tell.
@@ -180,7 +185,7 @@ impl<'p> Log<'p> {
         let (mut file, mut size) = self.open()?;
         let mut in_line = size > 0 && last_byte(&file, size) != b'\n';
         let mut room = BUFFER_BYTES;
-        let is_full = size.saturating_add(BUFFER_BYTES as u64) > self.limit;
+        let is_full = size.saturating_add((BUFFER_BYTES + REST_BYTES) as u64) > self.limit;
         if is_full {
             room = usize::try_from(self.limit.saturating_sub(size)).unwrap_or(BUFFER_BYTES).min(BUFFER_BYTES);
         }
