@@ -70,10 +70,18 @@ impl Top {
 
     /// Waits until what was shown since the last call has all of `parts`.
     fn wait_for(&mut self, parts: &[&str]) -> String {
-        while !parts.iter().all(|part| self.seen.contains(part)) {
+        self.wait_until(|seen| parts.iter().all(|part| seen.contains(part)), &format!("{parts:?}"))
+    }
+
+    /// Waits for the second frame, which comes by itself for its rates: until the interval is over there is no other.
+    fn wait_for_rates(&mut self) -> String {
+        self.wait_until(|seen| seen.matches("\x1b[J").count() == 2, "a second frame")
+    }
+
+    fn wait_until(&mut self, is_there: impl Fn(&str) -> bool, what: &str) -> String {
+        while !is_there(&self.seen) {
             let more = self.heard.recv_timeout(Duration::from_secs(60));
-            self.seen +=
-                &String::from_utf8_lossy(&more.unwrap_or_else(|_| panic!("{parts:?} never came: {}", self.seen)));
+            self.seen += &String::from_utf8_lossy(&more.unwrap_or_else(|_| panic!("{what} never came: {}", self.seen)));
         }
         std::mem::take(&mut self.seen)
     }
@@ -121,9 +129,9 @@ fn width(line: &str) -> usize {
 fn top_fits_a_terminal_and_follows_its_size_and_its_keys() {
     let Some(this) = supervisor("top", 40) else { return };
     // A serial console that never heard of a size is of eighty by twenty-four; here it is told so.
-    let mut top = Top::start(&this, 24, 80, None, &["--interval", "60s"]);
-    let shown = top.wait_for(&["s0 ", "\x1b[J"]);
-    assert!(shown.starts_with("\x1b[?25l\x1b[2J\x1b[H"), "{shown:?}");
+    let mut top = Top::start(&this, 24, 80, None, &["--interval", "10m"]);
+    let shown = top.wait_for_rates();
+    assert!(shown.starts_with("\x1b[?25l\x1b[2J\x1b[H") && shown.contains("s0 "), "{shown:?}");
     assert_ne!(top.before.local_modes, top.settings().local_modes, "keys are read one by one");
     top.types("n");
     let shown = top.wait_for(&["[n name]", "\x1b[J"]);
@@ -199,7 +207,7 @@ fn top_ends_with_its_terminal_and_without_a_supervisor() {
     let Some(this) = supervisor("top-ends", 1) else { return };
     // It is not in the middle of a look when the supervisor is killed.
     let mut top = Top::start(&this, 24, 80, Some("vt100"), &["--interval", "10m"]);
-    top.wait_for(&["s0 ", "\x1b[J"]);
+    top.wait_for_rates();
     let settings = top.settings();
     drop(this);
     top.types(" ");
