@@ -237,8 +237,10 @@ fn fetched() -> &'static Path {
 pub fn busybox(name: &str) -> PathBuf {
     is_one_tests("root", name);
     let root = closed().join(format!("root-{name}"));
-    for folder in ["bin", "dev", "proc", "run", "sys", "tmp"] {
+    for folder in ["", "bin", "dev", "proc", "run", "sys", "tmp"] {
         fs::create_dir_all(root.join(folder)).unwrap();
+        // Users of the guest go in, whatever this process's umask is.
+        fs::set_permissions(root.join(folder), fs::Permissions::from_mode(0o755)).unwrap();
     }
     for program in ["sh", "sleep", "reboot"] {
         must::install(fetched(), root.join("bin").join(program));

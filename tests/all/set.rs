@@ -235,8 +235,8 @@ fn changes_of_several_clients_come_one_after_the_other() {
     let socket = supervisor.directory.join("control");
     let set = |number: usize| {
         let mut command = Command::new(must::inn());
-        command.args(["set", "--socket"]).arg(&socket).arg("web").arg(format!("rlimit=fsize {number}:4096"));
-        command.arg(format!("rlimit=nofile {number}:4096")).stdout(Stdio::null()).spawn().expect("inn starts")
+        command.args(["set", "--socket"]).arg(&socket).arg("web").arg(format!("rlimit=fsize {number}:500"));
+        command.arg(format!("rlimit=nofile {number}:500")).stdout(Stdio::null()).spawn().expect("inn starts")
     };
     let children: Vec<_> = (100..112).map(set).collect();
     for mut child in children {
@@ -244,7 +244,7 @@ fn changes_of_several_clients_come_one_after_the_other() {
     }
     let pid = first_pid(&supervisor, "web");
     let files = limit_of(pid, "Max open files");
-    assert!(files.starts_with('1') && files.ends_with(":4096"), "{files}");
+    assert!(files.starts_with('1') && files.ends_with(":500"), "{files}");
     assert_eq!(limit_of(pid, "Max file size"), files, "both are of the same command");
 }
 
@@ -255,7 +255,7 @@ fn a_client_that_is_killed_leaves_all_or_nothing() {
     for score in 1..40u64 {
         let mut command = Command::new(must::inn());
         command.args(["set", "-q", "--socket"]).arg(&socket).arg("web").arg(format!("oom-score={score}"));
-        let mut child = command.arg(format!("rlimit=nofile {}:4096", 100 + score)).spawn().expect("inn starts");
+        let mut child = command.arg(format!("rlimit=nofile {}:500", 100 + score)).spawn().expect("inn starts");
         std::thread::sleep(std::time::Duration::from_micros(score * 150));
         let _ = child.kill();
         let _ = child.wait();
@@ -265,7 +265,7 @@ fn a_client_that_is_killed_leaves_all_or_nothing() {
     let pid = first_pid(&supervisor, "web");
     let score: u64 = oom_score(pid).parse().unwrap();
     let files = limit_of(pid, "Max open files");
-    assert!(score == 0 || files == format!("{}:4096", 100 + score), "{score} {files}");
+    assert!(score == 0 || files == format!("{}:500", 100 + score), "{score} {files}");
 }
 
 /// Every call of a change fails once, or the child that makes it is killed there: all is changed, or nothing, and the
