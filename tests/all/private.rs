@@ -140,7 +140,8 @@ impl Supervisor {
 
     /// What it has printed so far.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+        // A line that was cut may end within a character.
+        String::from_utf8_lossy(&fs::read(self.directory.join("log")).unwrap_or_default()).into_owned()
     }
 
     /// Waits until it answers.
