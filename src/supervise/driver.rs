@@ -55,8 +55,9 @@ const SWEEP_MS: u64 = 1_000;
 const FROZEN_MS: u64 = 1_000;
 /// A look that cannot begin yet is tried again after so long.
 const SOON_MS: u64 = 10;
-/// What a pipe or a terminal may hold when its last writer is gone: so many reads, at most.
-const LAST_READS: usize = 32;
+/// What a pipe may hold when its last writer is gone (1 MiB, where that has made it so large), and a terminal, which gives it in
+/// pieces, some of them small: so many reads, at most.
+const LAST_READS: usize = 320;
 
 /// Every guest's running part.
 #[derive(Debug)]
