@@ -111,9 +111,11 @@ fn a_shell_on_a_terminal_has_job_control_and_comes_again_when_it_is_left() {
     line.types("jobs; kill -KILL %1; echo $((40 + 2))\n");
     line.shows("Stopped");
     line.shows("42");
+    line.shows("@");
     assert_eq!(pid(&supervisor, "login"), first);
     // Somebody leaves it as a program does that was killed; and something behind that hears no hang-up.
     line.types("trap '' HUP; sleep 1000 & stty raw -echo; exit\n");
+    line.shows("; exit\r\n");
     // What is typed before its prompt is there may be lost with what was there before.
     line.shows("@");
     supervisor.wait_for("another shell", |this| ![0, first].contains(&pid(this, "login")));
