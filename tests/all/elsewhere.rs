@@ -6,24 +6,40 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Instant;
 
 use crate::must;
 use crate::nesting;
 use crate::private::{Supervisor, busybox};
 
+/// What comes to `socket`. All of it is taken at once: its queue has room for a few messages, and what finds it full while this
+/// test waits for something else may never be told.
+fn heard(socket: UnixDatagram) -> Receiver<String> {
+    let (send, heard) = channel();
+    socket.set_read_timeout(Some(must::PATIENCE)).unwrap();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok(length) = socket.recv(&mut buffer) {
+            if send.send(String::from_utf8_lossy(&buffer[..length]).into_owned()).is_err() {
+                return;
+            }
+        }
+    });
+    heard
+}
+
 /// Waits until it is told that the program is alive, and nothing else.
-fn is_alive(socket: &UnixDatagram) {
-    let mut buffer = [0; 512];
-    let length = socket.recv(&mut buffer).expect("a message");
-    assert_eq!(String::from_utf8_lossy(&buffer[..length]), "WATCHDOG=1");
+fn is_alive(heard: &Receiver<String>) {
+    assert_eq!(heard.recv_timeout(must::PATIENCE).expect("a message"), "WATCHDOG=1");
 }
 
 /// The next message but those that only say that the program is alive; whether there were such.
-fn next(socket: &UnixDatagram) -> (String, bool) {
-    let (mut buffer, mut is_alive) = ([0; 512], false);
+fn next(heard: &Receiver<String>) -> (String, bool) {
+    let (deadline, mut is_alive) = (Instant::now() + must::PATIENCE, false);
     loop {
-        let length = socket.recv(&mut buffer).expect("a message");
-        let text = String::from_utf8(buffer[..length].to_vec()).unwrap();
+        let left = deadline.saturating_duration_since(Instant::now());
+        let text = heard.recv_timeout(left).expect("a message");
         if text != "WATCHDOG=1" {
             return (text, is_alive);
         }
@@ -62,32 +78,31 @@ fn another_init_is_told_when_guests_are_ready_are_reloaded_and_stop() {
             false => SocketAddr::from_pathname(&path),
             true => SocketAddr::from_abstract_name(&name),
         };
-        let socket = UnixDatagram::bind_addr(&address.unwrap()).unwrap();
-        socket.set_read_timeout(Some(must::PATIENCE)).unwrap();
+        let heard = heard(UnixDatagram::bind_addr(&address.unwrap()).unwrap());
         let mut supervisor = Supervisor::spawn("manager", &waiting("manager"), |command| {
             let name = if is_abstract { format!("@{name}") } else { name.clone() };
             command.env("NOTIFY_SOCKET", name).env("WATCHDOG_USEC", "100000");
         });
-        let (text, _) = next(&socket);
+        let (text, _) = next(&heard);
         assert!(text.contains("STATUS=starting guests\nEXTEND_TIMEOUT_USEC="), "{text}");
         // It is told that the loop goes on while a guest starts.
-        is_alive(&socket);
+        is_alive(&heard);
         supervisor.wait_for("its program", |this| this.facts("slow")["state"] == "running");
         let up = supervisor.inside_of("slow", &["/bin/sh", "-c", "echo > /tmp/up"]);
         assert!(up.status.success(), "{up:?}");
-        let (text, _) = next(&socket);
+        let (text, _) = next(&heard);
         assert_eq!(supervisor.facts("slow")["state"], "ready");
         let pid = supervisor.pid();
         assert_eq!(text, format!("READY=1\nMAINPID={pid}\nSTATUS=1 guests and services; `inn list` shows them"));
 
         assert!(supervisor.inn(&["reload"]).status.success());
-        let (text, _) = next(&socket);
+        let (text, _) = next(&heard);
         assert!(text.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{text}");
-        assert!(next(&socket).0.starts_with("READY=1\n"));
+        assert!(next(&heard).0.starts_with("READY=1\n"));
 
         assert!(supervisor.inn(&["stop", "slow"]).status.success());
         innkeep::sys::signal::send_to(rustix::process::Pid::from_raw(pid as i32).unwrap(), 15).unwrap();
-        let (text, _) = next(&socket);
+        let (text, _) = next(&heard);
         assert!(text.starts_with("STOPPING=1\nSTATUS=stopping guests\nEXTEND_TIMEOUT_USEC="), "{text}");
         assert!(supervisor.wait().success());
         let _ = fs::remove_file(&path);
@@ -100,13 +115,12 @@ fn a_watchdog_that_is_meant_for_another_process_is_not_told() {
         return;
     }
     let name = format!("inn-test-watchdog-{}", std::process::id());
-    let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
-    socket.set_read_timeout(Some(must::PATIENCE)).unwrap();
+    let heard = heard(UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap());
     let _supervisor = Supervisor::spawn("manager-watchdog", &slow("manager-watchdog"), |command| {
         command.env("NOTIFY_SOCKET", format!("@{name}")).env("WATCHDOG_USEC", "20000").env("WATCHDOG_PID", "1");
     });
-    let (_, first) = next(&socket);
-    let (ready, second) = next(&socket);
+    let (_, first) = next(&heard);
+    let (ready, second) = next(&heard);
     assert!(ready.starts_with("READY=1") && !first && !second);
 }
 
