@@ -26,9 +26,10 @@ try: all
 	$(INN) run -- /bin/sh
 
 ## test     everything: unit, property, whole-binary tests as root, whole machines under QEMU, the aarch64 build
-# A shell has what it runs in the background ignore the keys' signals; what tests start must not inherit that.
+# A shell has what it runs in the background ignore the keys' signals; what tests start must not inherit that. Nor words of another
+# language, or complaints about one that is not installed.
 test: all deps-test kernels debian aarch64
-	env --default-signal INN_MUST_RUN=1 cargo test --tests -- --nocapture
+	env --default-signal LC_ALL=C INN_MUST_RUN=1 cargo test --tests -- --nocapture
 
 ## bench    a guest's start, PID 1's memory and the program's size against other programs, as root (RUNS=200)
 bench: all deps-bench
