@@ -200,8 +200,6 @@ enum Source {
 }
 
 const SOURCES: usize = 6;
-/// Kinds of [`Report`].
-const REPORTS: usize = 6;
 
 impl Run<'_> {
     fn is_over(&self) -> bool {
@@ -264,7 +262,7 @@ impl Run<'_> {
         match source {
             Source::Signals => self.signal(),
             Source::Helper => self.helper_ended(),
-            Source::Reports => self.report(),
+            Source::Reports => drop(self.report()),
             Source::Program => self.program_ended(),
             Source::Input => self.typed(),
             Source::Master => self.console.iter_mut().for_each(|relay| relay.master_ready(now_ms())),
@@ -294,9 +292,7 @@ impl Run<'_> {
 
     fn signal(&mut self) {
         // It may be there, and not have been heard of yet.
-        for _ in 0..REPORTS {
-            self.report();
-        }
+        while self.report() {}
         while let Some(signal) = self.signals.next() {
             if self.signals.is_about_terminal(signal, self.console.as_mut()) {
                 continue;
@@ -340,10 +336,11 @@ impl Run<'_> {
         }
     }
 
-    fn report(&mut self) {
-        let Some(reports) = &self.reports else { return };
+    /// Takes one report. Whether there may be more.
+    fn report(&mut self) -> bool {
+        let Some(reports) = &self.reports else { return false };
         match receive(reports.as_fd()) {
-            Report::Nothing => {}
+            Report::Nothing => return false,
             Report::Born { pid, pidfd: Ok(pidfd) } => self.program = Some((pid, pidfd)),
             Report::Born { pid, pidfd: Err(fault) } => {
                 self.fault.get_or_insert(fault);
@@ -361,11 +358,16 @@ impl Run<'_> {
             Report::Output(text) => print(&text),
             // The user has it on the terminal.
             Report::Line(_) => {}
-            Report::Failed(fault) => self.fail(fault),
+            Report::Failed(fault) => {
+                self.fail(fault);
+                return false;
+            }
             Report::Closed => {
                 self.reports = None;
+                return false;
             }
         }
+        true
     }
 
     fn fail(&mut self, fault: Fault) {
@@ -380,10 +382,8 @@ impl Run<'_> {
             return;
         }
         self.helper = None;
-        // What it reported is there by now: at most a record of each kind.
-        for _ in 0..REPORTS {
-            self.report();
-        }
+        // What it reported is there by now, behind all that its hooks have printed.
+        while self.report() {}
         if self.program.is_none() && self.fault.is_none() && self.asked.is_none() {
             let errno = libc::ECHILD as u16;
             self.fault = Some(Fault { step: Step::Helper, errno, detail: 0 });

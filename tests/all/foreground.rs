@@ -520,7 +520,7 @@ fn a_console_ends_with_its_terminal_and_with_the_supervisor() {
     assert_eq!(modes(&terminal.slave), terminal.fresh, "the terminal is as it was");
 }
 
-fn children_of(pid: u32) -> Vec<u32> {
+pub fn children_of(pid: u32) -> Vec<u32> {
     let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }

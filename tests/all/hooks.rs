@@ -1,9 +1,12 @@
 //! Programs of the host that are run at moments of a guest's life: on this host.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
+use crate::foreground::{children_of, end};
 use crate::must;
 use crate::private::{Supervisor, closed};
 use crate::ready::{app, root};
@@ -346,5 +349,36 @@ fn inn_run_runs_the_hooks_of_its_guest() {
     let notes: Vec<_> =
         read(&folder.join("notes")).lines().map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect();
     assert_eq!(notes, ["create web", "start web", "stop web", "destroy web", "create ill", "start ill", "destroy ill"]);
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn inn_run_hears_of_a_start_whose_hooks_have_much_to_say_however_late_that_is() {
+    if !must::root("inn_run_hears_of_a_start_whose_hooks_have_much_to_say_however_late_that_is") {
+        return;
+    }
+    let (folder, root) = (folder("late"), root("hook-late"));
+    let talks = script(&folder, "talks", "head -c 10000 /dev/zero | tr '\\0' x; exit $1");
+    let guest = |name: &str, code: u8| app(name, &root, "exit:5", &format!("hook-create = {} {code}", talks.display()));
+    fs::write(folder.join("inn.conf"), guest("well", 0) + &guest("ill", 3)).unwrap();
+    for (guest, code, last) in [("well", 5, "x"), ("ill", 125, "it exited with code 3")] {
+        // It is held up while it prints, and hears of all the rest at once.
+        let (mut errors, mut write) = std::io::pipe().unwrap();
+        write.write_all(&[b'.'; 60 << 10]).unwrap();
+        let mut inn = Command::new(must::inn());
+        inn.args(["run", "--config"]).arg(folder.join("inn.conf")).arg(guest).stderr(write);
+        let mut child = inn.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        drop(inn);
+        let has_ended = |pid: &u32| read(Path::new(&format!("/proc/{pid}/stat"))).contains(") Z ");
+        let deadline = Instant::now() + must::PATIENCE;
+        while !matches!(&children_of(child.id())[..], all @ [_, ..] if all.iter().all(has_ended)) {
+            assert!(Instant::now() < deadline, "{guest}: its start is not over");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let mut said = String::new();
+        errors.read_to_string(&mut said).unwrap();
+        assert_eq!(end(&mut child), Some(code), "{guest}: {said}");
+        assert!(said.matches('x').count() >= 10_000 && said.contains(last), "{said}");
+    }
     fs::remove_dir_all(folder).unwrap();
 }
