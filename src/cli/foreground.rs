@@ -200,6 +200,8 @@ enum Source {
 }
 
 const SOURCES: usize = 6;
+/// Above what the socket of the reports holds: 200 KiB, of which each takes most of one.
+const REPORTS: usize = 1024;
 
 impl Run<'_> {
     fn is_over(&self) -> bool {
@@ -291,8 +293,8 @@ impl Run<'_> {
     }
 
     fn signal(&mut self) {
-        // It may be there, and not have been heard of yet.
-        while self.report() {}
+        // It may be there, and not have been heard of yet. Who prints without end keeps no signal from it.
+        let _ = (0..REPORTS).take_while(|_| self.report()).count();
         while let Some(signal) = self.signals.next() {
             if self.signals.is_about_terminal(signal, self.console.as_mut()) {
                 continue;
