@@ -222,6 +222,13 @@ fn a_disk_that_is_in_use_is_clean_after_power_off() {
     };
     tool("/sbin/mkfs.ext4", &["-q", "-F"]);
     let Some(mut machine) = Machine::boot_with_disk(recipe, &disk) else { return };
+    machine.check("PID 1 has none of the huge pages that everybody is given", |machine| {
+        // A machine as small as this one has none of itself.
+        machine.ok("echo always > /sys/kernel/mm/transparent_hugepage/enabled");
+        machine.ok("inn reload --quiet && inn upgrade --quiet");
+        let huge = machine.ok("grep AnonHugePages: /proc/1/smaps_rollup");
+        assert_eq!(huge.split_whitespace().collect::<Vec<_>>()[1..], ["0", "kB"]);
+    });
     machine.check("what is written is on the disk when the host is off, though a writer ignores TERM", |machine| {
         machine.ok("mkdir -p /mnt && mount -t ext4 /dev/vda /mnt && echo kept > /mnt/file");
         machine.ok("setsid sh -c \"trap '' TERM; exec 5>/mnt/open; while :; do echo more >&5; sleep 0.1; done\" </dev/null >/dev/null 2>&1 &");
