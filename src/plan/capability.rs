@@ -20,6 +20,7 @@ macro_rules! capabilities {
         pub const NAMES: &str = concat!($(stringify!($name), "\0",)+);
 
         #[allow(non_camel_case_types, reason = "these are the words of the table below")]
+        // Only some are named by code; the others give those behind them their numbers.
         #[allow(dead_code, reason = "most are only counted")]
         enum Number { $($name,)+ }
     };

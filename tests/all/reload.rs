@@ -336,9 +336,11 @@ fn a_log_goes_elsewhere_from_the_next_start_on() {
     let path = |name: &str| supervisor.directory.join(name);
     let text = |name: &str| fs::read_to_string(path(name)).unwrap_or_default();
     let to = |name: &str| format!("log = {} 64K 2", path(name).display());
-    let with = |log: &str| format!("[service a]\ncommand = /bin/sh -c \"echo hello; sleep 1000\"\n{log}\n");
+    let service =
+        |name: &str, log: &str| format!("[service {name}]\ncommand = /bin/sh -c \"echo hello; sleep 1000\"\n{log}\n");
+    let with = |log: &str| service("a", log) + &service("b", &to("b-one"));
     reload(&supervisor, &with(&to("one")));
-    supervisor.wait_for("the first file", |_| text("one").contains("hello"));
+    supervisor.wait_for("the first file", |_| text("one").contains("hello") && text("b-one").contains("hello"));
     let told = reload(&supervisor, &with(&to("two")));
     assert!(told.contains("! a: log: ") && told.contains("a runs on as it is until it is restarted: log\n"), "{told}");
     // Who writes the first file finds all of it at once: its end, and what is not for it.
@@ -352,16 +354,19 @@ fn a_log_goes_elsewhere_from_the_next_start_on() {
     assert!(supervisor.inn(&["restart", "--wait", "a"]).status.success());
     hellos(2);
     // It has been asked to end by now.
-    reload(&supervisor, &with(&to("three")));
-    assert!(supervisor.inn(&["restart", "--wait", "a"]).status.success());
-    hellos(3);
+    reload(&supervisor, &(service("a", &to("two")) + &service("b", &to("b-two"))));
+    assert!(supervisor.inn(&["restart", "--wait", "b"]).status.success());
+    let logs = |this: &Supervisor| said(&this.inn(&["logs", "b"])).1;
+    supervisor.wait_for("its other line", |this| logs(this).matches("hello").count() == 2);
     assert!(Command::new("kill").args(["-CONT", &writer]).status().unwrap().success());
-    supervisor.wait_for("the last file", |_| text("three").matches("hello").count() == 2);
-    assert_eq!((text("one").matches("hello").count(), text("two")), (1, String::new()), "{}", text("one"));
+    supervisor.wait_for("the second files", |_| text("two").contains("hello") && text("b-two").contains("hello"));
+    for name in ["one", "b-one"] {
+        assert_eq!(text(name).matches("hello").count(), 1, "{name}: {}", text(name));
+    }
     reload(&supervisor, &with("log = 4K"));
     assert!(supervisor.inn(&["restart", "--wait", "a"]).status.success());
     supervisor.wait_for("its log", |this| said(&this.inn(&["logs", "a"])).1.contains("hello"));
-    assert_eq!(text("three").matches("hello").count(), 2, "{}", text("three"));
+    assert_eq!(text("two").matches("hello").count(), 1, "{}", text("two"));
 }
 
 #[test]
